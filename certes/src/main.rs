@@ -1,0 +1,2 @@
+//! The certes binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Hop 4: lease, verify, sign, deliver, record, back off

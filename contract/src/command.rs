@@ -1,0 +1,138 @@
+//! Commands that change the configuration, and what they changed.
+
+use crate::{
+    access::Roles,
+    backoff::{BackoffRule, BackoffTarget},
+    clock::Timestamp,
+    event::Direction,
+    id::KeyId,
+    schema::SchemaVersion,
+    secret::Secret,
+    source::SourceSpec,
+    subscription::{EventType, Subscriber, SubscriptionSpec, SubscriptionStatus},
+    uri::EventUri,
+};
+use serde::{Deserialize, Serialize};
+
+/// One change that somebody wants. `Put` creates or changes, and does nothing when the object is
+/// as wanted already.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// A subscriber, by id.
+    PutSubscriber(Subscriber),
+    /// Defaults of an event type, by URI.
+    PutEventType(EventType),
+    /// A source, by name. No secrets given: it keeps those it has.
+    PutSource {
+        /// What is declared.
+        spec: SourceSpec,
+        /// Its secrets.
+        secrets: Vec<Secret>,
+    },
+    /// A back-off rule, by target and direction.
+    PutBackoff(BackoffRule),
+    /// A subscription, by name. No secrets given: it keeps those it has, and a new one gets one
+    /// that is shown once.
+    PutSubscription {
+        /// What is declared.
+        spec: SubscriptionSpec,
+        /// Its signing secrets, the newest first.
+        secrets: Vec<Secret>,
+    },
+    /// Pause, resume or disable a subscription.
+    SetSubscriptionStatus {
+        /// Its name.
+        name: String,
+        /// The new status.
+        status: SubscriptionStatus,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A version of a schema whose bundle is in the schema store.
+    PublishSchema(SchemaVersion),
+    /// A new API key.
+    IssueKey {
+        /// A name for people.
+        name: String,
+        /// What it may do.
+        roles: Roles,
+        /// Sees this subscriber only.
+        subscriber: Option<String>,
+        /// When it stops working.
+        expires_at: Option<Timestamp>,
+    },
+    /// An API key that works no more.
+    RevokeKey(KeyId),
+    /// Remove something.
+    Remove(Target),
+}
+
+/// What a [`Command::Remove`] removes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A subscriber, by id. Refused while it has subscriptions.
+    Subscriber(String),
+    /// Defaults of an event type.
+    EventType(EventUri),
+    /// A source, by name.
+    Source(String),
+    /// A back-off rule.
+    Backoff(BackoffTarget, Direction),
+    /// A subscription, by name. Its waiting deliveries are cancelled.
+    Subscription(String),
+}
+
+/// Commands that take effect together or not at all.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Changeset {
+    /// In this order.
+    pub commands: Vec<Command>,
+    /// Only say what would change.
+    pub dry_run: bool,
+    /// The commands are a whole manifest: mark what they put as managed by it.
+    pub managed: bool,
+    /// Remove what an earlier managed changeset put and this one does not name.
+    pub prune: bool,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// It is new.
+    Created,
+    /// It was there and is different now.
+    Changed,
+    /// It was as wanted.
+    Unchanged,
+    /// It is gone.
+    Removed,
+}
+
+impl std::fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// What a command did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Created, changed, ...
+    pub kind: ChangeKind,
+    /// `subscriber`, `event_type`, `source`, `backoff`, `subscription`, `schema`, `key`.
+    pub noun: String,
+    /// Id, URI or name.
+    pub name: String,
+    /// A secret or token that was made and is shown this once.
+    pub revealed: Option<Secret>,
+    /// Id of the object where it has one (`sub_...`, `key_...`).
+    pub id: Option<String>,
+}

@@ -1,0 +1,38 @@
+//! The contract: the nouns of Certes and the ports between its parts.
+//!
+//! Every component depends on this crate and on no other crate of ours. Read the nouns first (in
+//! the order of the `mod` lines), then the four ports that an event passes: [`broker`],
+//! [`registry`], [`master_api`], [`queue`].
+
+pub mod limits;
+
+// What everything is made of.
+pub mod error;
+pub mod clock;
+pub mod random;
+pub mod id;
+pub mod secret;
+pub mod uri;
+
+// The nouns.
+pub mod event;
+pub mod stamp;
+pub mod schema;
+pub mod source;
+pub mod subscription;
+pub mod backoff;
+pub mod delivery;
+pub mod access;
+pub mod rules;
+pub mod command;
+
+// The ports.
+pub mod broker;
+pub mod registry;
+pub mod master_api;
+pub mod queue;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+pub use error::{Error, ErrorCode, Result};

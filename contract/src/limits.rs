@@ -1,0 +1,46 @@
+//! Every bound that is not a setting, with the relations between them.
+
+/// Longest event URI in bytes.
+pub const EVENT_URI_LENGTH_MAX: usize = 255;
+/// Most segments of an event URI or of a pattern.
+pub const EVENT_URI_SEGMENTS_MAX: usize = 16;
+/// Longest name of a source, subscription, subscriber or key in bytes.
+pub const NAME_LENGTH_MAX: usize = 128;
+/// Longest idempotency key in bytes.
+pub const IDEMPOTENCY_KEY_LENGTH_MAX: usize = 255;
+/// Most headers kept with an event.
+pub const HEADERS_KEPT_MAX: usize = 64;
+/// Most bytes of all kept header names and values of one event.
+pub const HEADERS_KEPT_BYTES_MAX: usize = 16 * 1024;
+/// Default bound of a request body in bytes.
+pub const BODY_BYTES_MAX_DEFAULT: usize = 5 * 1024 * 1024;
+/// Bound of a request body of GitHub in bytes: GitHub itself caps its payloads there.
+/// Source: docs.github.com, "Webhook events and payloads".
+pub const BODY_BYTES_MAX_GITHUB: usize = 25 * 1024 * 1024;
+/// Most hops an event may have made through webhook servers.
+pub const HOPS_MAX: u8 = 8;
+/// Violations listed in one refusal.
+pub const VIOLATIONS_MAX: usize = 100;
+/// Most subscriptions of one event whose deliveries are stored with the event itself.
+pub const DELIVERIES_INLINE_MAX: usize = 10_000;
+/// Most rows of one page of any listing.
+pub const PAGE_MAX: u32 = 500;
+/// Rows of a page when none are asked for.
+pub const PAGE_DEFAULT: u32 = 50;
+/// Bytes of a response body kept with an attempt.
+pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 1024;
+/// Bytes of a response body read before it is given up as too large.
+pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long an idempotency key is remembered, in hours.
+pub const IDEMPOTENCY_HOURS: u64 = 24;
+/// Most patterns of one subscription.
+pub const PATTERNS_MAX: usize = 64;
+/// Most valid secrets of one source or subscription at once.
+pub const SECRETS_MAX: usize = 8;
+/// Largest gRPC message in bytes: a body of GitHub and its headers fit.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
+const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(RESPONSE_EXCERPT_BYTES_MAX <= RESPONSE_BODY_BYTES_MAX);
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

@@ -1,0 +1,234 @@
+//! Ports of Master API, one a noun: hop 3b. It alone touches the state database.
+
+use crate::{
+    Result,
+    access::Actor,
+    clock::Timestamp,
+    command::{Change, Changeset},
+    delivery::{AttemptReport, Delivery, DeliveryState},
+    event::{Event, EventState, NewEvent},
+    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
+    rules::RulesReceiver,
+    stamp::Stamp,
+    uri::EventUri,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// An event that the broker has checked and matched, to be appended to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreEvent {
+    /// Id that the broker gave it. Storing the same id again gives the first answer.
+    pub id: EventId,
+    /// The event.
+    pub event: NewEvent,
+    /// Over id, URI, content type, headers and payload.
+    pub stamp: Stamp,
+    /// Minor version of the schema it keeps; None: unchecked.
+    pub schema_minor: Option<u32>,
+    /// Why it is kept aside; None: it is delivered.
+    pub quarantine: Option<String>,
+    /// The lanes it matched; empty when kept aside.
+    pub lanes: Vec<LaneId>,
+    /// Position of the rules it was matched by.
+    pub rules: Sequence,
+}
+
+/// What became of a [`StoreEvent`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The event's id; the first one's when it was here before.
+    pub id: EventId,
+    /// Position of its fact.
+    pub sequence: Sequence,
+    /// The lanes it was put into.
+    pub lanes: Vec<LaneId>,
+    /// It was here before.
+    pub duplicate: bool,
+    /// It was kept aside.
+    pub quarantined: bool,
+}
+
+/// Which events a listing is about. All given conditions hold together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventFilter {
+    /// Of this type.
+    pub uri: Option<EventUri>,
+    /// From this source.
+    pub source: Option<String>,
+    /// In this state.
+    pub state: Option<EventState>,
+    /// Received at or after.
+    pub since: Option<Timestamp>,
+    /// Received before.
+    pub until: Option<Timestamp>,
+    /// With this idempotency key.
+    pub idempotency_key: Option<String>,
+}
+
+/// Which deliveries a listing is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DeliveryFilter {
+    /// In this state.
+    pub state: Option<DeliveryState>,
+    /// Of this subscription.
+    pub subscription: Option<SubscriptionId>,
+}
+
+/// Where a page starts and how long it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PageRequest {
+    /// Rows at most; 0 means [`crate::limits::PAGE_DEFAULT`].
+    pub first: u32,
+    /// Cursor of the page before.
+    pub after: Option<String>,
+}
+
+/// A page of a listing, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The rows.
+    pub items: Vec<T>,
+    /// Where the next page starts; None: there is none.
+    pub next: Option<String>,
+}
+
+/// Events in the log.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Appends an event with its deliveries: one synced atomic batch.
+    ///
+    /// Errors: `idempotency_conflict`; `stale_rules` when a newer fact could change the match;
+    /// `unavailable` when the store can take no more.
+    async fn store_event(&self, event: StoreEvent) -> Result<Stored>;
+    /// An event by id.
+    async fn event(&self, id: EventId) -> Result<Option<Event>>;
+    /// The payload, byte for byte; None once its retention has passed.
+    async fn payload(&self, id: EventId) -> Result<Option<Bytes>>;
+    /// Events, newest first.
+    async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
+    /// The deliveries of an event, by lane.
+    async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>>;
+}
+
+/// All that a consumer needs for an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The delivery as it stands.
+    pub delivery: Delivery,
+    /// Its event.
+    pub event: Event,
+    /// The payload; None once its retention has passed.
+    pub payload: Option<Bytes>,
+}
+
+/// Numbers of a whole deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stats {
+    /// Events accepted.
+    pub accepted: u64,
+    /// Events kept aside.
+    pub quarantined: u64,
+    /// Deliveries with a 2xx.
+    pub delivered: u64,
+    /// Deliveries with an attempt to come.
+    pub waiting: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Deliveries taken back.
+    pub cancelled: u64,
+}
+
+/// Deliveries and attempts.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// What is needed to attempt these deliveries, in the same order; None for one that is
+    /// unknown or finished.
+    async fn work(&self, deliveries: Vec<DeliveryId>) -> Result<Vec<Option<Work>>>;
+    /// Records attempts. Returns when they are durable. For each: false if the attempt number
+    /// was not the next one (a late report), in which case nothing changed.
+    async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>>;
+    /// A delivery by id.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
+    /// Deliveries, newest first.
+    async fn deliveries(&self, filter: DeliveryFilter, page: PageRequest)
+    -> Result<Page<Delivery>>;
+    /// Makes a finished delivery wait again, due at once. Errors: `not_found`; `conflict` when it
+    /// is not finished.
+    async fn resend(&self, actor: Actor, id: DeliveryId) -> Result<Delivery>;
+    /// Numbers of the whole deployment.
+    async fn stats(&self) -> Result<Stats>;
+}
+
+/// A lane with work in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneStatus {
+    /// Which lane.
+    pub lane: LaneId,
+    /// No delivery at or before this position is waiting for its first attempt: the durable
+    /// cursor.
+    pub cursor: Sequence,
+    /// Newest delivery of the lane.
+    pub head: Sequence,
+    /// When the earliest retry is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// A delivery that is to go into the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedItem {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// When its next attempt is due.
+    pub due: Timestamp,
+}
+
+/// Waiting deliveries of one lane, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FeedPage {
+    /// Those that wait for a first attempt, oldest first.
+    pub fresh: Vec<FeedItem>,
+    /// Retries, earliest due first.
+    pub due: Vec<FeedItem>,
+    /// Position up to which `fresh` was read: the next page starts after it.
+    pub read_to: Sequence,
+    /// There may be more fresh ones after `read_to`.
+    pub more: bool,
+}
+
+/// The log as the feeder sees it: lane by lane.
+#[async_trait]
+pub trait Lanes: Send + Sync {
+    /// Lanes that have something fresh after their cursor, or a retry due at or before `until`.
+    async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>>;
+    /// Up to `limit` fresh deliveries of `lane` after position `after`, and up to `limit` retries
+    /// that are due at or before `until`.
+    async fn feed(
+        &self,
+        lane: LaneId,
+        after: Sequence,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<FeedPage>;
+    /// Moves durable cursors forward. Not a fact and not synced by itself: a cursor that falls
+    /// back after a crash only makes the feeder read again.
+    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()>;
+}
+
+/// The configuration: rules in force, and commands that change them.
+#[async_trait]
+pub trait Configuration: Send + Sync {
+    /// The newest rules, kept up to date.
+    fn rules(&self) -> RulesReceiver;
+    /// Carries out a changeset, all or nothing. Answers only when [`Self::rules`] of this
+    /// process shows it.
+    ///
+    /// Errors: `invalid_definition`, `not_found`, `conflict`.
+    async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>>;
+}
+
+/// All of Master API.
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration {}
+
+impl<T: Events + Deliveries + Lanes + Configuration> MasterApi for T {}

@@ -1,0 +1,130 @@
+//! The rules in force: one immutable snapshot of all configuration that the hot path needs.
+
+use crate::{
+    access::{ApiKey, Principal, token_digest},
+    backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
+    clock::Timestamp,
+    event::{Direction, Event, Origin},
+    id::{SecretId, Sequence, SubscriptionNumber},
+    schema::SchemaVersion,
+    secret::Secret,
+    source::Source,
+    stamp::StampKey,
+    subscription::{EventType, Priority, SecretRef, Subscriber, Subscription},
+    uri::EventUri,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+use tokio::sync::watch;
+
+/// Everything that the parts must know to handle an event, as of one position of the log. Master
+/// API makes a new one with every change; the others hold the newest.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Rules {
+    /// Last configuration fact that is in it.
+    pub sequence: Sequence,
+    /// Subscribers by id.
+    pub subscribers: BTreeMap<String, Arc<Subscriber>>,
+    /// Event types that carry defaults.
+    pub event_types: BTreeMap<EventUri, Arc<EventType>>,
+    /// Sources by name.
+    pub sources: BTreeMap<String, Arc<Source>>,
+    /// Subscriptions by number.
+    pub subscriptions: BTreeMap<SubscriptionNumber, Arc<Subscription>>,
+    /// Back-off rules; at most one for a target and a direction.
+    pub backoffs: Vec<Arc<BackoffRule>>,
+    /// Latest version of each schema.
+    pub schemas: BTreeMap<EventUri, Arc<SchemaVersion>>,
+    /// API keys by SHA-256 of their token, in hex.
+    pub keys: BTreeMap<String, Arc<ApiKey>>,
+    /// Bytes of the secrets that sources and subscriptions name.
+    pub secrets: BTreeMap<SecretId, Secret>,
+    /// Stamp keys, the current one last; older ones still verify.
+    pub stamp_keys: Vec<(SecretId, Secret)>,
+}
+
+/// The newest rules, and a signal when there are newer ones.
+pub type RulesReceiver = watch::Receiver<Arc<Rules>>;
+
+impl Rules {
+    /// Whoever holds `token`, if its key is known and has not expired.
+    pub fn authenticate(&self, token: &Secret, now: Timestamp) -> Option<Principal> {
+        let key = self.keys.get(&token_digest(token))?;
+        if key.expires_at.is_some_and(|expiry| expiry <= now) {
+            return None;
+        }
+        Some(Principal {
+            key: key.id,
+            name: key.name.clone(),
+            roles: key.roles.clone(),
+            subscriber: key.subscriber.clone(),
+        })
+    }
+
+    /// The subscription of that name.
+    pub fn subscription_named(&self, name: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.values().find(|subscription| subscription.spec.name == name)
+    }
+
+    /// Bytes of the secrets of a source or subscription.
+    pub fn secrets_of<'a>(&'a self, refs: &'a [SecretRef]) -> impl Iterator<Item = &'a Secret> {
+        refs.iter().filter_map(|secret| self.secrets.get(&secret.id))
+    }
+
+    /// The stamp keys, the current one last.
+    pub fn stamp_keys(&self) -> Vec<StampKey> {
+        let key =
+            |(id, secret): &(SecretId, Secret)| StampKey::new(*id, secret.expose().as_bytes());
+        self.stamp_keys.iter().map(key).collect()
+    }
+
+    /// Priority of an event for a subscription: the subscription's own, else the event type's,
+    /// else the source's, else 5.
+    pub fn priority(
+        &self,
+        subscription: &Subscription,
+        uri: &EventUri,
+        origin: &Origin,
+    ) -> Priority {
+        let of_source = || match origin {
+            Origin::Source(name) => self.sources.get(name)?.spec.priority,
+            Origin::Producer(_) | Origin::Server => None,
+        };
+        let of_type = || self.event_types.get(uri)?.priority;
+        subscription.spec.priority.or_else(of_type).or_else(of_source).unwrap_or_default()
+    }
+
+    /// The back-off policy for an event and a subscription, and the name of the rule it comes
+    /// from: the subscription's, else the event type's, else the source's, else the global one.
+    pub fn backoff(&self, subscription: &Subscription, event: &Event) -> (BackoffPolicy, String) {
+        if let Some(policy) = &subscription.spec.backoff {
+            return (policy.clone(), "subscription".to_owned());
+        }
+        let rule = |target: BackoffTarget| self.backoff_rule(&target, event.direction);
+        let source = match &event.origin {
+            Origin::Source(name) => Some(name.clone()),
+            Origin::Producer(_) | Origin::Server => None,
+        };
+        let of_source = || {
+            let name = source.clone()?;
+            let inline = self.sources.get(&name).and_then(|source| source.spec.backoff.clone());
+            inline
+                .map(|policy| (policy, format!("source:{name}")))
+                .or_else(|| rule(BackoffTarget::Source(name)))
+        };
+        rule(BackoffTarget::EventType(event.uri.clone()))
+            .or_else(of_source)
+            .or_else(|| rule(BackoffTarget::Global))
+            .unwrap_or_else(|| (BackoffPolicy::default(), "default".to_owned()))
+    }
+
+    fn backoff_rule(
+        &self,
+        target: &BackoffTarget,
+        direction: Direction,
+    ) -> Option<(BackoffPolicy, String)> {
+        let mut rules = self.backoffs.iter();
+        let rule = rules.find(|rule| rule.target == *target && rule.direction == direction)?;
+        Some((rule.policy.clone(), target.to_string()))
+    }
+}

@@ -1,0 +1,170 @@
+//! Sources: third parties that post webhooks to us.
+
+use crate::{
+    backoff::BackoffPolicy,
+    event::Disposition,
+    id::SecretId,
+    secret::Secret,
+    subscription::{Priority, SecretRef},
+};
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// How a request of a source proves who sent it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// `X-Hub-Signature-256` (docs.github.com, "Validating webhook deliveries").
+    Github,
+    /// Standard Webhooks 1.0.0, `v1`.
+    StandardWebhooks,
+    /// No proof at all.
+    None,
+}
+
+impl Scheme {
+    /// All schemes.
+    pub const ALL: &'static [Self] = &[Self::Github, Self::StandardWebhooks, Self::None];
+
+    /// Its name in manifests and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Github => "github",
+            Self::StandardWebhooks => "standard-webhooks",
+            Self::None => "none",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().copied().find(|scheme| scheme.as_str() == text);
+        found.ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|scheme| scheme.as_str()).collect();
+            format!("`{text}` is no verification scheme; allowed: {}", names.join(", "))
+        })
+    }
+}
+
+/// A text with holes that a request fills: `{header:x-github-event}`, `{json:repository.name}`.
+/// The holes are checked when a source is created.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Template(pub String);
+
+/// A piece of a [`Template`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// Fixed text.
+    Text(&'a str),
+    /// Value of a header; the name in any case.
+    Header(&'a str),
+    /// Value at a dotted path of the JSON body.
+    Json(&'a str),
+}
+
+impl Template {
+    /// The pieces in order, or a sentence on what is wrong.
+    pub fn pieces(&self) -> Result<Vec<Piece<'_>>, String> {
+        let mut pieces = Vec::new();
+        let mut rest = self.0.as_str();
+        while let Some((text, hole)) = rest.split_once('{') {
+            let unclosed = || format!("`{}` has a `{{` without a `}}`", self.0);
+            let (hole, after) = hole.split_once('}').ok_or_else(unclosed)?;
+            if !text.is_empty() {
+                pieces.push(Piece::Text(text));
+            }
+            pieces.push(match hole.split_once(':') {
+                Some(("header", name)) if !name.is_empty() => Piece::Header(name),
+                Some(("json", path)) if !path.is_empty() => Piece::Json(path),
+                _ => {
+                    let allowed = "{header:NAME} and {json:PATH}";
+                    return Err(format!("`{{{hole}}}` is unknown; allowed: {allowed}"));
+                }
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest));
+        }
+        Ok(pieces)
+    }
+}
+
+/// What an operator declares of a source. Without secrets: they go beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// Its name, the path segment of `POST /events/{source}`.
+    pub name: String,
+    /// How requests are verified.
+    pub verify: Scheme,
+    /// How to find the event type.
+    pub event_type: Template,
+    /// Where the key against repeats is; None: the scheme's own (`X-GitHub-Delivery`,
+    /// `webhook-id`).
+    #[serde(default)]
+    pub idempotency_key: Option<Template>,
+    /// For types without a schema.
+    #[serde(default)]
+    pub unvalidated: Disposition,
+    /// For payloads that break their schema.
+    #[serde(default)]
+    pub invalid: Disposition,
+    /// Whose subscriptions its events may match; None: our own.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Default priority for subscriptions that set none.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// Default back-off for what it brings.
+    #[serde(default)]
+    pub backoff: Option<BackoffPolicy>,
+    /// Largest body in bytes; None: the gateway's default for the scheme.
+    #[serde(default)]
+    pub body_bytes_max: Option<u64>,
+    /// How old a signed timestamp may be, in seconds; None: 300.
+    #[serde(default)]
+    pub tolerance_s: Option<u32>,
+}
+
+/// A source as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// What was declared.
+    pub spec: SourceSpec,
+    /// The secrets it verifies with; several during a rotation.
+    pub secrets: Vec<SecretRef>,
+}
+
+/// A secret given with a command, before it has an id.
+pub type GivenSecrets = Vec<Secret>;
+
+impl Source {
+    /// Ids of its secrets.
+    pub fn secret_ids(&self) -> impl Iterator<Item = SecretId> + '_ {
+        self.secrets.iter().map(|secret| secret.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_have_pieces() {
+        let template = Template("github/1/{header:X-GitHub-Event}".into());
+        assert_eq!(
+            template.pieces().unwrap(),
+            [Piece::Text("github/1/"), Piece::Header("X-GitHub-Event")]
+        );
+        assert!(Template("a/{header}".into()).pieces().is_err());
+        assert!(Template("a/{json:x".into()).pieces().is_err());
+    }
+}

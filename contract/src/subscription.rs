@@ -1,0 +1,150 @@
+//! Subscriptions and their owners.
+
+use crate::{
+    backoff::BackoffPolicy,
+    clock::Timestamp,
+    id::{SecretId, SubscriptionId, SubscriptionNumber},
+    uri::{EventPattern, EventUri},
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// 0 to 9; 9 goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Priority(u8);
+
+impl Priority {
+    /// How many levels there are.
+    pub const LEVELS: usize = 10;
+
+    /// The level, 0 to 9.
+    pub const fn level(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self(5)
+    }
+}
+
+impl TryFrom<u8> for Priority {
+    type Error = String;
+    fn try_from(level: u8) -> Result<Self, String> {
+        if usize::from(level) < Self::LEVELS {
+            Ok(Self(level))
+        } else {
+            Err(format!("{level} is no priority; allowed: 0 to 9"))
+        }
+    }
+}
+
+impl From<Priority> for u8 {
+    fn from(priority: Priority) -> Self {
+        priority.0
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The owner of subscriptions, a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscriber {
+    /// Its id in the operator's own words, as in `org_123`.
+    pub id: String,
+    /// A name for people.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// Defaults for an event type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventType {
+    /// Which type.
+    pub uri: EventUri,
+    /// For subscriptions that set no priority.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+}
+
+/// A secret by id and fingerprint; its bytes are elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRef {
+    /// Which secret.
+    pub id: SecretId,
+    /// Tells it apart from others.
+    pub fingerprint: String,
+}
+
+/// What an operator declares of a subscription. Without secrets: they go beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubscriptionSpec {
+    /// Its name, unique.
+    pub name: String,
+    /// Whose it is; None: our own.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Where deliveries go: an http or https URL.
+    pub url: String,
+    /// What it wants.
+    pub events: Vec<EventPattern>,
+    /// None: the event type's, else the source's, else 5.
+    #[serde(default)]
+    pub priority: Option<Priority>,
+    /// None: the event type's, else the source's, else the global one.
+    #[serde(default)]
+    pub backoff: Option<BackoffPolicy>,
+    /// Most attempts at once; None: the queue adapts it.
+    #[serde(default)]
+    pub max_in_flight: Option<u32>,
+    /// Time limit of a whole attempt in milliseconds, 1,000 to 60,000; None: the consumer's.
+    #[serde(default)]
+    pub timeout_ms: Option<u32>,
+}
+
+/// Does a subscription get its deliveries now?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubscriptionStatus {
+    /// Yes.
+    Active,
+    /// No, by an operator's wish or the endpoint's own 410; deliveries are kept.
+    Paused,
+    /// No, after long failure; deliveries are kept.
+    Disabled,
+}
+
+impl fmt::Display for SubscriptionStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+        })
+    }
+}
+
+/// A subscription as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Its id.
+    pub id: SubscriptionId,
+    /// Its number, given once; names its lanes.
+    pub number: SubscriptionNumber,
+    /// What was declared.
+    pub spec: SubscriptionSpec,
+    /// Whether it gets its deliveries.
+    pub status: SubscriptionStatus,
+    /// Why it is not active.
+    pub status_reason: Option<String>,
+    /// Secrets that sign its deliveries, the newest first.
+    pub secrets: Vec<SecretRef>,
+    /// When it was created.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,1 @@
+//! What every [`crate::queue::MessageQueue`] must do.

@@ -1,0 +1,1 @@
+//! Hop 1: the public door. Verifies, limits, answers; HTTP and gRPC

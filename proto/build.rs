@@ -1,0 +1,2 @@
+//! Code generation of the wire messages.
+fn main() {}

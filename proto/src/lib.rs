@@ -1,0 +1,1 @@
+//! The contract on the wire: messages, clients that implement the ports, servers that serve them

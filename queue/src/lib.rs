@@ -1,0 +1,1 @@
+//! Hop 3c: deliveries by priority, in memory

@@ -1,0 +1,1 @@
+//! Hop 3a: contracts compiled, published and enforced at run time
