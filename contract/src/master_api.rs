@@ -203,7 +203,9 @@ pub trait Lanes: Send + Sync {
     /// Lanes that have something fresh after their cursor, or a retry due at or before `until`.
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>>;
     /// Up to `limit` fresh deliveries of `lane` after position `after`, and up to `limit` retries
-    /// that are due at or before `until`.
+    /// that are due at or before `until`. An `after` before the lane's durable cursor counts as
+    /// the cursor, so 0 reads from there without a search. A delivery that is sent again is a
+    /// retry, due at once, also when it was never attempted: fresh ones lie after the cursor.
     async fn feed(
         &self,
         lane: LaneId,
