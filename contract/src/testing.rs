@@ -1,6 +1,8 @@
-//! Doubles for time, dice and ids, and the conformance suites of the ports.
+//! Doubles for time, dice and ids, rules for tests, and the conformance suites of the ports.
 
 mod doubles;
+mod rules;
 pub mod queue_conformance;
 
 pub use doubles::{ManualClock, SeededRandom, seeded_ids};
+pub use rules::{rules_with, subscription, subscription_spec};
