@@ -54,6 +54,11 @@ impl StampKey {
         Self { id, mac: Hmac::new_from_slice(key).expect("any key length") }
     }
 
+    /// Its id.
+    pub const fn id(&self) -> SecretId {
+        self.id
+    }
+
     /// Makes the stamp.
     pub fn stamp(&self, stamped: Stamped<'_>) -> Stamp {
         Stamp { key: self.id, mac: self.digest(stamped).finalize().into_bytes().into() }
