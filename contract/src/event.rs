@@ -3,6 +3,7 @@
 use crate::{
     clock::Timestamp,
     id::{EventId, KeyId, LaneId, Sequence},
+    secret::Secret,
     stamp::Stamp,
     uri::EventUri,
 };
@@ -20,7 +21,29 @@ impl Headers {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+
+    /// Replaces the values of these headers (names in lower case) by `***` and a fingerprint.
+    pub fn hide_credentials<N: AsRef<str>>(&mut self, names: &[N]) {
+        for (name, value) in &mut self.0 {
+            if names.iter().any(|hidden| hidden.as_ref() == name.as_str()) {
+                let secret = Secret::new(std::mem::take(value));
+                *value = format!("*** {}", secret.fingerprint());
+            }
+        }
+    }
 }
+
+/// Headers that carry credentials and are therefore never stored or passed on as they came, unless
+/// a setting says otherwise.
+pub const CREDENTIAL_HEADERS: [&str; 7] = [
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    "x-gitlab-token",
+    "x-telegram-bot-api-secret-token",
+];
 
 /// Which way an event travels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -200,4 +223,20 @@ pub struct Event {
     pub lanes: Vec<LaneId>,
     /// Position of the rules that matched it.
     pub rules: Sequence,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_hidden_and_still_told_apart() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut headers =
+            Headers(vec![pair("cookie", "a"), pair("x-github-event", "push"), pair("cookie", "b")]);
+        headers.hide_credentials(&CREDENTIAL_HEADERS);
+        assert_eq!(headers.0[0].1, format!("*** {}", Secret::new("a").fingerprint()));
+        assert_ne!(headers.0[0].1, headers.0[2].1);
+        assert_eq!(headers.get("x-github-event"), Some("push"));
+    }
 }
