@@ -1,1 +1,32 @@
-//! Hop 4: lease, verify, sign, deliver, record, back off
+//! Hop 4: lease, verify, sign, deliver, record, back off.
+//!
+//! Start at [`Consumer::run`] in `run.rs`; it leads through `attempt.rs`, which decides without
+//! touching anything, to `deliver.rs`, which makes the HTTP request.
+
+mod config;
+mod metrics;
+mod service;
+
+// The way of one delivery.
+mod run;
+mod held;
+mod attempt;
+mod record;
+
+// What is sent.
+mod prepared;
+mod request;
+mod headers;
+mod sign;
+
+// How it is sent, and what came back.
+mod deliver;
+mod connector;
+mod resolve;
+mod guard;
+mod outcome;
+mod retry_after;
+
+pub use config::Config;
+pub use metrics::Metrics;
+pub use service::Consumer;
