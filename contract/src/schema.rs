@@ -35,7 +35,7 @@ pub struct SchemaVersion {
     pub uri: EventUri,
     /// Minor version, from 0.
     pub minor: u32,
-    /// Full name of the message, as in `certes.github.v1.Push`.
+    /// Full name of the message, as in `certes.github.v1.PushEvent`.
     pub message: String,
     /// SHA-256 of the bundle, which is its address in the schema store.
     #[serde(with = "hex_or_bytes")]

@@ -1,0 +1,251 @@
+//! The configuration of a process: one struct, layered from defaults, file, environment and flags.
+
+mod layers;
+
+use contract::backoff::Span;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+pub use layers::{Layers, Origin, load};
+
+/// The reference of all settings: every key with its default, commented. `certes config default`
+/// prints it, and a test holds it against [`Config::default`].
+pub const DEFAULT_TOML: &str = include_str!("../certes.default.toml");
+
+/// Everything a process can be told.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the embedded store, keys and schemas live.
+    pub data_dir: PathBuf,
+    /// Which parts this process runs.
+    pub roles: Roles,
+    /// How long a stop may take.
+    pub drain: Span,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// The listener for operators.
+    pub admin: AdminConfig,
+    /// Hop 1.
+    pub gateway: gateway::Config,
+    /// Hop 2.
+    pub broker: broker::Config,
+    /// Hop 3a.
+    pub schema_registry: schema_registry::Config,
+    /// Hop 3b.
+    pub master_api: master_api::Config,
+    /// Hop 3c.
+    pub queue: queue::Config,
+    /// Hop 4.
+    pub consumer: consumer::Config,
+    /// Where the parts are that run elsewhere.
+    pub peers: PeersConfig,
+    /// Mutual TLS between the parts.
+    pub tls: TlsConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            roles: Roles::all(),
+            drain: Span(Duration::from_secs(30)),
+            log: LogConfig::default(),
+            admin: AdminConfig::default(),
+            gateway: gateway::Config::default(),
+            broker: broker::Config::default(),
+            schema_registry: schema_registry::Config::default(),
+            master_api: master_api::Config::default(),
+            queue: queue::Config::default(),
+            consumer: consumer::Config::default(),
+            peers: PeersConfig::default(),
+            tls: TlsConfig::default(),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// A filter as in `info,consumer=debug`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+/// Form of the log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The listener for operators: metrics and health. Not public.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Its address.
+    pub http: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { http: (Ipv4Addr::LOCALHOST, 9602).into() }
+    }
+}
+
+/// Addresses of the parts that run in other processes: `http://host:port` on loopback,
+/// `https://host:port` elsewhere.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PeersConfig {
+    /// Brokers, port 9620.
+    pub broker: Vec<String>,
+    /// Schema registries, port 9630.
+    pub schema_registry: Vec<String>,
+    /// Master APIs, gRPC, port 9611.
+    pub master_api: Vec<String>,
+    /// Master APIs, HTTP, port 9610.
+    pub master_api_http: Vec<String>,
+    /// Queues, port 9640.
+    pub queue: Vec<String>,
+}
+
+/// PEM files for mutual TLS between the parts. All three or none; none only on loopback.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Who signs the certificates of all parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// This process's certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+}
+
+/// A part of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Hop 1.
+    Gateway,
+    /// Hop 2.
+    Broker,
+    /// Hop 3a.
+    SchemaRegistry,
+    /// Hop 3b.
+    MasterApi,
+    /// Hop 3c.
+    Queue,
+    /// Hop 4.
+    Consumer,
+}
+
+const ROLES: [(Role, &str); 6] = [
+    (Role::Gateway, "gateway"),
+    (Role::Broker, "broker"),
+    (Role::SchemaRegistry, "schema-registry"),
+    (Role::MasterApi, "master-api"),
+    (Role::Queue, "queue"),
+    (Role::Consumer, "consumer"),
+];
+
+/// The parts that a process runs. Text form: `all`, or a comma list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Roles(BTreeSet<Role>);
+
+impl Roles {
+    /// Every part.
+    pub fn all() -> Self {
+        Self(ROLES.iter().map(|(role, _)| *role).collect())
+    }
+
+    /// Is the part in this process?
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
+    /// Is this one process for everything?
+    pub fn is_all(&self) -> bool {
+        self.0.len() == ROLES.len()
+    }
+}
+
+impl FromStr for Roles {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "all" {
+            return Ok(Self::all());
+        }
+        let role = |name: &str| {
+            let found = ROLES.iter().find(|(_, known)| *known == name.trim());
+            let names: Vec<_> = ROLES.iter().map(|(_, name)| *name).collect();
+            found.map(|(role, _)| *role).ok_or_else(|| {
+                format!("`{name}` is no role; allowed: all, or a list of {}", names.join(","))
+            })
+        };
+        text.split(',').map(role).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl TryFrom<String> for Roles {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Roles> for String {
+    fn from(roles: Roles) -> Self {
+        roles.to_string()
+    }
+}
+
+impl fmt::Display for Roles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_all() {
+            return f.write_str("all");
+        }
+        let names = ROLES.iter().filter(|(role, _)| self.has(*role)).map(|(_, name)| *name);
+        f.write_str(&names.collect::<Vec<_>>().join(","))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_file_holds_every_default() {
+        let written: toml::Table = toml::from_str(DEFAULT_TOML).unwrap();
+        let defaults = toml::Table::try_from(Config::default()).unwrap();
+        assert_eq!(toml::to_string(&written).unwrap(), toml::to_string(&defaults).unwrap());
+    }
+
+    #[test]
+    fn roles_have_a_text_form() {
+        assert_eq!("all".parse::<Roles>().unwrap(), Roles::all());
+        assert_eq!("queue,broker".parse::<Roles>().unwrap().to_string(), "broker,queue");
+        assert!("brokr".parse::<Roles>().is_err());
+    }
+}

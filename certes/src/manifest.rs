@@ -1,0 +1,349 @@
+//! The manifest of `certes apply`: what an operator declares in YAML, and the commands it means.
+
+use anyhow::{Context, Result, bail};
+use contract::{
+    backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
+    command::{Changeset, Command},
+    event::{Direction, Disposition},
+    schema::{SchemaSource, UnknownFields},
+    secret::Secret,
+    source::{Scheme, SourceSpec, Template},
+    subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
+    uri::{EventPattern, EventUri},
+};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// One manifest file, or several together.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Manifest {
+    subscribers: Vec<SubscriberEntry>,
+    event_types: Vec<EventTypeEntry>,
+    sources: Vec<SourceEntry>,
+    schemas: Vec<SchemaEntry>,
+    backoffs: Vec<BackoffEntry>,
+    subscriptions: Vec<SubscriptionEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubscriberEntry {
+    id: String,
+    #[serde(default)]
+    name: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventTypeEntry {
+    uri: EventUri,
+    priority: Option<Priority>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceEntry {
+    name: String,
+    verify: Scheme,
+    secret: Option<SecretEntry>,
+    #[serde(default)]
+    secrets: Vec<SecretEntry>,
+    event_type: Template,
+    idempotency_key: Option<Template>,
+    #[serde(default)]
+    unvalidated: Disposition,
+    #[serde(default)]
+    invalid: Disposition,
+    subscriber: Option<String>,
+    priority: Option<Priority>,
+    backoff: Option<BackoffPolicy>,
+    body_bytes_max: Option<u64>,
+    tolerance: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SchemaEntry {
+    dir: PathBuf,
+    #[serde(default)]
+    unknown_fields: UnknownFields,
+}
+
+/// A policy and what it is for. (Spelled out, because a flattened policy would let unknown keys
+/// pass.)
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackoffEntry {
+    r#for: BackoffTarget,
+    direction: Direction,
+    kind: Kind,
+    base: Option<Span>,
+    factor: Option<f64>,
+    #[serde(default)]
+    delays: Vec<Span>,
+    cap: Option<Span>,
+    #[serde(default)]
+    jitter: Jitter,
+    max_retries: Option<u32>,
+    max_elapsed: Option<Span>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SubscriptionEntry {
+    name: String,
+    subscriber: Option<String>,
+    url: String,
+    events: Vec<EventPattern>,
+    priority: Option<Priority>,
+    backoff: Option<BackoffPolicy>,
+    secret: Option<SecretEntry>,
+    #[serde(default)]
+    secrets: Vec<SecretEntry>,
+    max_in_flight: Option<u32>,
+    timeout: Option<Span>,
+}
+
+/// A secret: a value, or where to find it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum SecretEntry {
+    Value(Secret),
+    Elsewhere(Elsewhere),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Elsewhere {
+    Env(String),
+    File(PathBuf),
+}
+
+/// What a manifest asks for.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// Schemas to publish first.
+    pub schemas: Vec<SchemaSource>,
+    /// Then these, all or nothing.
+    pub changes: Changeset,
+}
+
+/// Looks a variable of the environment up.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Reads a manifest, or all manifests of a directory (`*.yaml`, `*.yml`, `*.json`).
+pub fn read(path: &Path, environment: Environment<'_>) -> Result<Wanted> {
+    let mut wanted = Wanted::default();
+    for file in files(path)? {
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read the manifest {}", file.display()))?;
+        let base = file.parent().unwrap_or(Path::new("."));
+        parse(&text, base, environment, &mut wanted)
+            .with_context(|| format!("manifest {}", file.display()))?;
+    }
+    wanted.changes.managed = true;
+    Ok(wanted)
+}
+
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let is_manifest = |file: &PathBuf| {
+        file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json")
+    };
+    let entries = std::fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+    let mut files: Vec<PathBuf> = entries.collect::<Result<_>>()?;
+    files.retain(is_manifest);
+    files.sort();
+    if files.is_empty() {
+        bail!("{} holds no *.yaml, *.yml or *.json", path.display());
+    }
+    Ok(files)
+}
+
+/// Adds what `text` declares to `wanted`, in the order in which one thing needs the other.
+fn parse(
+    text: &str,
+    base: &Path,
+    environment: Environment<'_>,
+    wanted: &mut Wanted,
+) -> Result<()> {
+    let manifest: Manifest = serde_saphyr::from_str(text)?;
+    let secrets = |one: Option<SecretEntry>, many: Vec<SecretEntry>| -> Result<Vec<Secret>> {
+        one.into_iter().chain(many).map(|entry| resolve(entry, base, environment)).collect()
+    };
+    for entry in &manifest.schemas {
+        let dir = base.join(&entry.dir);
+        for mut schema in schema_registry::load::directory(&dir)? {
+            schema.unknown_fields = entry.unknown_fields;
+            wanted.schemas.push(schema);
+        }
+    }
+    let commands = &mut wanted.changes.commands;
+    for SubscriberEntry { id, name } in manifest.subscribers {
+        commands.push(Command::PutSubscriber(Subscriber { id, name }));
+    }
+    for EventTypeEntry { uri, priority } in manifest.event_types {
+        commands.push(Command::PutEventType(EventType { uri, priority }));
+    }
+    for mut entry in manifest.sources {
+        let given = secrets(entry.secret.take(), std::mem::take(&mut entry.secrets))
+            .with_context(|| format!("source `{}`", entry.name))?;
+        commands.push(Command::PutSource { spec: entry.into(), secrets: given });
+    }
+    commands.extend(manifest.backoffs.into_iter().map(|entry| Command::PutBackoff(entry.into())));
+    for mut entry in manifest.subscriptions {
+        let given = secrets(entry.secret.take(), std::mem::take(&mut entry.secrets))
+            .with_context(|| format!("subscription `{}`", entry.name))?;
+        commands.push(Command::PutSubscription { spec: entry.try_into()?, secrets: given });
+    }
+    Ok(())
+}
+
+fn resolve(entry: SecretEntry, base: &Path, environment: Environment<'_>) -> Result<Secret> {
+    match entry {
+        SecretEntry::Value(secret) => Ok(secret),
+        SecretEntry::Elsewhere(Elsewhere::Env(name)) => environment(&name)
+            .map(Secret::new)
+            .with_context(|| format!("its secret is to be in the variable {name}, which is not set")),
+        SecretEntry::Elsewhere(Elsewhere::File(file)) => {
+            let file = base.join(file);
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("cannot read its secret from {}", file.display()))?;
+            Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        }
+    }
+}
+
+impl From<SourceEntry> for SourceSpec {
+    fn from(entry: SourceEntry) -> Self {
+        Self {
+            name: entry.name,
+            verify: entry.verify,
+            event_type: entry.event_type,
+            idempotency_key: entry.idempotency_key,
+            unvalidated: entry.unvalidated,
+            invalid: entry.invalid,
+            subscriber: entry.subscriber,
+            priority: entry.priority,
+            backoff: entry.backoff,
+            body_bytes_max: entry.body_bytes_max,
+            tolerance_s: entry
+                .tolerance
+                .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
+        }
+    }
+}
+
+impl From<BackoffEntry> for BackoffRule {
+    fn from(entry: BackoffEntry) -> Self {
+        Self {
+            target: entry.r#for,
+            direction: entry.direction,
+            policy: BackoffPolicy {
+                kind: entry.kind,
+                base: entry.base,
+                factor: entry.factor,
+                delays: entry.delays,
+                cap: entry.cap,
+                jitter: entry.jitter,
+                max_retries: entry.max_retries,
+                max_elapsed: entry.max_elapsed,
+            },
+        }
+    }
+}
+
+impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
+    type Error = anyhow::Error;
+
+    fn try_from(entry: SubscriptionEntry) -> Result<Self> {
+        let timeout_ms = entry.timeout.map(|span| u32::try_from(span.0.as_millis()));
+        let timeout_ms = timeout_ms.transpose().context("`timeout` is too long")?;
+        Ok(Self {
+            name: entry.name,
+            subscriber: entry.subscriber,
+            url: entry.url,
+            events: entry.events,
+            priority: entry.priority,
+            backoff: entry.backoff,
+            max_in_flight: entry.max_in_flight,
+            timeout_ms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANIFEST: &str = r#"
+subscribers: [{id: org_123, name: Meetly}]
+event_types: [{uri: "github/1/push", priority: 7}]
+sources:
+  - name: github
+    verify: github
+    secret: {env: GITHUB_SECRET}
+    event_type: "github/1/{header:x-github-event}"
+    unvalidated: reject
+    invalid: quarantine
+backoffs:
+  - {for: global, direction: incoming, kind: exponential, base: 5s, factor: 3, cap: 1h, jitter: full, max_elapsed: 7d}
+  - {for: "source:github", direction: incoming, kind: linear, base: 10s, max_retries: 20}
+  - {for: "type:github/1/push", direction: outgoing, kind: logarithmic, base: 1m, max_retries: 8}
+subscriptions:
+  - name: ci
+    url: http://127.0.0.1:9000/hook
+    events: ["github/1/push", "github/1/*"]
+    priority: 9
+    backoff: {kind: constant, base: 1s, jitter: none, max_retries: 10}
+    secret: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw
+"#;
+
+    fn parsed(text: &str) -> Result<Wanted> {
+        let mut wanted = Wanted::default();
+        let environment = |name: &str| (name == "GITHUB_SECRET").then(|| "hush".to_owned());
+        parse(text, Path::new("."), &environment, &mut wanted)?;
+        Ok(wanted)
+    }
+
+    #[test]
+    fn the_documented_shape_is_read() {
+        let commands = parsed(MANIFEST).unwrap().changes.commands;
+        assert_eq!(commands.len(), 7);
+        let Command::PutSource { spec, secrets } = &commands[2] else {
+            panic!("{:?}", commands[2])
+        };
+        assert_eq!(spec.verify, Scheme::Github);
+        assert_eq!(spec.invalid, Disposition::Quarantine);
+        assert_eq!(secrets[0].expose(), "hush");
+        let Command::PutSubscription { spec, secrets } = &commands[6] else {
+            panic!("{:?}", commands[6])
+        };
+        assert_eq!((spec.events.len(), secrets.len()), (2, 1));
+        assert_eq!(spec.backoff.as_ref().unwrap().max_retries, Some(10));
+    }
+
+    #[test]
+    fn json_is_yaml() {
+        let text = r#"{"subscribers": [{"id": "a"}], "event_types": []}"#;
+        assert_eq!(parsed(text).unwrap().changes.commands.len(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, part) in [
+            ("subscriptons: []", "subscriptons"),
+            ("sources: [{name: a, verify: gitub, event_type: x/1/y}]", "gitub"),
+            ("event_types: [{uri: push, priority: 7}]", "push"),
+            ("event_types: [{uri: a/1/b, priority: 12}]", "12"),
+            ("sources: [{name: a, verify: none, event_type: x/1/y, secret: {env: NOPE}}]", "NOPE"),
+            ("backoffs: [{for: global, direction: incoming, kind: linear, bas: 1s}]", "bas"),
+        ] {
+            let error = format!("{:#}", parsed(text).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}
