@@ -1,0 +1,393 @@
+//! The schedule: which delivery goes next. A plain data structure: it is told what time it is, it
+//! knows no lock and it never waits.
+//!
+//! ```text
+//!   priority ──► subscriber ──► subscription ──► lane ──► oldest that is due
+//!   Shares       Turns          Turns, Cap       Lane
+//! ```
+//!
+//! No operation looks at more than the ten priorities and the few lanes of one subscription, but
+//! for [`Schedule::set_rules`] and [`Schedule::depth`]; the rest is steps in search trees.
+
+mod shares;
+mod turns;
+mod cap;
+mod lane;
+mod subscription;
+mod leases;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use lane::Counts;
+
+use crate::Config;
+use contract::{
+    clock::Timestamp,
+    id::{DeliveryId, LaneId, SubscriptionNumber},
+    master_api::FeedItem,
+    queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
+    rules::Rules,
+    subscription::Priority,
+};
+use lane::Lane;
+use leases::Leases;
+use shares::Shares;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+use subscription::{Subscription, Terms};
+use turns::{Place, SubscriberNumber, Turns};
+
+const LEVELS: usize = Priority::LEVELS;
+
+/// Most lanes of subscriptions not known yet that are told when they become known. The feeder
+/// finds the deliveries of others when it comes round again.
+const STRANGERS_MAX: usize = 4096;
+
+/// The deliveries in the queue, in the order in which they are to be attempted.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    config: Config,
+    rules: Arc<Rules>,
+    /// Those in `subscriptions` only. None: our own.
+    subscribers: HashMap<Option<String>, SubscriberNumber>,
+    subscribers_ever: u32,
+    /// Those that were sent something.
+    subscriptions: HashMap<SubscriptionNumber, Subscription>,
+    shares: Shares,
+    turns: [Turns; LEVELS],
+    counts: [Counts; LEVELS],
+    /// For each lane with delayed deliveries, when its next one is due.
+    timers: BTreeSet<(Timestamp, LaneId)>,
+    leases: Leases,
+    /// Lanes that turned something away and have room again.
+    vacant: BTreeSet<LaneId>,
+    /// Lanes that turned something away because no rule names their subscription yet.
+    strangers: BTreeSet<LaneId>,
+    /// Starts so far.
+    starts: u64,
+}
+
+impl Schedule {
+    /// An empty one. No token of its leases was given by one of an earlier `epoch`.
+    pub(crate) fn new(config: Config, rules: Arc<Rules>, epoch: Timestamp) -> Self {
+        Self {
+            rules,
+            subscribers: HashMap::new(),
+            subscribers_ever: 0,
+            subscriptions: HashMap::new(),
+            shares: Shares::new(config.minimum_share),
+            turns: std::array::from_fn(|_| Turns::default()),
+            counts: [Counts::default(); LEVELS],
+            timers: BTreeSet::new(),
+            leases: Leases::new(config.lease.0, epoch),
+            vacant: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            starts: 0,
+            config,
+        }
+    }
+
+    /// Lets time pass: delays end and leases run out. Says how many leases did.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> u64 {
+        while self.timers.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, lane)) = self.timers.pop_first() else { break };
+            self.change(lane, |held| held.wake(now));
+        }
+        let mut expired = 0;
+        while let Some((delivery, due)) = self.leases.expire(now) {
+            self.change(delivery.lane, |held| held.take_back(delivery.sequence, due, now));
+            expired += 1;
+        }
+        expired
+    }
+
+    /// When time next changes something by itself.
+    pub(crate) fn next_change(&self) -> Option<Timestamp> {
+        let due = self.timers.first().map(|(due, _)| *due);
+        due.into_iter().chain(self.leases.next_deadline()).min()
+    }
+
+    /// Takes a delivery in.
+    pub(crate) fn enqueue(&mut self, item: FeedItem, now: Timestamp) -> Enqueued {
+        let DeliveryId { lane, sequence } = item.delivery;
+        if !self.meet(lane.subscription()) {
+            // It was created a moment ago and its rules are on their way, or it is gone.
+            if self.strangers.len() < STRANGERS_MAX {
+                self.strangers.insert(lane);
+            }
+            return Enqueued::Full;
+        }
+        let window = self.window();
+        let put = self.change(lane, |held| {
+            if held.holds(sequence) {
+                Enqueued::Held
+            } else if held.len() >= window {
+                held.turned_away = true;
+                Enqueued::Full
+            } else {
+                held.put(sequence, item.due, now);
+                Enqueued::Queued
+            }
+        });
+        put.unwrap_or(Enqueued::Full)
+    }
+
+    /// Leases the delivery that goes next.
+    pub(crate) fn start(&mut self, now: Timestamp) -> Option<Lease> {
+        let level = self.next_level()?;
+        let number = self.turns[level].next()?;
+        let subscription = self.subscriptions.get_mut(&number)?;
+        let (lane, _) = subscription.head(level)?;
+        self.starts += 1;
+        let member = subscription.member;
+        self.turns[level].serve(member, subscription.place(level)?, self.starts);
+        let (sequence, due) = self.change(lane, Lane::start)??;
+        Some(self.leases.grant(DeliveryId { lane, sequence }, due, now))
+    }
+
+    /// Could something start now?
+    pub(crate) fn has_eligible(&self) -> bool {
+        self.turns.iter().any(|turns| !turns.is_empty())
+    }
+
+    /// Ends a lease; passes over one that is not held.
+    ///
+    /// A nack with a time to come is a failed attempt, and the cap learns from it. One that is due
+    /// at once gives the delivery back untried.
+    pub(crate) fn settle(&mut self, lease: &Lease, settlement: Settlement, now: Timestamp) {
+        let DeliveryId { lane, sequence } = lease.delivery;
+        if !self.leases.end(lease) {
+            return;
+        }
+        if let Some(subscription) = self.subscriptions.get_mut(&lane.subscription()) {
+            match settlement {
+                Settlement::Ack => subscription.cap.succeeded(subscription.in_flight),
+                Settlement::Nack(due) if due > now => subscription.cap.failed(),
+                Settlement::Nack(_) => {}
+            }
+        }
+        let held_until = now.after(self.config.hold_delayed.0);
+        self.change(lane, |held| match settlement {
+            Settlement::Nack(due) if due <= held_until => held.take_back(sequence, due, now),
+            Settlement::Nack(_) | Settlement::Ack => held.finish(sequence),
+        });
+    }
+
+    /// Extends a lease; None if it is not held.
+    pub(crate) fn extend(&mut self, lease: &Lease, now: Timestamp) -> Option<Lease> {
+        self.leases.extend(lease, now)
+    }
+
+    /// Lanes that turned something away and have room again; each is told once.
+    pub(crate) fn take_vacancies(&mut self) -> Vec<Vacancy> {
+        let window = self.window();
+        let mut vacancies = Vec::new();
+        for lane in std::mem::take(&mut self.vacant) {
+            let subscription = self.subscriptions.get_mut(&lane.subscription());
+            let mut held = subscription.and_then(|subscription| subscription.lane_mut(lane));
+            let room = window - held.as_ref().map_or(0, |held| held.len());
+            match &mut held {
+                // Others have filled it since: whoever was turned away still waits for room.
+                Some(held) if room == 0 => held.turned_away = true,
+                _ => vacancies.push(Vacancy { lane, room: count(room) }),
+            }
+        }
+        vacancies
+    }
+
+    /// Is there something for [`Self::take_vacancies`]?
+    pub(crate) fn has_vacancies(&self) -> bool {
+        !self.vacant.is_empty()
+    }
+
+    /// What each lane that holds something holds, by lane.
+    pub(crate) fn depth(&self) -> Vec<LaneDepth> {
+        let mut depths = Vec::new();
+        for subscription in self.subscriptions.values() {
+            for (lane, held) in subscription.lanes.iter().filter(|(_, held)| held.len() > 0) {
+                let counts = held.counts();
+                depths.push(LaneDepth {
+                    lane: *lane,
+                    priority: subscription.terms.priority.unwrap_or_else(|| lane.priority()).into(),
+                    ready: count(counts.ready),
+                    delayed: count(counts.delayed),
+                    in_flight: count(counts.in_flight),
+                    oldest: held.head().map(|(_, due)| due),
+                });
+            }
+        }
+        depths.sort_unstable_by_key(|depth| depth.lane);
+        depths
+    }
+
+    /// How many deliveries of each priority stand where.
+    pub(crate) const fn counts(&self) -> &[Counts; LEVELS] {
+        &self.counts
+    }
+
+    /// Since when the oldest delivery of each priority is due, among those that could start.
+    pub(crate) fn oldest(&self) -> [Option<Timestamp>; LEVELS] {
+        std::array::from_fn(|level| self.turns[level].oldest())
+    }
+
+    /// From now on these rules are in force.
+    pub(crate) fn set_rules(&mut self, rules: Arc<Rules>) {
+        self.rules = rules;
+        let numbers: Vec<_> = self.subscriptions.keys().copied().collect();
+        for number in numbers {
+            self.revise(number);
+        }
+        let known = |lane: &LaneId| self.rules.subscriptions.contains_key(&lane.subscription());
+        self.vacant.extend(self.strangers.extract_if(.., |lane| known(lane)));
+        let used: BTreeSet<_> = self.subscriptions.values().map(|s| s.member.subscriber).collect();
+        self.subscribers.retain(|_, number| used.contains(number));
+        for turns in &mut self.turns {
+            turns.retain(|number| used.contains(&number));
+        }
+    }
+
+    /// Makes itself acquainted with a subscription; false if the rules do not name it.
+    fn meet(&mut self, number: SubscriptionNumber) -> bool {
+        if self.subscriptions.contains_key(&number) {
+            return true;
+        }
+        let Some(subscription) = self.rules.subscriptions.get(&number).map(Arc::clone) else {
+            return false;
+        };
+        let subscriber = self.subscriber(subscription.spec.subscriber.as_ref());
+        let terms = Terms::from(subscription.as_ref());
+        self.subscriptions.insert(number, Subscription::new(number, subscriber, terms));
+        true
+    }
+
+    fn subscriber(&mut self, id: Option<&String>) -> SubscriberNumber {
+        let next = SubscriberNumber(self.subscribers_ever);
+        let number = *self.subscribers.entry(id.cloned()).or_insert(next);
+        if number == next {
+            self.subscribers_ever += 1;
+        }
+        number
+    }
+
+    /// Applies the rules in force to a subscription that was met before.
+    fn revise(&mut self, number: SubscriptionNumber) {
+        let rule = self.rules.subscriptions.get(&number).map(Arc::clone);
+        let Some(rule) = rule else {
+            self.leave_turns(number);
+            self.drop_lanes(number);
+            return;
+        };
+        let subscriber = self.subscriber(rule.spec.subscriber.as_ref());
+        let terms = Terms::from(rule.as_ref());
+        let Some(before) = self.subscriptions.get(&number) else { return };
+        if before.terms == terms && before.member.subscriber == subscriber {
+            return;
+        }
+        self.leave_turns(number);
+        if let Some(subscription) = self.subscriptions.get_mut(&number) {
+            if subscription.terms.max_in_flight != terms.max_in_flight {
+                subscription.cap = cap::Cap::new(terms.max_in_flight);
+            }
+            subscription.terms = terms;
+            subscription.member.subscriber = subscriber;
+        }
+        self.enter_turns(number);
+    }
+
+    /// Takes a subscription out of the turns and counts of its priorities.
+    fn leave_turns(&mut self, number: SubscriptionNumber) {
+        let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
+        for mut place in std::mem::take(&mut subscription.places) {
+            self.turns[place.level].list(subscription.member, &mut place, None);
+        }
+        for (lane, held) in &subscription.lanes {
+            let counts = &mut self.counts[subscription.level(*lane)];
+            *counts = counts.moved(held.counts(), Counts::default());
+        }
+    }
+
+    /// The reverse of [`Self::leave_turns`], at the priorities that its lanes have now.
+    fn enter_turns(&mut self, number: SubscriptionNumber) {
+        let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
+        let levels: BTreeSet<_> =
+            subscription.lanes.iter().map(|(lane, _)| subscription.level(*lane)).collect();
+        subscription.places = levels.into_iter().map(Place::new).collect();
+        for (lane, held) in &subscription.lanes {
+            let counts = &mut self.counts[subscription.level(*lane)];
+            *counts = counts.moved(Counts::default(), held.counts());
+        }
+        self.relist(number);
+    }
+
+    /// Drops all that is held of a subscription that is no more.
+    fn drop_lanes(&mut self, number: SubscriptionNumber) {
+        self.leases.forget(number);
+        let Some(subscription) = self.subscriptions.remove(&number) else { return };
+        for (lane, held) in &subscription.lanes {
+            self.vacant.remove(lane);
+            if let Some(due) = held.next_due() {
+                self.timers.remove(&(due, *lane));
+            }
+        }
+    }
+
+    /// Changes a lane. Every change passes through here, so that what is derived from lanes
+    /// (counts, timers, vacancies, turns) cannot disagree with them.
+    fn change<R>(&mut self, id: LaneId, act: impl FnOnce(&mut Lane) -> R) -> Option<R> {
+        let room_at = self.window() / 2;
+        let subscription = self.subscriptions.get_mut(&id.subscription())?;
+        subscription.open_lane(id);
+        let level = subscription.level(id);
+        let lane = subscription.lane_mut(id)?;
+
+        let (counts, due) = (lane.counts(), lane.next_due());
+        let result = act(lane);
+        let (counts_now, due_now) = (lane.counts(), lane.next_due());
+
+        if lane.turned_away && lane.len() <= room_at {
+            lane.turned_away = false;
+            self.vacant.insert(id);
+        }
+        self.counts[level] = self.counts[level].moved(counts, counts_now);
+        subscription.in_flight = subscription.in_flight - counts.in_flight + counts_now.in_flight;
+        if due != due_now {
+            due.map(|due| self.timers.remove(&(due, id)));
+            self.timers.extend(due_now.map(|due| (due, id)));
+        }
+        self.relist(id.subscription());
+        Some(result)
+    }
+
+    /// Lists a subscription at each of its priorities if it may start something there.
+    fn relist(&mut self, number: SubscriptionNumber) {
+        let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
+        for at in 0..subscription.places.len() {
+            let level = subscription.places[at].level;
+            let head = subscription.head(level).map(|(_, due)| due);
+            self.turns[level].list(subscription.member, &mut subscription.places[at], head);
+        }
+    }
+
+    /// The priority of the next start.
+    fn next_level(&mut self) -> Option<usize> {
+        let eligible = std::array::from_fn(|level| !self.turns[level].is_empty());
+        let highest = eligible.iter().rposition(|eligible| *eligible)?;
+        // However slow the lower ones are, the last fifth of the slots is not theirs.
+        let below: usize = self.counts[..highest].iter().map(|counts| counts.in_flight).sum();
+        let slots = usize::try_from(self.config.max_in_flight).unwrap_or(usize::MAX);
+        let may_pass = below < slots - slots / 5;
+        self.shares.next(eligible, may_pass)
+    }
+
+    fn window(&self) -> usize {
+        usize::try_from(self.config.window).unwrap_or(usize::MAX)
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
