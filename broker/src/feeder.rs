@@ -1,0 +1,246 @@
+//! The feeder fills the queue's lanes from the log.
+//!
+//! The truth is the log: which deliveries wait, and from where on a lane has fresh ones (its
+//! durable cursor). The queue holds a window of each lane. Three ways lead from one to the other:
+//!
+//! * The **shortcut**: the broker offers what it has just stored, and it goes straight into the
+//!   queue unless its lane is behind.
+//! * **Turns**: a lane whose window was full is *behind*. The feeder brings its deliveries from
+//!   the log, in order, page by page, whenever the queue reports room, until it has caught up and
+//!   the shortcut is open again.
+//! * **Rounds of inspection**: once a tick the log lists the lanes with work. The feeder moves
+//!   their cursors, brings the retries that come due, and heals what was lost on the way: an offer
+//!   that was never made, a vacancy that was never reported, a queue that forgot.
+//!
+//! So an offer may be lost, repeated or late, in any order: the queue tells repeats, and a cursor
+//! moves only over what the log says has been attempted.
+
+mod table;
+mod turn;
+mod inspection;
+
+use crate::{FeederConfig, Metrics, deadline::within, metrics::Way};
+use contract::{
+    Error, Result,
+    clock::{Clock, Timestamp},
+    id::{LaneId, Sequence},
+    master_api::{FeedItem, FeedPage, Lanes},
+    queue::{Enqueued, MessageQueue},
+};
+use inspection::Inspection;
+use std::{sync::Arc, time::Duration};
+use table::LaneTable;
+use tokio::{sync::Mutex, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// Most deliveries of one call to the queue.
+const ENQUEUE_ITEMS_MAX: usize = 512;
+/// Longest wait for vacancies in one call.
+const VACANCIES_WAIT: Duration = Duration::from_secs(5);
+/// Pause after a failure of the queue or the log.
+const FAILURE_PAUSE: Duration = Duration::from_millis(200);
+/// Nothing is due by then: asks a lane for fresh deliveries only.
+const NEVER: Timestamp = Timestamp(0);
+/// No delivery lies after it, and signed 64 bits hold it: asks a lane for retries only.
+const BEYOND: Sequence = Sequence(1 << 62);
+
+/// Moves deliveries from the log into the queue.
+pub struct Feeder {
+    config: FeederConfig,
+    log: Arc<dyn Lanes>,
+    queue: Arc<dyn MessageQueue>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    table: LaneTable,
+    inspection: Mutex<Inspection>,
+}
+
+/// What a round of [`Feeder::run_once`] left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Round {
+    /// There is work that can be done at once.
+    pub more: bool,
+}
+
+impl Feeder {
+    /// A feeder from `log` to `queue`.
+    pub fn new(
+        config: FeederConfig,
+        log: Arc<dyn Lanes>,
+        queue: Arc<dyn MessageQueue>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let table = LaneTable::new(config.shortcut_items_max);
+        let inspection = Mutex::new(Inspection::default());
+        Self { config, log, queue, clock, metrics, table, inspection }
+    }
+
+    /// Offers the deliveries of an event that was just stored. Never waits, and may be forgotten
+    /// without loss.
+    pub fn offer(&self, sequence: Sequence, lanes: &[LaneId]) {
+        if !lanes.is_empty() {
+            self.table.offer(sequence, lanes, self.clock.now());
+        }
+    }
+
+    /// Feeds until `stop`, and returns when the work in hand is finished.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut loops = JoinSet::new();
+        loops.spawn(Arc::clone(&self).pass_offers(stop.clone()));
+        loops.spawn(Arc::clone(&self).watch_vacancies(stop.clone()));
+        loops.spawn(self.feed(stop));
+        while let Some(ended) = loops.join_next().await {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                std::panic::resume_unwind(error.into_panic());
+            }
+        }
+    }
+
+    /// One round: the inspection if it is due, then one turn of each lane that is behind and has
+    /// room, as far as the bounds of a round go.
+    ///
+    /// Errors: those of the log and the queue; what could not be done is done in a later round.
+    pub async fn run_once(&self) -> Result<Round> {
+        let mut inspection = self.inspection.lock().await;
+        let inspected = self.inspect(&mut inspection).await;
+        let fed = self.take_turns().await;
+        self.metrics.lanes_behind(self.table.lanes_behind());
+        inspected.and(fed)?;
+        Ok(Round { more: inspection.is_unfinished() || self.table.has_turns() })
+    }
+
+    /// Passes on to the queue what the broker has offered since the last call.
+    pub async fn pass_on(&self) {
+        while let Some(items) = self.table.admit(ENQUEUE_ITEMS_MAX) {
+            if items.is_empty() {
+                continue;
+            }
+            match self.enqueue(items.clone(), Way::Shortcut).await {
+                Ok(answers) => {
+                    let full = items.iter().zip(answers).filter(|(_, a)| *a == Enqueued::Full);
+                    full.for_each(|(item, _)| self.table.refuse(*item));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, deliveries = items.len(), "queue takes no deliveries");
+                    items.iter().for_each(|item| self.table.refuse(*item));
+                }
+            }
+        }
+    }
+
+    /// Learns which lanes have room again; waits up to `wait` for the first.
+    ///
+    /// Errors: those of the queue. What it reported may be lost with the answer, so every lane
+    /// that waits for room tries again.
+    pub async fn take_vacancies(&self, wait: Duration) -> Result<()> {
+        let limit = wait.saturating_add(self.config.timeout.0);
+        match within(limit, "the queue", self.queue.vacancies(wait)).await {
+            Ok(vacancies) => {
+                vacancies.iter().for_each(|vacancy| self.table.vacate(*vacancy));
+                Ok(())
+            }
+            Err(error) => {
+                self.table.vacate_all();
+                Err(error)
+            }
+        }
+    }
+
+    /// How many lanes have their deliveries brought from the log.
+    #[cfg(test)]
+    pub(crate) fn lanes_behind(&self) -> usize {
+        self.table.lanes_behind()
+    }
+
+    /// Nothing is kept of any lane.
+    #[cfg(test)]
+    pub(crate) async fn is_idle(&self) -> bool {
+        self.lanes_behind() == 0 && self.inspection.lock().await.is_idle()
+    }
+
+    async fn pass_offers(self: Arc<Self>, stop: CancellationToken) {
+        while stop.run_until_cancelled(self.table.offered()).await.is_some() {
+            self.pass_on().await;
+        }
+    }
+
+    async fn watch_vacancies(self: Arc<Self>, stop: CancellationToken) {
+        while let Some(taken) = stop.run_until_cancelled(self.take_vacancies(VACANCIES_WAIT)).await
+        {
+            if let Err(error) = taken {
+                tracing::warn!(%error, "queue does not report vacancies");
+                stop.run_until_cancelled(tokio::time::sleep(FAILURE_PAUSE)).await;
+            }
+        }
+    }
+
+    async fn feed(self: Arc<Self>, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.run_once().await {
+                Ok(Round { more: true }) => tokio::task::yield_now().await,
+                Ok(Round { more: false }) => _ = stop.run_until_cancelled(self.work()).await,
+                Err(error) => {
+                    tracing::warn!(%error, "a round of feeding failed");
+                    stop.run_until_cancelled(tokio::time::sleep(FAILURE_PAUSE)).await;
+                }
+            }
+        }
+    }
+
+    /// Returns when a lane has a turn or the next inspection is due.
+    async fn work(&self) {
+        let next_tick = self.inspection.lock().await.next_tick();
+        tokio::select! {
+            () = self.table.turn() => {}
+            () = self.clock.sleep_until(next_tick) => {}
+        }
+    }
+
+    /// Up to `limit` fresh deliveries of a lane after a position.
+    async fn fresh(&self, lane: LaneId, after: Sequence, limit: u32) -> Result<FeedPage> {
+        let page = self.log.feed(lane, after, NEVER, limit.clamp(1, self.page_rows()));
+        within(self.config.timeout.0, "the log", page).await
+    }
+
+    /// The retries of a lane that come due within the horizon.
+    async fn retries(&self, lane: LaneId) -> Result<Vec<FeedItem>> {
+        let page = self.log.feed(lane, BEYOND, self.horizon(), self.page_rows());
+        Ok(within(self.config.timeout.0, "the log", page).await?.due)
+    }
+
+    /// Puts `items` into the queue up to the first that it refuses; gives how many it has now.
+    async fn put(&self, items: &[FeedItem]) -> Result<usize> {
+        let mut taken = 0;
+        for chunk in items.chunks(ENQUEUE_ITEMS_MAX) {
+            let answers = self.enqueue(chunk.to_vec(), Way::Log).await?;
+            match answers.iter().position(|answer| *answer == Enqueued::Full) {
+                Some(refused) => return Ok(taken + refused),
+                None => taken += chunk.len(),
+            }
+        }
+        Ok(taken)
+    }
+
+    async fn enqueue(&self, items: Vec<FeedItem>, way: Way) -> Result<Vec<Enqueued>> {
+        let wanted = items.len();
+        let answers = within(self.config.timeout.0, "the queue", self.queue.enqueue(items)).await?;
+        if answers.len() != wanted {
+            let text = format!("the queue gave {} answers for {wanted} items", answers.len());
+            return Err(Error::internal(text));
+        }
+        let queued = answers.iter().filter(|answer| **answer == Enqueued::Queued).count();
+        self.metrics.fed(way, queued);
+        Ok(answers)
+    }
+
+    fn horizon(&self) -> Timestamp {
+        self.clock.now().after(self.config.horizon.0)
+    }
+
+    fn page_rows(&self) -> u32 {
+        self.config.page_rows.max(1)
+    }
+}

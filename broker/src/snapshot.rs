@@ -1,0 +1,76 @@
+//! The rules in force, compiled for the hot path: once per version of the rules, not per event.
+
+use crate::matcher::Matcher;
+use arc_swap::ArcSwap;
+use contract::{
+    id::Sequence,
+    rules::{Rules, RulesReceiver},
+    stamp::StampKey,
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// One version of the rules with what is made from it.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The rules.
+    pub rules: Arc<Rules>,
+    /// Finds the subscriptions of an event.
+    pub matcher: Matcher,
+    /// Makes the stamps. None until Master API has told a key.
+    pub stamp_key: Option<StampKey>,
+}
+
+impl Snapshot {
+    fn new(rules: Arc<Rules>) -> Self {
+        let matcher = Matcher::new(&rules);
+        let stamp_key = rules.stamp_keys().pop();
+        Self { rules, matcher, stamp_key }
+    }
+}
+
+/// Holds the newest snapshot.
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    receiver: RulesReceiver,
+    current: ArcSwap<Snapshot>,
+    compiling: Mutex<()>,
+}
+
+impl Snapshots {
+    /// Snapshots of what `receiver` tells.
+    pub fn new(receiver: RulesReceiver) -> Self {
+        let current = Snapshot::new(Arc::clone(&receiver.borrow()));
+        Self { receiver, current: ArcSwap::from_pointee(current), compiling: Mutex::new(()) }
+    }
+
+    /// The newest one, compiled now if the rules have changed since the last event.
+    pub fn current(&self) -> Arc<Snapshot> {
+        let snapshot = self.current.load();
+        if self.is_newest(&snapshot) {
+            return Arc::clone(&snapshot);
+        }
+        let _one_at_a_time = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.current.load();
+        if self.is_newest(&snapshot) {
+            return Arc::clone(&snapshot);
+        }
+        let rules = Arc::clone(&self.receiver.borrow());
+        let snapshot = Arc::new(Snapshot::new(rules));
+        self.current.store(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// Waits until there are rules after `sequence`; false if none came within `limit`.
+    pub async fn moved_on(&self, sequence: Sequence, limit: Duration) -> bool {
+        let mut receiver = self.receiver.clone();
+        let newer = receiver.wait_for(|rules| rules.sequence > sequence);
+        matches!(tokio::time::timeout(limit, newer).await, Ok(Ok(_)))
+    }
+
+    fn is_newest(&self, snapshot: &Snapshot) -> bool {
+        Arc::ptr_eq(&snapshot.rules, &self.receiver.borrow())
+    }
+}

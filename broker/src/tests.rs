@@ -1,0 +1,8 @@
+//! Tests of the broker and the feeder against models of the log and the queue.
+
+mod model;
+mod accepting;
+mod matching;
+mod feeding;
+mod healing;
+mod racing;
