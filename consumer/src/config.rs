@@ -1,0 +1,127 @@
+//! The settings of a consumer.
+
+use contract::backoff::Span;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Shortest and longest time limit of an attempt (Standard Webhooks recommends 15 to 30 s).
+const TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(60);
+
+/// Settings of a consumer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most attempts at once, over all subscriptions.
+    pub max_in_flight: u32,
+    /// Time limit of a whole attempt, from the connection to the last byte of the answer, for
+    /// subscriptions that set none; 1 s to 60 s.
+    pub timeout: Span,
+    /// Time limit for a connection.
+    pub connect_timeout: Span,
+    /// Time limit for resolving a name, so that a black hole stalls nobody.
+    pub dns_timeout: Span,
+    /// Furthest that a `Retry-After` can move the next attempt.
+    pub retry_after_max: Span,
+    /// Networks that may be reached although they are private, loopback or otherwise special, and
+    /// to which plain `http` is allowed.
+    pub allowed_networks: Vec<IpNet>,
+    /// Name servers to ask; the system's when empty.
+    pub nameservers: Vec<SocketAddr>,
+    /// PEM file of certificate authorities to trust beside the public ones.
+    pub extra_ca_file: Option<PathBuf>,
+    /// Most open connections, in use and idle.
+    pub connections_max: u32,
+    /// Most idle connections kept for one host.
+    pub idle_connections_max_per_host: usize,
+    /// How long an idle connection is kept: shorter than the 5 s after which common servers close
+    /// theirs, so that a delivery rarely meets a connection that is just going away.
+    pub idle_timeout: Span,
+    /// How long one call to the queue waits for something to lease.
+    pub lease_wait: Span,
+    /// How long a stopping consumer goes on trying to record what it has sent.
+    pub drain_limit: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let seconds = |s| Span(Duration::from_secs(s));
+        Self {
+            max_in_flight: 512,
+            timeout: seconds(15),
+            connect_timeout: seconds(5),
+            dns_timeout: seconds(2),
+            retry_after_max: seconds(24 * 3600),
+            allowed_networks: Vec::new(),
+            nameservers: Vec::new(),
+            extra_ca_file: None,
+            connections_max: 1024,
+            idle_connections_max_per_host: 256,
+            idle_timeout: seconds(4),
+            lease_wait: Span(Duration::from_millis(250)),
+            drain_limit: seconds(30),
+        }
+    }
+}
+
+impl Config {
+    /// A sentence on what is wrong with the settings, if anything is.
+    pub fn check(&self) -> Result<(), String> {
+        if self.max_in_flight == 0 {
+            return Err("`max_in_flight` must be at least 1".into());
+        }
+        if self.connections_max < self.max_in_flight {
+            return Err(format!(
+                "`connections_max` is {}; it must be at least `max_in_flight`, which is {}",
+                self.connections_max, self.max_in_flight
+            ));
+        }
+        if !TIMEOUT_RANGE.contains(&self.timeout.0) {
+            return Err(format!("`timeout` is {}; allowed: 1s to 60s", self.timeout));
+        }
+        let limits = [
+            ("connect_timeout", self.connect_timeout),
+            ("dns_timeout", self.dns_timeout),
+            ("lease_wait", self.lease_wait),
+        ];
+        match limits.iter().find(|(_, limit)| limit.0.is_zero()) {
+            Some((name, _)) => Err(format!("`{name}` must not be 0")),
+            None => Ok(()),
+        }
+    }
+
+    /// The time limit of an attempt whose subscription wants `timeout_ms`.
+    pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>) -> Duration {
+        let wanted = timeout_ms.map_or(self.timeout.0, |ms| Duration::from_millis(ms.into()));
+        wanted.clamp(*TIMEOUT_RANGE.start(), *TIMEOUT_RANGE.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sane_and_contradictions_are_named() {
+        assert_eq!(Config::default().check(), Ok(()));
+        let wrong = [
+            (Config { max_in_flight: 0, ..Config::default() }, "max_in_flight"),
+            (Config { max_in_flight: 2000, ..Config::default() }, "connections_max"),
+            (Config { timeout: Span(Duration::from_secs(61)), ..Config::default() }, "timeout"),
+            (Config { dns_timeout: Span(Duration::ZERO), ..Config::default() }, "dns_timeout"),
+        ];
+        for (config, name) in wrong {
+            assert!(config.check().unwrap_err().contains(name));
+        }
+    }
+
+    #[test]
+    fn a_subscription_may_set_its_limit_within_bounds() {
+        let config = Config::default();
+        assert_eq!(config.attempt_timeout(None), Duration::from_secs(15));
+        assert_eq!(config.attempt_timeout(Some(2500)), Duration::from_millis(2500));
+        assert_eq!(config.attempt_timeout(Some(1)), Duration::from_secs(1));
+        assert_eq!(config.attempt_timeout(Some(90_000)), Duration::from_secs(60));
+    }
+}

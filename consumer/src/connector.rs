@@ -1,0 +1,245 @@
+//! Connections for deliveries: resolve, let the guard decide, dial the address it has checked.
+
+use crate::{
+    config::Config,
+    guard::{Guard, Refusal},
+    outcome::Failure,
+    resolve::Names,
+};
+use contract::delivery::Cause;
+use futures_util::{FutureExt, future::select_ok};
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection},
+    rt::TokioIo,
+};
+use std::{
+    io::{self, IoSlice},
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use url::Host;
+
+/// Most addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+/// Head start of each address over the next one (RFC 8305, "Connection Attempt Delay").
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// The URL names no host.
+    #[error("the URL names no host")]
+    NoHost,
+    /// The name could not be resolved.
+    #[error("`{name}` could not be resolved: {why}")]
+    Dns { name: String, why: String },
+    /// The guard refused all addresses; this is the first.
+    #[error("the address {address} is not allowed: {refusal}")]
+    Refused { address: IpAddr, refusal: Refusal },
+    /// No address took the connection; this is the first.
+    #[error("no connection to {address}: {why}")]
+    Failed { address: SocketAddr, why: io::Error },
+    /// No address answered; this is the first.
+    #[error("no connection to {address} within {limit:?}")]
+    Slow { address: SocketAddr, limit: Duration },
+}
+
+impl DialError {
+    /// The same as an attempt's failure.
+    pub(crate) fn failure(&self) -> Failure {
+        let cause = match self {
+            Self::NoHost => Cause::Misconfigured,
+            Self::Dns { .. } => Cause::Dns,
+            Self::Refused { .. } => Cause::AddressRefused,
+            Self::Failed { .. } => Cause::Connect,
+            Self::Slow { .. } => Cause::Timeout,
+        };
+        Failure::new(cause, self.to_string())
+    }
+
+    /// The address that it is about.
+    pub(crate) fn address(&self) -> Option<String> {
+        match self {
+            Self::NoHost | Self::Dns { .. } => None,
+            Self::Refused { address, .. } => Some(address.to_string()),
+            Self::Failed { address, .. } | Self::Slow { address, .. } => Some(address.to_string()),
+        }
+    }
+}
+
+/// The address at the other end of a connection, as an extension of [`Connected`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialled(pub(crate) SocketAddr);
+
+/// Makes connections; a `Service<Uri>` for the HTTP client.
+#[derive(Clone)]
+pub(crate) struct Dialler(Arc<Inner>);
+
+struct Inner {
+    names: Names,
+    guard: Guard,
+    limit: Duration,
+    open: Arc<Semaphore>,
+}
+
+impl Dialler {
+    /// A dialler with the guard and the limits of `config`.
+    pub(crate) fn new(config: &Config) -> Result<Self, String> {
+        let connections_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
+        Ok(Self(Arc::new(Inner {
+            names: Names::new(config)?,
+            guard: Guard::new(config.allowed_networks.clone()),
+            limit: config.connect_timeout.0,
+            open: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+        })))
+    }
+}
+
+impl tower::Service<Uri> for Dialler {
+    type Response = Stream;
+    type Error = DialError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, DialError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move { inner.dial(&uri).await })
+    }
+}
+
+impl Inner {
+    async fn dial(&self, uri: &Uri) -> Result<Stream, DialError> {
+        let addresses = self.allowed_addresses(uri).await?;
+        let first = *addresses.first().ok_or(DialError::NoHost)?;
+        let connect = async {
+            // Closed never: the semaphore lives as long as the dialler.
+            let permit = Arc::clone(&self.open).acquire_owned().await.map_err(io::Error::other)?;
+            let (stream, address) = connect_to_first(&addresses).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream { io: TokioIo::new(stream), address, _permit: permit })
+        };
+        match timeout(self.limit, connect).await {
+            Ok(connected) => {
+                connected.map_err(|why: io::Error| DialError::Failed { address: first, why })
+            }
+            Err(_elapsed) => Err(DialError::Slow { address: first, limit: self.limit }),
+        }
+    }
+
+    /// The addresses of the URL's host that the guard lets pass.
+    async fn allowed_addresses(&self, uri: &Uri) -> Result<Vec<SocketAddr>, DialError> {
+        let plain = uri.scheme_str() != Some("https");
+        let port = uri.port_u16().unwrap_or(if plain { 80 } else { 443 });
+        let host = uri.host().ok_or(DialError::NoHost)?;
+        // An address in the URL never reaches a resolver, so it is recognised here, in any of its
+        // spellings.
+        let found = match Host::parse(host) {
+            Ok(Host::Ipv4(address)) => vec![address.into()],
+            Ok(Host::Ipv6(address)) => vec![address.into()],
+            Ok(Host::Domain(name)) => {
+                let found = self.names.resolve(&name).await;
+                found.map_err(|why| DialError::Dns { name, why })?
+            }
+            Err(_) => return Err(DialError::NoHost),
+        };
+        let (mut allowed, mut refused) = (Vec::new(), None);
+        for address in found {
+            match self.guard.check(address, plain) {
+                Ok(address) => allowed.push(SocketAddr::new(address, port)),
+                Err(refusal) => refused = refused.or(Some((address, refusal))),
+            }
+        }
+        allowed.truncate(ADDRESSES_MAX);
+        match (allowed.is_empty(), refused) {
+            (false, _) => Ok(allowed),
+            (true, Some((address, refusal))) => Err(DialError::Refused { address, refusal }),
+            (true, None) => {
+                Err(DialError::Dns { name: host.to_owned(), why: "it has no address".to_owned() })
+            }
+        }
+    }
+}
+
+/// Dials all, each a little after the one before, and takes whichever answers first.
+async fn connect_to_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut delay = Duration::ZERO;
+    let dials = addresses.iter().map(|address| {
+        let head_start = delay;
+        delay += HEAD_START;
+        async move {
+            if !head_start.is_zero() {
+                sleep(head_start).await;
+            }
+            TcpStream::connect(address).await.map(|stream| (stream, *address))
+        }
+        .boxed()
+    });
+    select_ok(dials).await.map(|(connected, _others)| connected)
+}
+
+/// A TCP connection that knows whom it was made to and counts as open until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    io: TokioIo<TcpStream>,
+    address: SocketAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new().extra(Dialled(self.address))
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, slices)
+    }
+}

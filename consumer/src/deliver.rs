@@ -1,0 +1,152 @@
+//! The exchange with the endpoint: one request, one answer, one time limit.
+
+use crate::{
+    config::Config,
+    connector::{DialError, Dialled, Dialler},
+    outcome::{self, Failure, Outcome},
+    retry_after,
+};
+use bytes::Bytes;
+use contract::{clock::Clock, delivery::Cause, limits::RESPONSE_BODY_BYTES_MAX};
+use http::{Extensions, Request, Response, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        Client, Error,
+        connect::{CaptureConnection, capture_connection},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// Largest head of an answer in bytes.
+const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
+
+/// Sends requests. It follows no redirect, knows no proxy and keeps no cookie.
+#[derive(Debug)]
+pub(crate) struct Deliverer {
+    client: Client<HttpsConnector<Dialler>, Full<Bytes>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Deliverer {
+    /// A deliverer with the limits of `config`. A sentence if it cannot be made so.
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(config.extra_ca_file.as_deref())?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(Dialler::new(config)?);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.idle_timeout.0)
+            .pool_max_idle_per_host(config.idle_connections_max_per_host)
+            .http1_max_buf_size(usize::try_from(RESPONSE_HEAD_BYTES_MAX).unwrap_or(usize::MAX))
+            .http2_max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
+            .build(connector);
+        Ok(Self { client, clock })
+    }
+
+    /// Makes the request and waits at most `limit` for the whole answer.
+    pub(crate) async fn deliver(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Outcome {
+        let started = Instant::now();
+        let deadline = started + limit;
+        let connection = capture_connection(&mut request);
+        let mut outcome = match timeout_at(deadline, self.client.request(request)).await {
+            Ok(Ok(response)) => self.judge(response, deadline, limit).await,
+            Ok(Err(error)) => failed(&error, &connection),
+            Err(_elapsed) => Outcome::unsent(too_slow(limit)),
+        };
+        outcome.duration = started.elapsed();
+        outcome.address = outcome.address.or_else(|| dialled(&connection));
+        outcome
+    }
+
+    /// A failure by status stays one whatever its body does; a success needs its whole body.
+    async fn judge(
+        &self,
+        response: Response<Incoming>,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Outcome {
+        let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after
+            .and_then(|value| retry_after::parse(value.to_str().ok()?, self.clock.now()));
+        let mut body = Vec::new();
+        let read = timeout_at(deadline, read(response.into_body(), &mut body)).await;
+        let broken = match read {
+            Ok(Ok(())) => None,
+            Ok(Err(failure)) => Some(failure),
+            Err(_elapsed) => Some(too_slow(limit)),
+        };
+        Outcome {
+            status: Some(status.as_u16()),
+            failure: outcome::of_status(status).or(broken),
+            excerpt: outcome::excerpt(&body),
+            retry_after,
+            ..Outcome::default()
+        }
+    }
+}
+
+/// Reads the body to its end or to the bound.
+async fn read(mut incoming: Incoming, body: &mut Vec<u8>) -> Result<(), Failure> {
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| outcome::of_error(&error, true))?;
+        let Some(data) = frame.data_ref() else { continue };
+        let room = RESPONSE_BODY_BYTES_MAX - body.len();
+        body.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            let why = format!("the body of the answer exceeds {RESPONSE_BODY_BYTES_MAX} bytes");
+            return Err(Failure::new(Cause::BadResponse, why));
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: &Error, connection: &CaptureConnection) -> Outcome {
+    let dial = std::error::Error::source(error).and_then(|e| e.downcast_ref::<DialError>());
+    let address = dial.and_then(DialError::address).or_else(|| dialled(connection));
+    Outcome { address, ..Outcome::unsent(outcome::of_error(error, !error.is_connect())) }
+}
+
+fn too_slow(limit: Duration) -> Failure {
+    Failure::new(Cause::Timeout, format!("no complete answer within {limit:?}"))
+}
+
+fn dialled(connection: &CaptureConnection) -> Option<String> {
+    let mut extensions = Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
+    extensions.get::<Dialled>().map(|Dialled(address)| address.to_string())
+}
+
+/// TLS with the public authorities and those of `extra_ca`; ALPN is set by the connector.
+fn tls(extra_ca: Option<&Path>) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = extra_ca {
+        let refuse = |why: String| format!("`extra_ca_file` {}: {why}", path.display());
+        let found = CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))?;
+        for certificate in found {
+            let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
+            roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    Ok(config.with_root_certificates(roots).with_no_client_auth())
+}

@@ -1,0 +1,113 @@
+//! Which kept headers of an event travel on to the subscriber.
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Headers that belong to one connection or to one request, not to the event (RFC 9110, section
+/// 7.6.1, and those that proxies on our side of the door have added).
+const OF_ONE_REQUEST: [&str; 26] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "range",
+    "te",
+    "traceparent",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// A name that contains one of these carries a credential, or a signature that was made for
+/// another request.
+const OF_A_CREDENTIAL: [&str; 12] = [
+    "signature",
+    "-sig",
+    "hmac",
+    "authorization",
+    "authenticat",
+    "x-auth",
+    "token",
+    "secret",
+    "password",
+    "cookie",
+    "api-key",
+    "apikey",
+];
+
+/// What the server alone may say.
+const OF_THE_SERVER: [&str; 3] = ["webhook-", "svix-", "certes-"];
+
+/// Does a kept header travel on? `name` is in lower case.
+fn travels(name: &str) -> bool {
+    !OF_ONE_REQUEST.contains(&name)
+        && !OF_A_CREDENTIAL.iter().any(|part| name.contains(part))
+        && !OF_THE_SERVER.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Adds those of the `kept` headers that travel on.
+pub(crate) fn pass_on(kept: &contract::event::Headers, headers: &mut HeaderMap) {
+    for (name, value) in &kept.0 {
+        let name = name.to_ascii_lowercase();
+        if !travels(&name) {
+            continue;
+        }
+        // What came in as a header is one; anything else was put there otherwise and is left out.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::try_from(name), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            headers.append(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::event::Headers;
+
+    #[test]
+    fn headers_of_the_event_travel_and_others_do_not() {
+        let travelling = ["x-github-event", "x-github-delivery", "tracestate", "content-encoding"];
+        #[rustfmt::skip]
+        let staying = [
+            "Connection", "transfer-encoding", "te", "host", "content-length", "content-type",
+            "user-agent", "authorization", "cookie", "set-cookie", "x-gitlab-token", "x-api-key",
+            "x-hub-signature", "x-hub-signature-256", "stripe-signature", "x-shopify-hmac-sha256",
+            "paypal-transmission-sig", "webhook-id", "webhook-signature", "svix-id", "certes-hops",
+            "Certes-Delivery", "hmac-sig", "traceparent", "proxy-authorization", "x-forwarded-for",
+            "not a name",
+        ];
+        let all = travelling.iter().chain(&staying);
+        let kept = Headers(all.map(|name| ((*name).to_owned(), "1".to_owned())).collect());
+        let mut headers = HeaderMap::new();
+        pass_on(&kept, &mut headers);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, travelling);
+    }
+
+    #[test]
+    fn several_values_stay_several_and_none_can_break_the_request() {
+        let pairs = [("x-a", "1"), ("x-a", "2"), ("x-b", "evil\r\nx-c: 3")];
+        let kept = Headers(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec());
+        let mut headers = HeaderMap::new();
+        pass_on(&kept, &mut headers);
+        assert_eq!(headers.get_all("x-a").iter().count(), 2);
+        assert_eq!(headers.len(), 2);
+    }
+}

@@ -1,0 +1,58 @@
+//! The HTTP request of an attempt.
+
+use crate::{headers, prepared::Prepared};
+use bytes::Bytes;
+use contract::{clock::Timestamp, delivery::Delivery, event::Event};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http_body_util::Full;
+
+/// How the consumer introduces itself.
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("certes/", env!("CARGO_PKG_VERSION")));
+
+/// A POST of the payload, byte for byte, signed at `now`.
+pub(crate) fn build(
+    prepared: &Prepared,
+    delivery: &Delivery,
+    event: &Event,
+    payload: Bytes,
+    now: Timestamp,
+) -> Request<Full<Bytes>> {
+    let mut headers = HeaderMap::with_capacity(16 + event.headers.0.len());
+    headers::pass_on(&event.headers, &mut headers);
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    if let Some(authorization) = &prepared.authorization {
+        headers.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    let id = event.id.to_string();
+    let timestamp = now.unix_seconds().to_string();
+    let signatures = prepared.signer.sign(&id, &timestamp, &payload);
+    if let Some(signature) = signatures.webhook_signature() {
+        headers.insert("webhook-signature", signature);
+    }
+    for signature in signatures.hmac_sig() {
+        headers.append("hmac-sig", signature);
+    }
+    let values = [
+        (header::CONTENT_TYPE, event.content_type.clone()),
+        (HeaderName::from_static("webhook-id"), id),
+        (HeaderName::from_static("webhook-timestamp"), timestamp),
+        (HeaderName::from_static("certes-delivery"), delivery.id.to_string()),
+        (HeaderName::from_static("certes-event-type"), event.uri.to_string()),
+        (HeaderName::from_static("certes-attempt"), delivery.next_attempt().to_string()),
+        (HeaderName::from_static("certes-hops"), event.trace.hops.saturating_add(1).to_string()),
+        (HeaderName::from_static("traceparent"), event.trace.traceparent.clone()),
+    ];
+    for (name, value) in values {
+        match HeaderValue::try_from(value) {
+            Ok(value) if !value.is_empty() => drop(headers.insert(name, value)),
+            // A content type or trace that is no header value came in by another door than HTTP.
+            _ => {}
+        }
+    }
+    let mut request = Request::new(Full::new(payload));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = prepared.uri.clone();
+    *request.headers_mut() = headers;
+    request
+}

@@ -1,0 +1,128 @@
+//! Signatures of a delivery: Standard Webhooks 1.0.0 `v1`, and the same code in hex.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use contract::secret::Secret;
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderValue;
+use sha2::Sha256;
+use std::fmt;
+
+/// The valid secrets of a subscription, each keyed once and cloned for every signature.
+pub(crate) struct Signer {
+    keys: Vec<Hmac<Sha256>>,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("keys", &self.keys.len()).finish()
+    }
+}
+
+/// One code for each valid secret, in their order.
+#[derive(Debug)]
+pub(crate) struct Signatures(Vec<[u8; 32]>);
+
+impl Signer {
+    /// A signer with `secrets`, the newest first. A sentence if one of them is no secret.
+    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<Self, String> {
+        let key = |secret: &Secret| Hmac::new_from_slice(&secret.webhook_key()?).ok();
+        let keys: Option<Vec<_>> = secrets.map(key).collect();
+        match keys {
+            None => Err("a signing secret is not base64 after whsec_".to_owned()),
+            Some(keys) if keys.is_empty() => Err("it has no signing secret".to_owned()),
+            Some(keys) => Ok(Self { keys }),
+        }
+    }
+
+    /// Signs `{id}.{timestamp}.{body}`, which is never put together in memory.
+    pub(crate) fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Signatures {
+        let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
+        let code = |key: &Hmac<Sha256>| {
+            let mut mac = key.clone();
+            parts.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes().into()
+        };
+        Signatures(self.keys.iter().map(code).collect())
+    }
+}
+
+impl Signatures {
+    /// The value of `webhook-signature`: `v1,<base64>` of each, separated by spaces.
+    pub(crate) fn webhook_signature(&self) -> Option<HeaderValue> {
+        let each: Vec<_> = self.0.iter().map(|c| format!("v1,{}", STANDARD.encode(c))).collect();
+        HeaderValue::try_from(each.join(" ")).ok()
+    }
+
+    /// The values of `hmac-sig`: `SHA256 <hex>`, one for each.
+    pub(crate) fn hmac_sig(&self) -> impl Iterator<Item = HeaderValue> {
+        let value = |code| HeaderValue::try_from(format!("SHA256 {}", hex::encode(code))).ok();
+        self.0.iter().filter_map(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use contract::clock::{Clock, SystemClock};
+    use standardwebhooks::Webhook;
+
+    fn signer(secrets: &[&str]) -> Result<Signer, String> {
+        let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
+        Signer::new(secrets.iter())
+    }
+
+    #[test]
+    fn the_published_vector_comes_out() {
+        let signer = signer(&["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]).unwrap();
+        let body = br#"{"test": 2432232314}"#;
+        let signatures = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body);
+        assert_eq!(
+            signatures.webhook_signature().unwrap(),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
+    }
+
+    #[test]
+    fn the_reference_library_accepts_each_of_several_secrets() {
+        let secrets = [
+            "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD",
+            "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        ];
+        let body = "{\"größe\": \"\u{1F980}\"}".as_bytes();
+        // The library refuses what is older than five minutes by the system's clock.
+        let (id, timestamp) = ("evt_1", SystemClock.now().unix_seconds().to_string());
+        let signatures = signer(&secrets).unwrap().sign(id, &timestamp, body);
+        let mut headers = http::HeaderMap::new();
+        headers.insert("webhook-id", HeaderValue::from_static(id));
+        headers.insert("webhook-timestamp", HeaderValue::try_from(timestamp).unwrap());
+        headers.insert("webhook-signature", signatures.webhook_signature().unwrap());
+        for secret in secrets {
+            let receiver = Webhook::new(secret).unwrap();
+            receiver.verify(body, &headers).unwrap();
+            assert!(receiver.verify(b"{}", &headers).is_err());
+        }
+        let stranger = Webhook::new("whsec_bm90IHRoZSByaWdodCBzZWNyZXQh").unwrap();
+        assert!(stranger.verify(body, &headers).is_err());
+    }
+
+    #[test]
+    fn the_hex_form_is_the_same_code() {
+        let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODw=="];
+        let signatures = signer(&secrets).unwrap().sign("evt_1", "1", b"body");
+        let base64 = signatures.webhook_signature().unwrap();
+        let base64: Vec<_> = base64.to_str().unwrap().split(' ').collect();
+        let hex: Vec<_> = signatures.hmac_sig().collect();
+        assert_eq!((base64.len(), hex.len()), (2, 2));
+        for (base64, hex) in base64.iter().zip(&hex) {
+            let code = STANDARD.decode(base64.strip_prefix("v1,").unwrap()).unwrap();
+            assert_eq!(hex.to_str().unwrap(), format!("SHA256 {}", hex::encode(code)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_sign_is_refused() {
+        assert!(signer(&[]).unwrap_err().contains("no signing secret"));
+        assert!(signer(&["whsec_not base64!"]).unwrap_err().contains("base64"));
+    }
+}
