@@ -1,0 +1,40 @@
+//! The broker, from a gateway.
+
+use super::{
+    Peers,
+    call::{Call, unreadable},
+};
+use crate::v1::internal::{AcceptRequest, broker_client::BrokerClient};
+use async_trait::async_trait;
+use contract::{
+    Result,
+    broker::EventBroker,
+    event::{Accepted, NewEvent},
+};
+
+/// An [`EventBroker`] over a channel.
+#[derive(Clone)]
+pub struct RemoteBroker {
+    peers: Peers,
+}
+
+impl RemoteBroker {
+    /// The broker at `peers`.
+    pub const fn new(peers: Peers) -> Self {
+        Self { peers }
+    }
+}
+
+#[async_trait]
+impl EventBroker for RemoteBroker {
+    /// Made again only with an idempotency key, which makes one event of two calls.
+    async fn accept(&self, event: NewEvent) -> Result<Accepted> {
+        let call = Call::repeatable_if(event.idempotency_key.is_some());
+        let message = AcceptRequest { event: Some(event.into()) };
+        let send = |request| {
+            let mut client = limited!(BrokerClient::new(self.peers.channel()));
+            async move { client.accept(request).await }
+        };
+        self.peers.call(call, message, send).await?.try_into().map_err(unreadable)
+    }
+}

@@ -1,0 +1,46 @@
+//! The configuration, from all other parts.
+
+use super::{
+    RemoteMasterApi,
+    call::{Call, unreadable},
+};
+use crate::{
+    convert::each,
+    v1::internal::{ExecuteRequest, rules_client::RulesClient},
+};
+use async_trait::async_trait;
+use contract::{
+    Error, ErrorCode, Result,
+    access::Actor,
+    command::{Change, Changeset},
+    master_api::Configuration,
+    rules::RulesReceiver,
+};
+use tokio::time::timeout;
+
+#[async_trait]
+impl Configuration for RemoteMasterApi {
+    fn rules(&self) -> RulesReceiver {
+        self.rules.clone()
+    }
+
+    /// Made once: what it reveals is shown once.
+    async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.execute(request).await }
+        };
+        let message = ExecuteRequest { changeset: Some(changes.into()) };
+        let answer = self.peers.call(Call::acting(actor), message, send).await?;
+        let mut rules = self.rules.clone();
+        let shown = rules.wait_for(|rules| rules.sequence.0 >= answer.sequence);
+        match timeout(self.peers.config.deadline.0, shown).await {
+            Ok(Ok(_rules)) => {}
+            _ => {
+                let message = "it is done, but this process has not been told so in time";
+                return Err(Error::new(ErrorCode::DeadlineExceeded, message));
+            }
+        }
+        each(answer.changes, "changes", Change::try_from).map_err(unreadable)
+    }
+}

@@ -1,0 +1,94 @@
+//! Events in the log, from a broker or a gateway.
+
+use super::{
+    RemoteMasterApi,
+    call::{Call, unreadable},
+};
+use crate::{
+    convert::each,
+    v1::{
+        GetEventRequest, GetPayloadRequest, ListEventDeliveriesRequest, ListEventsRequest,
+        events_client::EventsClient,
+        internal::{StoreEventRequest, store_client::StoreClient},
+    },
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result,
+    delivery::Delivery,
+    event::Event,
+    id::EventId,
+    master_api::{EventFilter, Events, Page, PageRequest, StoreEvent, Stored},
+};
+use tonic::transport::Channel;
+
+/// What is not there is no error to a port.
+pub(super) fn found<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error { code: ErrorCode::NotFound, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl RemoteMasterApi {
+    fn events_client(&self) -> EventsClient<Channel> {
+        limited!(EventsClient::new(self.peers.channel()))
+    }
+}
+
+#[async_trait]
+impl Events for RemoteMasterApi {
+    /// Made again if need be: the same id gets the first answer.
+    async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
+        let send = |request| {
+            let mut client = limited!(StoreClient::new(self.peers.channel()));
+            async move { client.store_event(request).await }
+        };
+        let message = StoreEventRequest::from(event);
+        let stored = self.peers.call(Call::repeatable(), message, send).await?;
+        stored.try_into().map_err(unreadable)
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.get(request).await }
+        };
+        let message = GetEventRequest { id: id.to_string() };
+        let event = found(self.peers.call(Call::repeatable(), message, send).await)?;
+        event.map(TryInto::try_into).transpose().map_err(unreadable)
+    }
+
+    async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.get_payload(request).await }
+        };
+        let message = GetPayloadRequest { id: id.to_string() };
+        let answer = found(self.peers.call(Call::repeatable(), message, send).await)?;
+        Ok(answer.map(|answer| answer.payload))
+    }
+
+    async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.list(request).await }
+        };
+        let message = ListEventsRequest::from((filter, page));
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        let items = each(answer.events, "events", Event::try_from).map_err(unreadable)?;
+        Ok(Page { items, next: answer.next })
+    }
+
+    async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.list_deliveries(request).await }
+        };
+        let message = ListEventDeliveriesRequest { id: id.to_string() };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        each(answer.deliveries, "deliveries", Delivery::try_from).map_err(unreadable)
+    }
+}

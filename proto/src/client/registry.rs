@@ -1,0 +1,83 @@
+//! The schema registry, from a gateway, a broker or Master API.
+
+use super::{
+    Peers,
+    call::{Call, unreadable},
+};
+use crate::{
+    convert::each,
+    v1::{
+        CheckRequest, GetSchemaRequest, ListSchemaVersionsRequest, PublishRequest,
+        schema_registry_client::SchemaRegistryClient,
+    },
+};
+use async_trait::async_trait;
+use contract::{
+    Result,
+    access::Actor,
+    registry::SchemaRegistry,
+    schema::{Published, SchemaBundle, SchemaSource, SchemaVersion},
+    uri::EventUri,
+};
+use std::sync::Arc;
+use tonic::transport::Channel;
+
+/// A [`SchemaRegistry`] over a channel.
+#[derive(Clone)]
+pub struct RemoteRegistry {
+    peers: Peers,
+}
+
+impl RemoteRegistry {
+    /// The registry at `peers`.
+    pub const fn new(peers: Peers) -> Self {
+        Self { peers }
+    }
+
+    fn client(&self) -> SchemaRegistryClient<Channel> {
+        limited!(SchemaRegistryClient::new(self.peers.channel()))
+    }
+}
+
+#[async_trait]
+impl SchemaRegistry for RemoteRegistry {
+    async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.get(request).await }
+        };
+        let message = GetSchemaRequest { uri: uri.to_string() };
+        let bundle = self.peers.call(Call::repeatable(), message, send).await?;
+        bundle.try_into().map(Arc::new).map_err(unreadable)
+    }
+
+    async fn list(&self) -> Result<Vec<SchemaVersion>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.list(request).await }
+        };
+        let message = ListSchemaVersionsRequest {};
+        let found = self.peers.call(Call::repeatable(), message, send).await?;
+        each(found.schemas, "schemas", SchemaVersion::try_from).map_err(unreadable)
+    }
+
+    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.publish(request).await }
+        };
+        let message = PublishRequest { source: Some(source.into()) };
+        let published = self.peers.call(Call::acting(actor), message, send).await?;
+        published.try_into().map_err(unreadable)
+    }
+
+    async fn check(&self, source: SchemaSource) -> Result<Published> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.check(request).await }
+        };
+        let message = CheckRequest { source: Some(source.into()) };
+        let published = self.peers.call(Call::repeatable(), message, send).await?;
+        published.try_into().map_err(unreadable)
+    }
+}

@@ -1,0 +1,23 @@
+//! Between messages and the contract's nouns: `From` into a message, `TryFrom` out of it.
+//!
+//! A field that is missing or cannot be read is [`Malformed`] and named by its path. Nothing that
+//! is required is ever filled in silently; the few fields with a default say so in their `.proto`.
+
+#[macro_use]
+mod field;
+mod event;
+mod delivery;
+mod schema;
+mod backoff;
+mod source;
+mod subscription;
+mod command;
+mod broker;
+mod master_api;
+mod queue;
+
+pub use field::{Malformed, duration, duration_from, moment, moment_from};
+pub(crate) use field::{
+    each, into_each, message, narrow, one_of, one_of_or, optional, optional_one_of, parsed,
+    parsed_each, parsed_optional, required, text,
+};

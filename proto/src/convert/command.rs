@@ -1,0 +1,193 @@
+//! Commands, and what they changed.
+
+use super::{
+    Malformed, each, into_each, message, moment, moment_from, one_of, optional, parsed, required,
+    text,
+};
+use crate::v1::{self, command, target};
+use contract::{
+    access::Roles,
+    backoff::BackoffRule,
+    command::{Change, ChangeKind, Changeset, Command, Target},
+    schema::SchemaVersion,
+    secret::Secret,
+    source::SourceSpec,
+    subscription::{EventType, Subscriber, SubscriptionSpec},
+};
+
+same_variants!(ChangeKind, v1::ChangeKind, [Created, Changed, Unchanged, Removed]);
+
+/// Secrets as texts, because this message is how they are given to the server.
+fn exposed(secrets: &[Secret]) -> Vec<String> {
+    secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+}
+
+fn secrets_from(texts: Vec<String>) -> Result<Vec<Secret>, Malformed> {
+    let refuse = || Malformed::invalid("", "a secret must not be empty");
+    let one = |text: String| if text.is_empty() { Err(refuse()) } else { Ok(Secret::new(text)) };
+    each(texts, "secrets", one)
+}
+
+impl From<Command> for v1::Command {
+    fn from(command: Command) -> Self {
+        use command::Command as Wire;
+        let command = match command {
+            Command::PutSubscriber(subscriber) => Wire::PutSubscriber(subscriber.into()),
+            Command::PutEventType(event_type) => Wire::PutEventType(event_type.into()),
+            Command::PutSource { spec, secrets } => Wire::PutSource(v1::PutSource {
+                spec: Some(spec.into()),
+                secrets: exposed(&secrets),
+            }),
+            Command::PutBackoff(rule) => Wire::PutBackoff(rule.into()),
+            Command::PutSubscription { spec, secrets } => {
+                let (spec, secrets) = (Some(spec.into()), exposed(&secrets));
+                Wire::PutSubscription(v1::PutSubscription { spec, secrets })
+            }
+            Command::SetSubscriptionStatus { name, status, reason } => {
+                let status = v1::SubscriptionStatus::from(status).into();
+                Wire::SetSubscriptionStatus(v1::SetSubscriptionStatus { name, status, reason })
+            }
+            Command::PublishSchema(version) => Wire::PublishSchema(version.into()),
+            Command::IssueKey { name, roles, subscriber, expires_at } => {
+                let (roles, expires_at) = (roles.names(), expires_at.map(moment));
+                Wire::IssueKey(v1::IssueKey { name, roles, subscriber, expires_at })
+            }
+            Command::RevokeKey(id) => Wire::RevokeKey(id.to_string()),
+            Command::Remove(target) => Wire::Remove(target.into()),
+        };
+        Self { command: Some(command) }
+    }
+}
+
+impl TryFrom<v1::Command> for Command {
+    type Error = Malformed;
+    fn try_from(wire: v1::Command) -> Result<Self, Malformed> {
+        use command::Command as Wire;
+        /// What is in the variant of this name.
+        fn at<N>(name: &'static str, read: Result<N, Malformed>) -> Result<N, Malformed> {
+            read.map_err(|malformed| malformed.within(name))
+        }
+        Ok(match required(wire.command, "")? {
+            Wire::PutSubscriber(wire) => {
+                Self::PutSubscriber(at("put_subscriber", Subscriber::try_from(wire))?)
+            }
+            Wire::PutEventType(wire) => {
+                Self::PutEventType(at("put_event_type", EventType::try_from(wire))?)
+            }
+            Wire::PutSource(wire) => at("put_source", put_source(wire))?,
+            Wire::PutBackoff(wire) => {
+                Self::PutBackoff(at("put_backoff", BackoffRule::try_from(wire))?)
+            }
+            Wire::PutSubscription(wire) => at("put_subscription", put_subscription(wire))?,
+            Wire::SetSubscriptionStatus(wire) => at("set_subscription_status", set_status(wire))?,
+            Wire::PublishSchema(wire) => {
+                Self::PublishSchema(at("publish_schema", SchemaVersion::try_from(wire))?)
+            }
+            Wire::IssueKey(wire) => at("issue_key", issue_key(wire))?,
+            Wire::RevokeKey(id) => Self::RevokeKey(parsed(&id, "revoke_key")?),
+            Wire::Remove(wire) => Self::Remove(at("remove", Target::try_from(wire))?),
+        })
+    }
+}
+
+fn put_source(wire: v1::PutSource) -> Result<Command, Malformed> {
+    let spec = message(wire.spec, "spec", SourceSpec::try_from)?;
+    Ok(Command::PutSource { spec, secrets: secrets_from(wire.secrets)? })
+}
+
+fn put_subscription(wire: v1::PutSubscription) -> Result<Command, Malformed> {
+    let spec = message(wire.spec, "spec", SubscriptionSpec::try_from)?;
+    Ok(Command::PutSubscription { spec, secrets: secrets_from(wire.secrets)? })
+}
+
+fn set_status(wire: v1::SetSubscriptionStatus) -> Result<Command, Malformed> {
+    Ok(Command::SetSubscriptionStatus {
+        name: text(wire.name, "name")?,
+        status: one_of::<v1::SubscriptionStatus, _>(wire.status, "status")?,
+        reason: wire.reason,
+    })
+}
+
+fn issue_key(wire: v1::IssueKey) -> Result<Command, Malformed> {
+    let roles = Roles::parse(wire.roles.iter().map(String::as_str));
+    Ok(Command::IssueKey {
+        name: text(wire.name, "name")?,
+        roles: roles.map_err(|why| Malformed::invalid("roles", why))?,
+        subscriber: wire.subscriber,
+        expires_at: optional(wire.expires_at, "expires_at", moment_from)?,
+    })
+}
+
+impl From<Target> for v1::Target {
+    fn from(target: Target) -> Self {
+        let target = match target {
+            Target::Subscriber(id) => target::Target::Subscriber(id),
+            Target::EventType(uri) => target::Target::EventType(uri.to_string()),
+            Target::Source(name) => target::Target::Source(name),
+            Target::Backoff(of, direction) => target::Target::Backoff(v1::BackoffKey {
+                target: of.to_string(),
+                direction: v1::Direction::from(direction).into(),
+            }),
+            Target::Subscription(name) => target::Target::Subscription(name),
+        };
+        Self { target: Some(target) }
+    }
+}
+
+impl TryFrom<v1::Target> for Target {
+    type Error = Malformed;
+    fn try_from(wire: v1::Target) -> Result<Self, Malformed> {
+        Ok(match required(wire.target, "")? {
+            target::Target::Subscriber(id) => Self::Subscriber(text(id, "subscriber")?),
+            target::Target::EventType(uri) => Self::EventType(parsed(&uri, "event_type")?),
+            target::Target::Source(name) => Self::Source(text(name, "source")?),
+            target::Target::Backoff(key) => Self::Backoff(
+                parsed(&key.target, "backoff.target")?,
+                one_of::<v1::Direction, _>(key.direction, "backoff.direction")?,
+            ),
+            target::Target::Subscription(name) => Self::Subscription(text(name, "subscription")?),
+        })
+    }
+}
+
+impl From<Changeset> for v1::Changeset {
+    fn from(changes: Changeset) -> Self {
+        let Changeset { commands, dry_run, managed, prune } = changes;
+        Self { commands: into_each(commands), dry_run, managed, prune }
+    }
+}
+
+impl TryFrom<v1::Changeset> for Changeset {
+    type Error = Malformed;
+    fn try_from(wire: v1::Changeset) -> Result<Self, Malformed> {
+        let v1::Changeset { commands, dry_run, managed, prune } = wire;
+        Ok(Self {
+            commands: each(commands, "commands", Command::try_from)?,
+            dry_run,
+            managed,
+            prune,
+        })
+    }
+}
+
+impl From<Change> for v1::Change {
+    fn from(change: Change) -> Self {
+        let Change { kind, noun, name, revealed, id } = change;
+        // The one answer in which a secret is shown to whoever asked for it.
+        let revealed = revealed.map(|secret| secret.expose().to_owned());
+        Self { kind: v1::ChangeKind::from(kind).into(), noun, name, revealed, id }
+    }
+}
+
+impl TryFrom<v1::Change> for Change {
+    type Error = Malformed;
+    fn try_from(wire: v1::Change) -> Result<Self, Malformed> {
+        Ok(Self {
+            kind: one_of::<v1::ChangeKind, _>(wire.kind, "kind")?,
+            noun: text(wire.noun, "noun")?,
+            name: wire.name,
+            revealed: wire.revealed.map(Secret::new),
+            id: wire.id,
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! Deliveries, attempts and what follows them.
+
+use super::{
+    Malformed, each, into_each, message, moment, moment_from, narrow, one_of, optional,
+    optional_one_of, parsed, required,
+};
+use crate::v1::{self, internal, internal::next};
+use contract::delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next};
+
+same_variants!(DeliveryState, v1::DeliveryState, [Waiting, Delivered, Dead, Cancelled]);
+same_variants!(
+    Cause,
+    v1::Cause,
+    [
+        Status,
+        Redirect,
+        Gone,
+        Throttled,
+        Dns,
+        AddressRefused,
+        Connect,
+        Tls,
+        Timeout,
+        Reset,
+        BadResponse,
+        Integrity,
+        Expired,
+        Misconfigured,
+        Exhausted,
+        Lost,
+    ]
+);
+
+impl From<Attempt> for v1::Attempt {
+    fn from(attempt: Attempt) -> Self {
+        let Attempt {
+            number,
+            started_at,
+            duration_ms,
+            status,
+            cause,
+            error,
+            address,
+            response_excerpt,
+            backoff_rule,
+        } = attempt;
+        Self {
+            number,
+            started_at: Some(moment(started_at)),
+            duration_ms,
+            status: status.map(u32::from),
+            cause: cause.map(|cause| v1::Cause::from(cause).into()),
+            error,
+            address,
+            response_excerpt,
+            backoff_rule,
+        }
+    }
+}
+
+impl TryFrom<v1::Attempt> for Attempt {
+    type Error = Malformed;
+    fn try_from(wire: v1::Attempt) -> Result<Self, Malformed> {
+        Ok(Self {
+            number: wire.number,
+            started_at: message(wire.started_at, "started_at", moment_from)?,
+            duration_ms: wire.duration_ms,
+            status: wire.status.map(|status| narrow(status, "status")).transpose()?,
+            cause: optional_one_of::<v1::Cause, _>(wire.cause, "cause")?,
+            error: wire.error,
+            address: wire.address,
+            response_excerpt: wire.response_excerpt,
+            backoff_rule: wire.backoff_rule,
+        })
+    }
+}
+
+impl From<Delivery> for v1::Delivery {
+    fn from(delivery: Delivery) -> Self {
+        let Delivery { id, event, state, cause, created_at, due, attempts, attempts_before_resend } =
+            delivery;
+        Self {
+            id: id.to_string(),
+            event: event.to_string(),
+            state: v1::DeliveryState::from(state).into(),
+            cause: cause.map(|cause| v1::Cause::from(cause).into()),
+            created_at: Some(moment(created_at)),
+            due: due.map(moment),
+            attempts: into_each(attempts),
+            attempts_before_resend,
+        }
+    }
+}
+
+impl TryFrom<v1::Delivery> for Delivery {
+    type Error = Malformed;
+    fn try_from(wire: v1::Delivery) -> Result<Self, Malformed> {
+        Ok(Self {
+            id: parsed(&wire.id, "id")?,
+            event: parsed(&wire.event, "event")?,
+            state: one_of::<v1::DeliveryState, _>(wire.state, "state")?,
+            cause: optional_one_of::<v1::Cause, _>(wire.cause, "cause")?,
+            created_at: message(wire.created_at, "created_at", moment_from)?,
+            due: optional(wire.due, "due", moment_from)?,
+            attempts: each(wire.attempts, "attempts", Attempt::try_from)?,
+            attempts_before_resend: wire.attempts_before_resend,
+        })
+    }
+}
+
+impl From<Next> for internal::Next {
+    fn from(next: Next) -> Self {
+        let next = match next {
+            Next::Done => next::Next::Done(next::Done {}),
+            Next::Retry(time) => next::Next::Retry(moment(time)),
+            Next::Dead(cause) => next::Next::Dead(v1::Cause::from(cause).into()),
+        };
+        Self { next: Some(next) }
+    }
+}
+
+impl TryFrom<internal::Next> for Next {
+    type Error = Malformed;
+    fn try_from(wire: internal::Next) -> Result<Self, Malformed> {
+        Ok(match required(wire.next, "")? {
+            next::Next::Done(next::Done {}) => Self::Done,
+            next::Next::Retry(time) => Self::Retry(message(Some(time), "retry", moment_from)?),
+            next::Next::Dead(cause) => Self::Dead(one_of::<v1::Cause, _>(cause, "dead")?),
+        })
+    }
+}
+
+impl From<AttemptReport> for internal::AttemptReport {
+    fn from(report: AttemptReport) -> Self {
+        let AttemptReport { delivery, attempt, next, pause_subscription } = report;
+        Self {
+            delivery: delivery.to_string(),
+            attempt: Some(attempt.into()),
+            next: Some(next.into()),
+            pause_subscription,
+        }
+    }
+}
+
+impl TryFrom<internal::AttemptReport> for AttemptReport {
+    type Error = Malformed;
+    fn try_from(wire: internal::AttemptReport) -> Result<Self, Malformed> {
+        Ok(Self {
+            delivery: parsed(&wire.delivery, "delivery")?,
+            attempt: message(wire.attempt, "attempt", Attempt::try_from)?,
+            next: message(wire.next, "next", Next::try_from)?,
+            pause_subscription: wire.pause_subscription,
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! Servers: each serves any implementation of its port. One function mounts what a listener needs.
+
+mod trace;
+
+// The public API. Behind [`crate::auth`] for the holders of keys; for peers as it is.
+mod event_broker;
+mod events;
+mod deliveries;
+mod registry;
+mod configuration;
+
+// What only peers may call.
+mod broker;
+mod store;
+mod lanes;
+mod rules;
+mod queue;
+
+use crate::{
+    PUBLIC_DESCRIPTORS,
+    auth::AuthLayer,
+    config::{PublicConfig, Tls},
+    door::Door,
+    v1::{
+        configuration_server::ConfigurationServer,
+        deliveries_server::DeliveriesServer,
+        event_broker_server::EventBrokerServer,
+        events_server::EventsServer,
+        internal::{
+            broker_server::BrokerServer, lanes_server::LanesServer,
+            message_queue_server::MessageQueueServer, rules_server::RulesServer,
+            store_server::StoreServer,
+        },
+        schema_registry_server::SchemaRegistryServer,
+    },
+};
+use contract::{
+    Error, Result, broker::EventBroker, clock::Clock, master_api::MasterApi, queue::MessageQueue,
+    random::Random, registry::SchemaRegistry,
+};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::Routes,
+    transport::{Certificate, Identity, ServerTlsConfig},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+/// What stands behind the public port.
+#[derive(Clone)]
+pub struct PublicPorts {
+    /// Takes events.
+    pub broker: Arc<dyn EventBroker>,
+    /// Gives out and publishes contracts.
+    pub registry: Arc<dyn SchemaRegistry>,
+    /// All else, and the rules with the keys.
+    pub master_api: Arc<dyn MasterApi>,
+    /// When keys expire and events were received.
+    pub clock: Arc<dyn Clock>,
+    /// For trace ids.
+    pub random: Arc<dyn Random>,
+}
+
+/// The public port (9601): the public API behind the lock, health and reflection for everybody.
+/// The reporter starts with everything serving; set it otherwise before draining.
+pub async fn public_routes(
+    ports: PublicPorts,
+    config: PublicConfig,
+) -> Result<(Routes, HealthReporter)> {
+    let rules = ports.master_api.rules();
+    let door = Door::Public(rules.clone());
+    let lock = AuthLayer::new(rules, Arc::clone(&ports.clock));
+    let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(
+        event_broker::Service { ports: ports.clone(), config }
+    )));
+
+    let (health, health_server) = tonic_health::server::health_reporter();
+    for name in PUBLIC_SERVICES {
+        health.set_service_status(name, ServingStatus::Serving).await;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(PUBLIC_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = api
+        .add_service(health_server)
+        .add_service(reflection().build_v1().map_err(Error::internal)?)
+        .add_service(reflection().build_v1alpha().map_err(Error::internal)?);
+    Ok((Routes::from(routes.into_axum_router().layer(lock)).prepare(), health))
+}
+
+/// Names of the public services, as health knows them.
+const PUBLIC_SERVICES: [&str; 5] = [
+    EventBrokerServer::<event_broker::Service>::NAME,
+    EventsServer::<events::Service>::NAME,
+    DeliveriesServer::<deliveries::Service>::NAME,
+    ConfigurationServer::<configuration::Service>::NAME,
+    SchemaRegistryServer::<registry::Service>::NAME,
+];
+
+/// The services that are the same for the public and for peers.
+fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
+    let PublicPorts { registry, master_api, .. } = ports;
+    Routes::new(limited!(EventsServer::new(events::Service {
+        door: door.clone(),
+        events: master_api.clone(),
+    })))
+    .add_service(limited!(DeliveriesServer::new(deliveries::Service {
+        door: door.clone(),
+        deliveries: master_api.clone(),
+    })))
+    .add_service(limited!(ConfigurationServer::new(configuration::Service {
+        door: door.clone(),
+        configuration: master_api.clone(),
+    })))
+    .add_service(limited!(SchemaRegistryServer::new(registry::Service {
+        door: door.clone(),
+        registry: Arc::clone(registry),
+    })))
+}
+
+/// A broker for its peers (9620).
+pub fn broker_routes(broker: Arc<dyn EventBroker>) -> Routes {
+    Routes::new(limited!(BrokerServer::new(broker::Service { broker }))).prepare()
+}
+
+/// A schema registry for its peers (9630).
+pub fn registry_routes(registry: Arc<dyn SchemaRegistry>) -> Routes {
+    let service = registry::Service { door: Door::Internal, registry };
+    Routes::new(limited!(SchemaRegistryServer::new(service))).prepare()
+}
+
+/// Master API for its peers (9611). Cancel `stop` when the server is to drain: it ends the streams
+/// of rules, which would otherwise keep it open.
+pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken) -> Routes {
+    let door = Door::Internal;
+    Routes::new(limited!(EventsServer::new(events::Service {
+        door: door.clone(),
+        events: master_api.clone(),
+    })))
+    .add_service(limited!(DeliveriesServer::new(deliveries::Service {
+        door,
+        deliveries: master_api.clone(),
+    })))
+    .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))
+    .add_service(limited!(LanesServer::new(lanes::Service { lanes: master_api.clone() })))
+    .add_service(limited!(RulesServer::new(rules::Service { configuration: master_api, stop })))
+    .prepare()
+}
+
+/// A message queue for its peers (9640).
+pub fn queue_routes(queue: Arc<dyn MessageQueue>) -> Routes {
+    Routes::new(limited!(MessageQueueServer::new(queue::Service { queue }))).prepare()
+}
+
+/// Mutual TLS for a listener of peers: only they, with a certificate of the same authority, get in.
+pub fn peers_only(tls: &Tls) -> ServerTlsConfig {
+    ServerTlsConfig::new()
+        .identity(Identity::from_pem(&tls.cert, &tls.key))
+        .client_ca_root(Certificate::from_pem(&tls.ca))
+}

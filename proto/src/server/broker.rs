@@ -1,0 +1,25 @@
+//! The broker, for gateways.
+
+use crate::{convert::message, door::Door, v1, v1::internal};
+use contract::{Result, broker::EventBroker, event::NewEvent};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves `certes.v1.internal.Broker`.
+pub(super) struct Service {
+    pub(super) broker: Arc<dyn EventBroker>,
+}
+
+#[tonic::async_trait]
+impl internal::broker_server::Broker for Service {
+    async fn accept(
+        &self,
+        request: Request<internal::AcceptRequest>,
+    ) -> Result<Response<v1::EventResponse>, Status> {
+        let work = async {
+            let event = message(request.into_inner().event, "event", NewEvent::try_from)?;
+            Ok(self.broker.accept(event).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+}

@@ -1,0 +1,119 @@
+//! The configuration, to be listed from the rules in force and changed by commands.
+
+use crate::{
+    access::permit,
+    convert::{into_each, message},
+    door::{Caller, Door},
+    v1,
+};
+use contract::{Result, command::Changeset, master_api::MasterApi, rules::Rules};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves `certes.v1.Configuration`.
+pub(super) struct Service {
+    pub(super) door: Door,
+    pub(super) configuration: Arc<dyn MasterApi>,
+}
+
+impl Service {
+    fn rules(&self) -> Arc<Rules> {
+        self.configuration.rules().borrow().clone()
+    }
+
+    /// Answers with what `list` finds in the rules.
+    async fn list<T>(&self, list: impl FnOnce(&Rules) -> T) -> Result<Response<T>, Status> {
+        self.door.serve(async { Ok(list(&self.rules())) }).await
+    }
+}
+
+/// Shared nouns as messages.
+fn all<'a, N: Clone + 'a, W: From<N>>(nouns: impl IntoIterator<Item = &'a Arc<N>>) -> Vec<W> {
+    into_each(nouns.into_iter().map(|noun| N::clone(noun)))
+}
+
+#[tonic::async_trait]
+impl v1::configuration_server::Configuration for Service {
+    async fn execute(
+        &self,
+        request: Request<v1::ExecuteRequest>,
+    ) -> Result<Response<v1::ExecuteResponse>, Status> {
+        let work = async {
+            let caller = self.door.caller(&request)?;
+            let changes = request.into_inner().changeset;
+            let changes = message(changes, "changeset", Changeset::try_from)?;
+            if let Caller::Key(principal, rules) = &caller {
+                permit(principal, rules, &changes)?;
+            }
+            let changes = self.configuration.execute(caller.actor()?, changes).await?;
+            Ok(v1::ExecuteResponse { changes: into_each(changes) })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_sources(
+        &self,
+        _request: Request<v1::ListSourcesRequest>,
+    ) -> Result<Response<v1::ListSourcesResponse>, Status> {
+        let list = |rules: &Rules| v1::ListSourcesResponse { sources: all(rules.sources.values()) };
+        self.list(list).await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        request: Request<v1::ListSubscriptionsRequest>,
+    ) -> Result<Response<v1::ListSubscriptionsResponse>, Status> {
+        let work = async {
+            let (caller, rules) = (self.door.caller(&request)?, self.rules());
+            let visible = rules.subscriptions.values().filter(|found| caller.sees(found));
+            Ok(v1::ListSubscriptionsResponse { subscriptions: all(visible) })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_subscribers(
+        &self,
+        _request: Request<v1::ListSubscribersRequest>,
+    ) -> Result<Response<v1::ListSubscribersResponse>, Status> {
+        let list = |rules: &Rules| {
+            let subscribers = all(rules.subscribers.values());
+            v1::ListSubscribersResponse { subscribers }
+        };
+        self.list(list).await
+    }
+
+    async fn list_event_types(
+        &self,
+        _request: Request<v1::ListEventTypesRequest>,
+    ) -> Result<Response<v1::ListEventTypesResponse>, Status> {
+        let list = |rules: &Rules| {
+            let event_types = all(rules.event_types.values());
+            v1::ListEventTypesResponse { event_types }
+        };
+        self.list(list).await
+    }
+
+    async fn list_backoffs(
+        &self,
+        _request: Request<v1::ListBackoffsRequest>,
+    ) -> Result<Response<v1::ListBackoffsResponse>, Status> {
+        let list = |rules: &Rules| v1::ListBackoffsResponse { backoffs: all(&rules.backoffs) };
+        self.list(list).await
+    }
+
+    async fn list_schemas(
+        &self,
+        _request: Request<v1::ListSchemasRequest>,
+    ) -> Result<Response<v1::ListSchemasResponse>, Status> {
+        let list = |rules: &Rules| v1::ListSchemasResponse { schemas: all(rules.schemas.values()) };
+        self.list(list).await
+    }
+
+    async fn list_keys(
+        &self,
+        _request: Request<v1::ListKeysRequest>,
+    ) -> Result<Response<v1::ListKeysResponse>, Status> {
+        let list = |rules: &Rules| v1::ListKeysResponse { keys: all(rules.keys.values()) };
+        self.list(list).await
+    }
+}

@@ -1,0 +1,92 @@
+//! Deliveries, to be read and sent again.
+
+use crate::{
+    convert::{into_each, parsed},
+    door::{Caller, Door},
+    v1,
+};
+use contract::{
+    Error, ErrorCode, Result,
+    id::{DeliveryId, SubscriptionId},
+    master_api::{DeliveryFilter, MasterApi, Page, PageRequest},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves `certes.v1.Deliveries`.
+pub(super) struct Service {
+    pub(super) door: Door,
+    pub(super) deliveries: Arc<dyn MasterApi>,
+}
+
+/// Also for what the caller may not see: it is not told that it exists.
+fn unknown(id: DeliveryId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no delivery `{id}`"))
+}
+
+fn visible(caller: &Caller, id: DeliveryId) -> Result<()> {
+    if caller.sees_number(id.lane.subscription()) { Ok(()) } else { Err(unknown(id)) }
+}
+
+/// A key of one subscriber lists one of its subscriptions at a time.
+fn listable(caller: &Caller, wanted: Option<SubscriptionId>) -> Result<()> {
+    let Caller::Key(principal, rules) = caller else { return Ok(()) };
+    let Some(subscriber) = &principal.subscriber else { return Ok(()) };
+    let mut all = rules.subscriptions.values();
+    if all.any(|found| Some(found.id) == wanted && caller.sees(found)) {
+        return Ok(());
+    }
+    let name = &principal.name;
+    let message = format!("the key `{name}` needs a `subscription` that is `{subscriber}`'s");
+    Err(Error::new(ErrorCode::PermissionDenied, message))
+}
+
+#[tonic::async_trait]
+impl v1::deliveries_server::Deliveries for Service {
+    async fn get(
+        &self,
+        request: Request<v1::GetDeliveryRequest>,
+    ) -> Result<Response<v1::Delivery>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            visible(&self.door.caller(&request)?, id)?;
+            let delivery = self.deliveries.delivery(id).await?;
+            Ok(delivery.ok_or_else(|| unknown(id))?.into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListDeliveriesRequest>,
+    ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
+        let work = async {
+            let caller = self.door.caller(&request)?;
+            let (filter, page): (DeliveryFilter, PageRequest) = request.into_inner().try_into()?;
+            listable(&caller, filter.subscription)?;
+            let Page { items, next } = self.deliveries.deliveries(filter, page).await?;
+            Ok(v1::ListDeliveriesResponse { deliveries: into_each(items), next })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn resend(
+        &self,
+        request: Request<v1::ResendRequest>,
+    ) -> Result<Response<v1::Delivery>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            let caller = self.door.caller(&request)?;
+            visible(&caller, id)?;
+            Ok(self.deliveries.resend(caller.actor()?, id).await?.into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn get_stats(
+        &self,
+        _request: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::Stats>, Status> {
+        self.door.serve(async { Ok(self.deliveries.stats().await?.into()) }).await
+    }
+}

@@ -1,0 +1,76 @@
+//! Events in the log, to be read.
+
+use crate::{
+    convert::{into_each, parsed},
+    door::Door,
+    v1,
+};
+use contract::{
+    Error, ErrorCode, Result,
+    id::EventId,
+    master_api::{MasterApi, Page},
+};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+
+/// Serves `certes.v1.Events`.
+pub(super) struct Service {
+    pub(super) door: Door,
+    pub(super) events: Arc<dyn MasterApi>,
+}
+
+fn unknown(what: &str, id: EventId) -> Error {
+    Error::new(ErrorCode::NotFound, format!("no {what} `{id}`"))
+}
+
+#[tonic::async_trait]
+impl v1::events_server::Events for Service {
+    async fn get(
+        &self,
+        request: Request<v1::GetEventRequest>,
+    ) -> Result<Response<v1::Event>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            let event = self.events.event(id).await?;
+            Ok(event.ok_or_else(|| unknown("event", id))?.into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn get_payload(
+        &self,
+        request: Request<v1::GetPayloadRequest>,
+    ) -> Result<Response<v1::GetPayloadResponse>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            let payload = self.events.payload(id).await?;
+            let payload = payload.ok_or_else(|| unknown("payload of the event", id))?;
+            Ok(v1::GetPayloadResponse { payload })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        let work = async {
+            let (filter, page) = request.into_inner().try_into()?;
+            let Page { items, next } = self.events.events(filter, page).await?;
+            Ok(v1::ListEventsResponse { events: into_each(items), next })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_deliveries(
+        &self,
+        request: Request<v1::ListEventDeliveriesRequest>,
+    ) -> Result<Response<v1::ListEventDeliveriesResponse>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            let deliveries = into_each(self.events.deliveries_of(id).await?);
+            Ok(v1::ListEventDeliveriesResponse { deliveries })
+        };
+        self.door.serve(work).await
+    }
+}
