@@ -34,7 +34,7 @@ pub mod readiness;
 pub mod admin;
 
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use config::Config;
 pub use metrics::Metrics;

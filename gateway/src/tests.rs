@@ -1,0 +1,10 @@
+//! The gateway as its users meet it: requests in, answers out, and what reached the broker.
+
+mod world;
+
+mod webhooks;
+mod typed_events;
+mod answers;
+mod mounts;
+mod sockets;
+mod anything;
