@@ -62,6 +62,7 @@ impl Broker {
         if !duplicate {
             self.feeder.offer(stored.sequence, &stored.lanes);
         }
+        tracing::debug!(id = %stored.id, deliveries = stored.lanes.len(), duplicate, "event stored");
         Ok(Accepted {
             id: stored.id,
             deliveries: u32::try_from(stored.lanes.len()).unwrap_or(u32::MAX),

@@ -342,8 +342,12 @@ impl State {
                 }
             }
             TurnEnd::CaughtUp { read } => {
+                // What was brought from the log must not come again by the shortcut: it may be
+                // finished by then.
+                let is_new = |item: &FeedItem| item.delivery.sequence > read;
                 let mut missed = meanwhile.missed;
-                missed.retain(|item| item.delivery.sequence > read);
+                missed.retain(is_new);
+                self.offers.retain(|item| item.delivery.lane != lane || is_new(item));
                 let fit = self.offers.len() + missed.len() <= offers_max;
                 if meanwhile.missed_more || !fit {
                     behind.read = read;
