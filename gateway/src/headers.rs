@@ -54,7 +54,6 @@ const DROPPED: &[&str] = &[
     "via",
     "x-forwarded-*",
     "x-real-ip",
-    "x-request-id",
     // Fields of the event, or headers that a delivery makes anew.
     "content-type",
     "idempotency-key",

@@ -8,9 +8,13 @@ use axum::{
 use contract::{Error, ErrorCode, event::Accepted, id::EventId, schema::Violation};
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Media type of problem details (RFC 9457).
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What `Retry-After` says with 429 and 503 where nobody knows better.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// Problem details (RFC 9457), with a stable `code` and each field that broke a contract.
 #[derive(Debug, Serialize)]
@@ -68,7 +72,8 @@ pub fn problem(error: &Error) -> Response {
         errors: &error.violations,
     };
     let mut response = json(status, PROBLEM_JSON, &problem);
-    if let Some(after) = error.retry_after {
+    let passes = matches!(error.code, ErrorCode::Unavailable | ErrorCode::RateLimited);
+    if let Some(after) = error.retry_after.or(passes.then_some(RETRY_AFTER_DEFAULT)) {
         // Whole seconds (RFC 9110, 10.2.3), rounded up so that nobody comes too early.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));

@@ -105,8 +105,8 @@ impl Door {
         Ok(Self {
             source: Arc::clone(source),
             verifier: Verifier::new(spec.verify, rules.secrets_of(&source.secrets), tolerance_s)?,
-            event_type: Filler::new(&spec.event_type)?,
-            idempotency_key: spec.idempotency_key.as_ref().map(Filler::new).transpose()?,
+            event_type: Filler::of_uri(&spec.event_type)?,
+            idempotency_key: spec.idempotency_key.as_ref().map(Filler::of_text).transpose()?,
             body_bytes_max: own.unwrap_or(default).min(defaults.bodies_bytes_max),
         })
     }

@@ -11,7 +11,11 @@ use std::borrow::Cow;
 
 /// A [`Template`] whose holes are ready to be filled.
 #[derive(Debug, Clone)]
-pub(crate) struct Filler(Vec<Part>);
+pub(crate) struct Filler {
+    parts: Vec<Part>,
+    /// A value must not bring segments of its own.
+    whole_segments: bool,
+}
 
 #[derive(Debug, Clone)]
 enum Part {
@@ -38,25 +42,24 @@ pub(crate) enum Unfilled {
 }
 
 impl Filler {
-    /// Prepares a template, or says what is wrong with it.
-    pub(crate) fn new(template: &Template) -> Result<Self, String> {
-        let part = |piece: Piece<'_>| {
-            Ok(match piece {
-                Piece::Text(text) => Part::Text(text.to_owned()),
-                Piece::Header(name) => Part::Header(
-                    name.parse().map_err(|_name| format!("`{name}` is no name of a header"))?,
-                ),
-                Piece::Json(path) => Part::Json(path.split('.').map(str::to_owned).collect()),
-            })
-        };
-        template.pieces()?.into_iter().map(part).collect::<Result<_, _>>().map(Self)
+    /// Prepares a template of an event URI, or says what is wrong with it. A value that stands
+    /// beside other text fills one segment: with a `/` in it, a sender could reach event types
+    /// that the template does not mean.
+    pub(crate) fn of_uri(template: &Template) -> Result<Self, String> {
+        let parts = parts(template)?;
+        Ok(Self { whole_segments: parts.len() > 1, parts })
+    }
+
+    /// Prepares a template of any text, or says what is wrong with it.
+    pub(crate) fn of_text(template: &Template) -> Result<Self, String> {
+        Ok(Self { whole_segments: false, parts: parts(template)? })
     }
 
     /// The text with all holes filled.
     pub(crate) fn fill(&self, request: Request<'_>) -> Result<String, Unfilled> {
         let mut filled = String::new();
         let mut json = None;
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => filled.push_str(text),
                 Part::Header(name) => {
@@ -75,8 +78,6 @@ impl Filler {
         Ok(filled)
     }
 
-    /// A value that stands beside fixed text fills one segment: with a `/` in it, a sender could
-    /// reach event types that the template does not mean.
     fn value<'v>(
         &self,
         value: Option<Cow<'v, str>>,
@@ -84,12 +85,25 @@ impl Filler {
     ) -> Result<Cow<'v, str>, Unfilled> {
         let value = value.filter(|value| !value.is_empty());
         let value = value.ok_or_else(|| Unfilled::Missing(what()))?;
-        if self.0.len() > 1 && value.contains('/') {
+        if self.whole_segments && value.contains('/') {
             let message = format!("{} must not contain `/`", what());
             return Err(Unfilled::Refused(Error::new(ErrorCode::InvalidRequest, message)));
         }
         Ok(value)
     }
+}
+
+fn parts(template: &Template) -> Result<Vec<Part>, String> {
+    let part = |piece: Piece<'_>| {
+        Ok(match piece {
+            Piece::Text(text) => Part::Text(text.to_owned()),
+            Piece::Header(name) => Part::Header(
+                name.parse().map_err(|_name| format!("`{name}` is no name of a header"))?,
+            ),
+            Piece::Json(path) => Part::Json(path.split('.').map(str::to_owned).collect()),
+        })
+    };
+    template.pieces()?.into_iter().map(part).collect()
 }
 
 /// The JSON of a body: itself, or the field `payload` of a form (docs.github.com, "Webhook
@@ -122,12 +136,16 @@ mod tests {
     use super::*;
 
     fn fill(template: &str, content_type: &str, body: &str) -> Result<String, Unfilled> {
+        let filler = Filler::of_uri(&Template(template.to_owned())).unwrap();
+        fill_with(&filler, content_type, body)
+    }
+
+    fn fill_with(filler: &Filler, content_type: &str, body: &str) -> Result<String, Unfilled> {
         let mut headers = HeaderMap::new();
         headers.insert("x-kind", "push".parse().unwrap());
         headers.insert("x-sly", "a/2/b".parse().unwrap());
         headers.insert("x-empty", "".parse().unwrap());
-        let request = Request { headers: &headers, content_type, body: body.as_bytes() };
-        Filler::new(&Template(template.to_owned())).unwrap().fill(request)
+        filler.fill(Request { headers: &headers, content_type, body: body.as_bytes() })
     }
 
     #[test]
@@ -142,6 +160,8 @@ mod tests {
         assert_eq!(fill(both, media_type, form).unwrap(), "certes/1/7");
         assert_eq!(fill("a/1/b", "", "not json").unwrap(), "a/1/b");
         assert_eq!(fill("{header:x-sly}", "", "").unwrap(), "a/2/b");
+        let key = Filler::of_text(&Template("{header:x-kind}-{header:x-sly}".into())).unwrap();
+        assert_eq!(fill_with(&key, "", "").unwrap(), "push-a/2/b");
     }
 
     #[test]

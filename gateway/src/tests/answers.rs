@@ -72,6 +72,8 @@ async fn a_broken_contract_lists_every_field() {
 #[tokio::test]
 async fn retry_after_is_in_whole_seconds_rounded_up() {
     let world = World::new();
+    world.broker.answer(Err(unavailable()));
+    assert_eq!(world.post_open(EVENT).await.headers["retry-after"], "1");
     for (millis, expected) in [(1, "1"), (1000, "1"), (1001, "2"), (0, "1")] {
         world.broker.answer(Err(unavailable().retry_after(Duration::from_millis(millis))));
         let answer = world.post_open(EVENT).await;

@@ -183,6 +183,43 @@ async fn a_connection_cannot_be_held_open_by_doing_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_no_answer_is_cut() {
+    let endless = Router::new().route("/", get(async || "x".repeat(64 * 1024 * 1024)));
+    let limits = serve::Limits {
+        connections_max: 1,
+        stall_timeout: millis(100),
+        ..serve::Limits::default()
+    };
+    let server = Server::start(endless, limits).await;
+    let mut deaf = server.connect().await;
+    deaf.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    // The only slot comes free although the first client is still there.
+    let mut second = server.connect().await;
+    second.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(read_until(&mut second, "xxx").await.starts_with("HTTP/1.1 200"));
+    drop((deaf, second));
+    server.finish().await;
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_before_it_sends() {
+    let world = World::new();
+    let server = Server::of(&world).await;
+    let asking = |length| head(length).replace("\r\n\r\n", "\r\nexpect: 100-continue\r\n\r\n");
+    let mut client = server.connect().await;
+    client.write_all(asking(6 * 1024 * 1024).as_bytes()).await.unwrap();
+    assert!(read_to_end(&mut client).await.starts_with("HTTP/1.1 413"));
+
+    let mut client = server.connect().await;
+    client.write_all(asking(EVENT.len()).as_bytes()).await.unwrap();
+    assert!(read_until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 100"));
+    client.write_all(EVENT.as_bytes()).await.unwrap();
+    assert!(read_until(&mut client, "deliveries").await.starts_with("HTTP/1.1 202"));
+    drop(client);
+    server.finish().await;
+}
+
+#[tokio::test]
 async fn connections_are_bounded_and_waiting_ones_get_their_turn() {
     let world = World::new();
     let limits = serve::Limits { connections_max: 1, ..serve::Limits::default() };
@@ -355,7 +392,6 @@ async fn an_upgraded_connection_keeps_its_slot() {
     server.finish().await;
 }
 
-/// The body type of the router is what hyper gives it; a plain one works as well.
 #[tokio::test]
 async fn a_body_that_breaks_off_is_no_event() {
     let world = World::new();

@@ -1,6 +1,6 @@
 //! Typed events of producers: key, address, media type.
 
-use super::world::World;
+use super::world::{Given, World};
 use crate::Config;
 use contract::{
     event::{Audience, Direction, Disposition, Origin},
@@ -76,7 +76,7 @@ async fn what_a_producer_gets_wrong_is_named_and_stored_nowhere() {
     let long = "k".repeat(256);
     let long_name = "n".repeat(129);
     let auth = |value| ("authorization", value);
-    let rows: &[(&str, &[(&str, &str)], u16, &str)] = &[
+    let rows: &[(&str, Given<'_>, u16, &str)] = &[
         ("shop/1/order", &[JSON], 401, "unauthenticated"),
         ("shop/1/order", &[JSON, auth("Bearer nobody")], 401, "unauthenticated"),
         ("shop/1/order", &[JSON, auth("Basic producer")], 401, "unauthenticated"),

@@ -109,6 +109,9 @@ pub(super) struct World {
     pub(super) registry: Registry,
 }
 
+/// Headers of a request.
+pub(super) type Given<'a> = &'a [(&'a str, &'a str)];
+
 /// What came back.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -158,7 +161,7 @@ impl World {
     pub(super) async fn post(
         &self,
         path: &str,
-        headers: &[(&str, &str)],
+        headers: Given<'_>,
         body: impl Into<Body>,
     ) -> Answer {
         let request = headers
