@@ -1,1 +1,30 @@
-//! Hop 3a: contracts compiled, published and enforced at run time
+//! Hop 3a: contracts compiled, published and enforced at run time.
+//!
+//! A contract comes as `.proto` text ([`load`] reads a directory of it), is compiled, compared
+//! with the version before it, stored as a bundle and published by [`Registry`]. Whoever checks
+//! events holds a [`LocalValidator`], which has every contract compiled and at hand.
+
+mod config;
+mod metrics;
+
+// Publishing: from text to a version.
+mod load;
+mod compile;
+mod compare;
+mod bundle;
+mod store;
+mod service;
+
+// Enforcing: from a version to an answer about a payload.
+mod validate;
+mod validator;
+
+pub use config::Config;
+pub use load::load;
+pub use metrics::Metrics;
+pub use service::Registry;
+pub use store::{BundleStore, DirectoryStore, MemoryStore};
+pub use validator::LocalValidator;
+
+#[cfg(test)]
+mod testing;

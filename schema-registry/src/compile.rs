@@ -1,0 +1,286 @@
+//! From `.proto` text to descriptors, or to a sentence with file, line and column.
+
+use crate::Config;
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result,
+    schema::{ProtoFile, SchemaSource},
+};
+use prost_reflect::DescriptorPool;
+use protox::{
+    Compiler,
+    file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A contract that compiles.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiled {
+    /// Full name of the message.
+    pub message: String,
+    /// All types, for comparing.
+    pub pool: DescriptorPool,
+    /// Encoded `FileDescriptorSet` with all imports and without comments.
+    pub descriptor_set: Bytes,
+    /// The entry and what it imports, by path; files that nothing imports are left out.
+    pub files: Vec<ProtoFile>,
+}
+
+/// Compiles a schema. Errors: `invalid_definition`, as in `github/1/push.proto:7:3: ...`.
+pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled> {
+    check_size(source, config)?;
+    let mut files = BTreeMap::new();
+    for file in &source.files {
+        check_path(&file.path)?;
+        refuse_editions(file)?;
+        if files.insert(file.path.clone(), file.text.clone()).is_some() {
+            return Err(invalid(format!("the file `{}` is given twice", file.path)));
+        }
+    }
+    if !files.contains_key(&source.entry) {
+        return Err(invalid(format!("the entry `{}` is not among the files", source.entry)));
+    }
+
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(GoogleFileResolver::new());
+    resolver.add(Given(files.clone()));
+    let mut compiler = Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).include_source_info(false);
+    compiler.open_file(&source.entry).map_err(|error| explain(&error))?;
+
+    let used: BTreeSet<String> = compiler
+        .files()
+        .map(|file| file.name().to_owned())
+        .filter(|name| !built_in(name))
+        .collect();
+    let pool = compiler.descriptor_pool();
+    Ok(Compiled {
+        message: message_name(&pool, source)?,
+        descriptor_set: compiler.encode_file_descriptor_set().into(),
+        files: files
+            .into_iter()
+            .filter(|(path, _)| used.contains(path))
+            .map(|(path, text)| ProtoFile { path, text })
+            .collect(),
+        pool,
+    })
+}
+
+/// Does the compiler bring this file itself?
+pub(crate) fn built_in(path: &str) -> bool {
+    path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
+}
+
+/// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
+pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
+    refuse_editions(&ProtoFile { path: path.to_owned(), text: text.to_owned() })?;
+    let file = File::from_source(path, text).map_err(|error| explain(&error))?;
+    Ok(file.file_descriptor_proto().dependency.clone())
+}
+
+struct Given(BTreeMap<String, String>);
+
+impl FileResolver for Given {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match self.0.get(name) {
+            Some(text) => File::from_source(name, text),
+            None => Err(protox::Error::file_not_found(name)),
+        }
+    }
+}
+
+fn check_size(source: &SchemaSource, config: &Config) -> Result<()> {
+    let (files, files_max) = (source.files.len(), config.files_max);
+    if files > files_max {
+        return Err(invalid(format!(
+            "the schema has {files} files; at most {files_max} are allowed"
+        )));
+    }
+    let bytes: usize = source.files.iter().map(|file| file.text.len()).sum();
+    let bytes_max = config.source_bytes_max;
+    if bytes > bytes_max {
+        return Err(invalid(format!(
+            "the schema has {bytes} bytes; at most {bytes_max} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn check_path(path: &str) -> Result<()> {
+    let segment_ok = |segment: &str| !segment.is_empty() && segment != "." && segment != "..";
+    let plain =
+        path.len() <= 255 && !path.contains(['\\', '\0']) && path.split('/').all(segment_ok);
+    if plain {
+        return Ok(());
+    }
+    let shown: String = path.chars().take(80).collect();
+    Err(invalid(format!("`{shown}` is not a relative path as imports name it")))
+}
+
+/// The given name (full, or relative to the entry's package), else the last top-level message.
+fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> {
+    let file = pool.get_file_by_name(&source.entry);
+    let file = file.ok_or_else(|| Error::internal("the compiler lost the entry"))?;
+    let Some(wanted) = &source.message else {
+        let last = file.messages().last();
+        return last.map(|message| message.full_name().to_owned()).ok_or_else(|| {
+            invalid(format!("{}:1:1: the file holds no top-level message", source.entry))
+        });
+    };
+    let relative = format!("{}.{wanted}", file.package_name());
+    let found = [wanted.as_str(), &relative]
+        .into_iter()
+        .find_map(|name| pool.get_message_by_name(name))
+        .filter(|message| !message.is_map_entry());
+    found.map(|message| message.full_name().to_owned()).ok_or_else(|| {
+        let shown: String = wanted.chars().take(80).collect();
+        invalid(format!("{}:1:1: no message `{shown}` in it or its imports", source.entry))
+    })
+}
+
+/// The compiler knows proto2 and proto3 only, and what it says about editions does not help.
+fn refuse_editions(file: &ProtoFile) -> Result<()> {
+    let start = first_token(&file.text);
+    let (before, rest) = file.text.split_at(start);
+    let after = rest.strip_prefix("edition").map(str::trim_start);
+    if !after.is_some_and(|after| after.starts_with('=')) {
+        return Ok(());
+    }
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    Err(invalid(format!(
+        "{}:{line}:{column}: protobuf editions are not supported; write `syntax = \"proto3\";` or \
+         `syntax = \"proto2\";`",
+        file.path
+    )))
+}
+
+/// Where the first token after blanks and comments begins.
+fn first_token(text: &str) -> usize {
+    let mut at = 0;
+    loop {
+        let rest = text.get(at..).unwrap_or("");
+        let trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        at += rest.len() - trimmed.len();
+        let comment = if trimmed.starts_with("//") {
+            trimmed.find('\n').map(|end| end + 1)
+        } else if trimmed.starts_with("/*") {
+            trimmed.find("*/").map(|end| end + 2)
+        } else {
+            return at;
+        };
+        match comment {
+            Some(length) => at += length,
+            None => return text.len(),
+        }
+    }
+}
+
+/// The compiler's `Debug` form is `file:line:column: sentence` wherever it knows the place.
+fn explain(error: &protox::Error) -> Error {
+    let text = format!("{error:?}");
+    match error.file() {
+        Some(file) if !text.starts_with(file) => invalid(format!("{file}:1:1: {text}")),
+        _ => invalid(text),
+    }
+}
+
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorCode::InvalidDefinition, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::source;
+
+    fn error_of(files: &[(&str, &str)]) -> String {
+        let error = compile(&source("a/1/x", files), &Config::default()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidDefinition);
+        error.message
+    }
+
+    #[test]
+    fn the_last_top_level_message_is_the_contract() {
+        let text = "syntax = 'proto3'; package a; message B { message C {} } message D {}";
+        let mut source = source("a/1/x", &[("a/1/x.proto", text)]);
+        assert_eq!(compile(&source, &Config::default()).unwrap().message, "a.D");
+        for name in ["a.B.C", "B.C"] {
+            source.message = Some(name.to_owned());
+            assert_eq!(compile(&source, &Config::default()).unwrap().message, "a.B.C");
+        }
+        source.message = Some("a.Z".to_owned());
+        let error = compile(&source, &Config::default()).unwrap_err();
+        assert_eq!(error.message, "a/1/x.proto:1:1: no message `a.Z` in it or its imports");
+    }
+
+    #[test]
+    fn imports_are_kept_and_strangers_are_not() {
+        let compiled = compile(
+            &source(
+                "a/1/x",
+                &[
+                    (
+                        "a/1/x.proto",
+                        "syntax = 'proto3'; import 'a/t.proto'; \
+                         import 'google/protobuf/timestamp.proto'; message X { T t = 1; }",
+                    ),
+                    ("a/t.proto", "syntax = 'proto2'; message T { required int32 n = 1; }"),
+                    ("a/unused.proto", "this is no protobuf"),
+                ],
+            ),
+            &Config::default(),
+        )
+        .unwrap();
+        let paths: Vec<_> = compiled.files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["a/1/x.proto", "a/t.proto"]);
+        let pool = DescriptorPool::decode(compiled.descriptor_set.as_ref()).unwrap();
+        assert!(pool.get_message_by_name("google.protobuf.Timestamp").is_some());
+    }
+
+    #[test]
+    fn errors_name_file_line_and_column() {
+        let syntax =
+            error_of(&[("a/1/x.proto", "syntax = 'proto3';\nmessage X {\n  int32 = 1;\n}")]);
+        assert!(syntax.starts_with("a/1/x.proto:3:9: "), "{syntax}");
+        let name =
+            error_of(&[("a/1/x.proto", "syntax = 'proto3';\nmessage X {\n  Nope n = 1;\n}")]);
+        assert!(name.starts_with("a/1/x.proto:3:3: ") && name.contains("Nope"), "{name}");
+        let import =
+            error_of(&[("a/1/x.proto", "syntax = 'proto3';\nimport 'b.proto';\nmessage X{}")]);
+        assert!(import.starts_with("a/1/x.proto:2:"), "{import}");
+        assert!(import.contains("b.proto") && import.contains("not found"), "{import}");
+        let cycle = error_of(&[
+            ("a/1/x.proto", "syntax = 'proto3'; import 'b.proto'; message X{}"),
+            ("b.proto", "syntax = 'proto3'; import 'a/1/x.proto';"),
+        ]);
+        assert!(cycle.contains("cycle"), "{cycle}");
+        let empty = error_of(&[("a/1/x.proto", "syntax = 'proto3';")]);
+        assert!(empty.contains("no top-level message"), "{empty}");
+    }
+
+    #[test]
+    fn editions_are_refused_clearly() {
+        let text = "// a comment\n/* and\n another */  edition = \"2023\";\nmessage X {}";
+        let error = error_of(&[("a/1/x.proto", text)]);
+        assert!(error.starts_with("a/1/x.proto:3:14: protobuf editions"), "{error}");
+    }
+
+    #[test]
+    fn sizes_and_paths_are_bounded() {
+        let small = Config { files_max: 1, source_bytes_max: 40, ..Config::default() };
+        let one = ("a/1/x.proto", "syntax = 'proto3'; message X {}");
+        assert!(compile(&source("a/1/x", &[one]), &small).is_ok());
+        let two = source("a/1/x", &[one, ("b.proto", "")]);
+        assert!(compile(&two, &small).unwrap_err().message.contains("at most 1 "));
+        let long = format!("{}//{}", one.1, "x".repeat(40));
+        let long = source("a/1/x", &[(one.0, &long)]);
+        assert!(compile(&long, &small).unwrap_err().message.contains("at most 40 "));
+        for path in ["/etc/passwd", "../x.proto", "a//b.proto", "a\\b.proto", ""] {
+            assert!(error_of(&[one, (path, "")]).contains("relative path"), "{path}");
+        }
+        let nested = format!("{}{}", "message A { ".repeat(40), "}".repeat(40));
+        error_of(&[("a/1/x.proto", &format!("syntax = 'proto3'; {nested}"))]);
+        assert!(error_of(&[one, one]).contains("twice"));
+    }
+}

@@ -1,0 +1,261 @@
+//! Reads a directory of `.proto` files into schemas that can be published.
+//!
+//! A contract lies at `<namespace>/<major>/<name>.proto`; every other `.proto` file is there to be
+//! imported, by its path from the root. The root is the directory given, or the one above it if the
+//! directory given is a namespace itself, that is, if majors lie directly in it.
+
+use crate::{
+    Config,
+    compile::{built_in, imports, invalid},
+};
+use contract::{
+    Error, Result,
+    schema::{ProtoFile, SchemaSource},
+    uri::EventUri,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Most `.proto` files below a directory.
+const FILES_MAX: usize = 10_000;
+/// Most directories inside each other.
+const DEPTH_MAX: usize = 16;
+
+/// All contracts in `dir`, sorted by URI, each with exactly the files that it needs.
+/// Errors: `invalid_definition`, which names the file.
+pub fn load(dir: &Path, config: &Config) -> Result<Vec<SchemaSource>> {
+    let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
+    let mut found = Vec::new();
+    find(&dir, &mut Vec::new(), &mut found)?;
+    let is_namespace = found.iter().any(|path| path.len() == 2 && is_major(&path[0]));
+    let mut tree =
+        match (is_namespace, dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
+            (true, Some(parent), Some(name)) => {
+                found.iter_mut().for_each(|path| path.insert(0, name.to_owned()));
+                Tree::new(parent.to_owned(), config)
+            }
+            _ => Tree::new(dir.clone(), config),
+        };
+
+    let mut sources = Vec::new();
+    for path in found.iter().map(|path| path.join("/")) {
+        if let Some(uri) = contract_uri(&path)? {
+            sources.push(tree.source(uri, path)?);
+        }
+    }
+    if sources.is_empty() {
+        return Err(invalid(format!(
+            "{} holds no contract; one lies at <namespace>/<major>/<name>.proto",
+            dir.display()
+        )));
+    }
+    sources.sort_by(|a, b| a.uri.cmp(&b.uri));
+    Ok(sources)
+}
+
+/// Collects the paths of all `.proto` files, as segments below `dir`.
+fn find(dir: &Path, above: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> Result<()> {
+    if above.len() > DEPTH_MAX {
+        return Err(invalid(format!("{}: more than {DEPTH_MAX} directories deep", dir.display())));
+    }
+    let failed = |error: io::Error| unreadable(dir, &error);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        above.push(name.to_owned());
+        // Follows links: that is how Kubernetes mounts files.
+        if fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_dir() {
+            find(&path, above, found)?;
+        } else if name.ends_with(".proto") {
+            found.push(above.clone());
+        }
+        above.pop();
+        if found.len() > FILES_MAX {
+            return Err(invalid(format!("{}: more than {FILES_MAX} files", dir.display())));
+        }
+    }
+    Ok(())
+}
+
+fn is_major(segment: &str) -> bool {
+    !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The event type of a path, if it is that of a contract.
+fn contract_uri(path: &str) -> Result<Option<EventUri>> {
+    let stem = path.strip_suffix(".proto").unwrap_or(path);
+    if stem.rsplit('/').nth(1).is_none_or(|parent| !is_major(parent)) {
+        return Ok(None);
+    }
+    let named = |error: Error| invalid(format!("{path}: {}", error.message));
+    stem.parse().map(Some).map_err(named)
+}
+
+/// The files below a root, read once each.
+struct Tree<'c> {
+    root: PathBuf,
+    config: &'c Config,
+    read: BTreeMap<String, Option<Parsed>>,
+}
+
+#[derive(Clone)]
+struct Parsed {
+    text: String,
+    imports: Vec<String>,
+}
+
+impl<'c> Tree<'c> {
+    const fn new(root: PathBuf, config: &'c Config) -> Self {
+        Self { root, config, read: BTreeMap::new() }
+    }
+
+    /// The entry with all that it imports, directly or not.
+    fn source(&mut self, uri: EventUri, entry: String) -> Result<SchemaSource> {
+        let mut files = BTreeMap::new();
+        let mut open = vec![(entry.clone(), entry.clone())];
+        let mut known = BTreeSet::from([entry.clone()]);
+        while let Some((path, importer)) = open.pop() {
+            let Some(parsed) = self.parsed(&path)? else {
+                let root = self.root.display();
+                return Err(invalid(format!(
+                    "{importer}: import `{path}` not found; imports are looked up from {root}"
+                )));
+            };
+            for import in parsed.imports {
+                if !built_in(&import) && known.insert(import.clone()) {
+                    open.push((import, path.clone()));
+                }
+            }
+            files.insert(path, parsed.text);
+            if files.len() > self.config.files_max {
+                let files_max = self.config.files_max;
+                return Err(invalid(format!("{entry}: it imports more than {files_max} files")));
+            }
+        }
+        let files = files.into_iter().map(|(path, text)| ProtoFile { path, text }).collect();
+        let unknown_fields = self.config.unknown_fields;
+        Ok(SchemaSource { uri, entry, files, message: None, unknown_fields })
+    }
+
+    fn parsed(&mut self, path: &str) -> Result<Option<Parsed>> {
+        if let Some(parsed) = self.read.get(path) {
+            return Ok(parsed.clone());
+        }
+        let parsed = match self.text(path)? {
+            Some(text) => Some(Parsed { imports: imports(path, &text)?, text }),
+            None => None,
+        };
+        self.read.insert(path.to_owned(), parsed.clone());
+        Ok(parsed)
+    }
+
+    /// The text of a file; None if there is none of that path below the root.
+    fn text(&self, path: &str) -> Result<Option<String>> {
+        let inside = path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+        let full = self.root.join(path);
+        let size = match fs::metadata(&full) {
+            Ok(metadata) if inside && metadata.is_file() => metadata.len(),
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(&full, &error)),
+        };
+        let bytes_max = self.config.source_bytes_max;
+        if usize::try_from(size).is_ok_and(|size| size > bytes_max) {
+            return Err(invalid(format!(
+                "{path}: it has {size} bytes; at most {bytes_max} are allowed"
+            )));
+        }
+        fs::read_to_string(&full).map(Some).map_err(|error| unreadable(&full, &error))
+    }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    invalid(format!("cannot read {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        dir
+    }
+
+    fn loaded(dir: &Path) -> Vec<(String, Vec<String>)> {
+        let of = |source: SchemaSource| {
+            let paths = source.files.into_iter().map(|file| file.path).collect();
+            (source.uri.to_string(), paths)
+        };
+        load(dir, &Config::default()).unwrap().into_iter().map(of).collect()
+    }
+
+    const PUSH: &str = "syntax = 'proto3'; import 'github/types.proto'; \
+                        import 'google/protobuf/struct.proto'; message Push { User user = 1; }";
+    const TYPES: &str = "syntax = 'proto3'; message User {}";
+    const OTHER: &str = "syntax = 'proto3'; message Other {}";
+
+    #[test]
+    fn a_root_and_a_namespace_give_the_same() {
+        let dir = tree(&[
+            ("schemas/github/types.proto", TYPES),
+            ("schemas/github/1/push.proto", PUSH),
+            ("schemas/github/1/notes.txt", "not this"),
+            ("schemas/github/.hidden/1/x.proto", "nor this"),
+            ("schemas/shop/eu/2/charge.paid.proto", OTHER),
+        ]);
+        let files = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+        let push: (String, Vec<String>) =
+            ("github/1/push".to_owned(), files(&["github/1/push.proto", "github/types.proto"]));
+        let paid = ("shop/eu/2/charge.paid".to_owned(), files(&["shop/eu/2/charge.paid.proto"]));
+        assert_eq!(loaded(&dir.path().join("schemas")), [push.clone(), paid]);
+        assert_eq!(loaded(&dir.path().join("schemas/github")), [push]);
+        let nested = loaded(&dir.path().join("schemas/shop/eu"));
+        assert_eq!(nested[0].0, "eu/2/charge.paid", "the folder alone names the namespace");
+    }
+
+    #[test]
+    fn a_namespace_may_import_from_its_neighbour() {
+        let dir = tree(&[
+            ("common/money.proto", "syntax = 'proto3'; message Money {}"),
+            (
+                "shop/1/paid.proto",
+                "syntax = 'proto3'; import 'common/money.proto'; message Paid { Money m = 1; }",
+            ),
+        ]);
+        let sources = loaded(&dir.path().join("shop"));
+        assert_eq!(sources[0].1, ["common/money.proto", "shop/1/paid.proto"]);
+    }
+
+    #[test]
+    fn errors_name_the_file() {
+        let error = |files: &[(&str, &str)]| {
+            load(tree(files).path(), &Config::default()).unwrap_err().message
+        };
+        assert!(error(&[("github/types.proto", TYPES)]).contains("no contract"));
+        let missing = error(&[("github/1/push.proto", PUSH)]);
+        assert!(missing.starts_with("github/1/push.proto: import `github/types.proto` not found"));
+        let syntax = error(&[("github/1/push.proto", "syntax = 'proto3';\nmessage")]);
+        assert!(syntax.starts_with("github/1/push.proto"), "{syntax}");
+        let version = error(&[("github/0/push.proto", OTHER)]);
+        assert!(version.contains("major version from 1"), "{version}");
+        let outside = "syntax = 'proto3'; import '../x.proto'; message X {}";
+        assert!(error(&[("a/1/x.proto", outside)]).starts_with("a/1/x.proto"));
+        let none = load(Path::new("/nowhere/at/all"), &Config::default()).unwrap_err().message;
+        assert!(none.contains("/nowhere/at/all"), "{none}");
+        let small = Config { source_bytes_max: 10, ..Config::default() };
+        let large = load(tree(&[("a/1/x.proto", OTHER)]).path(), &small).unwrap_err().message;
+        assert!(large.contains("at most 10"), "{large}");
+    }
+}

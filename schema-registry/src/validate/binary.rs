@@ -1,0 +1,167 @@
+//! Binary protobuf: decoding proves the types; what it lets pass is checked here.
+
+use super::{
+    Strictness, malformed,
+    report::{Fault, Place, Report, quoted},
+};
+use contract::Result;
+use prost_reflect::{
+    Cardinality, DynamicMessage, EnumDescriptor, Kind, MapKey, MessageDescriptor,
+    ReflectMessage as _, Syntax, Value,
+};
+use std::borrow::Cow;
+
+/// Decodes and checks a payload. Errors: `malformed_payload`.
+pub(super) fn check(
+    message: &MessageDescriptor,
+    payload: &[u8],
+    rules: Strictness,
+) -> Result<Report> {
+    let decoded = DynamicMessage::decode(message.clone(), payload);
+    let decoded = decoded.map_err(|error| {
+        malformed(format!("the payload is no `{}` in protobuf: {error}", message.full_name()))
+    })?;
+    let mut walk = Walk { rules, report: Report::default() };
+    walk.message(&decoded, &Place::ROOT, 0);
+    Ok(walk.report)
+}
+
+struct Walk {
+    rules: Strictness,
+    report: Report,
+}
+
+impl Walk {
+    fn message(&mut self, message: &DynamicMessage, place: &Place<'_>, depth: usize) {
+        if depth > self.rules.depth_max {
+            let expected = format!("at most {} messages inside each other", self.rules.depth_max);
+            self.note(place, "depth", expected, "more");
+            return;
+        }
+        let descriptor = message.descriptor();
+        if self.rules.reject_unknown {
+            for field in message.unknown_fields() {
+                let found = format!("the unknown field number {}", field.number());
+                self.note(place, "unknown_field", "no such field", found);
+            }
+        }
+        let required = |field: &prost_reflect::FieldDescriptor| {
+            field.cardinality() == Cardinality::Required && !message.has_field(field)
+        };
+        for field in descriptor.fields().filter(required) {
+            self.note(&place.field(field.name()), "required", "a value", "nothing");
+        }
+        match descriptor.full_name() {
+            "google.protobuf.Any" => return self.any(message, place, depth),
+            "google.protobuf.Timestamp" => {
+                self.seconds(message, place, -62_135_596_800..=253_402_300_799);
+            }
+            "google.protobuf.Duration" => {
+                self.seconds(message, place, -315_576_000_000..=315_576_000_000);
+            }
+            _ => {}
+        }
+        for (field, value) in message.fields() {
+            self.value(value, &field.kind(), &place.field(field.name()), depth);
+        }
+        for (extension, value) in message.extensions() {
+            self.value(value, &extension.kind(), &place.field(extension.json_name()), depth);
+        }
+    }
+
+    fn value(&mut self, value: &Value, kind: &Kind, place: &Place<'_>, depth: usize) {
+        match value {
+            Value::Message(message) => self.message(message, place, depth + 1),
+            Value::EnumNumber(number) => {
+                if let Kind::Enum(descriptor) = kind {
+                    self.enumeration(*number, descriptor, place);
+                }
+            }
+            Value::List(values) => {
+                // Lists of plain numbers and texts have nothing left to check.
+                if matches!(kind, Kind::Message(_) | Kind::Enum(_)) {
+                    for (index, value) in values.iter().enumerate() {
+                        self.value(value, kind, &place.index(index), depth);
+                    }
+                }
+            }
+            Value::Map(values) => {
+                let Some(entry) = kind.as_message() else { return };
+                let kind = entry.map_entry_value_field().kind();
+                for (key, value) in values {
+                    self.value(value, &kind, &place.key(&key_text(key)), depth);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// `proto2` enums take the numbers they name only.
+    fn enumeration(&mut self, number: i32, descriptor: &EnumDescriptor, place: &Place<'_>) {
+        let closed = descriptor.parent_file().syntax() == Syntax::Proto2;
+        if closed && descriptor.get_value(number).is_none() {
+            let expected = format!("a value of `{}`", descriptor.full_name());
+            self.note(place, "enum", expected, number.to_string());
+        }
+    }
+
+    fn seconds(
+        &mut self,
+        message: &DynamicMessage,
+        place: &Place<'_>,
+        allowed: std::ops::RangeInclusive<i64>,
+    ) {
+        let number = |name: &str| message.get_field_by_name(name).map(Cow::into_owned);
+        let seconds = number("seconds").and_then(|value| value.as_i64()).unwrap_or(0);
+        let nanos = number("nanos").and_then(|value| value.as_i32()).unwrap_or(0);
+        if !allowed.contains(&seconds) || nanos.unsigned_abs() > 999_999_999 {
+            let expected = format!("{} to {} seconds", allowed.start(), allowed.end());
+            self.note(place, "range", expected, format!("{seconds} s, {nanos} ns"));
+        }
+    }
+
+    fn any(&mut self, any: &DynamicMessage, place: &Place<'_>, depth: usize) {
+        let field = |name: &str| any.get_field_by_name(name).map(Cow::into_owned);
+        let (type_url, value) = (field("type_url"), field("value"));
+        let type_url = type_url.as_ref().and_then(Value::as_str).unwrap_or("");
+        let value = value.as_ref().and_then(Value::as_bytes).cloned().unwrap_or_default();
+        if type_url.is_empty() && value.is_empty() {
+            return;
+        }
+        let pool = any.descriptor();
+        let pool = pool.parent_pool();
+        let name = type_url.rsplit_once('/').map_or("", |(_, name)| name);
+        let Some(descriptor) = pool.get_message_by_name(name) else {
+            let expected = "the URL of a message type that the contract knows";
+            return self.note(&place.field("type_url"), "any_type", expected, quoted(type_url));
+        };
+        match DynamicMessage::decode(descriptor, value) {
+            Ok(message) => self.message(&message, place, depth + 1),
+            Err(error) => {
+                let expected = format!("a `{name}` in protobuf");
+                self.note(&place.field("value"), "format", expected, error.to_string());
+            }
+        }
+    }
+
+    fn note(
+        &mut self,
+        place: &Place<'_>,
+        rule: &'static str,
+        expected: impl Into<String>,
+        found: impl Into<String>,
+    ) {
+        self.report.add(place, Fault { rule, expected: expected.into(), found: found.into() });
+    }
+}
+
+fn key_text(key: &MapKey) -> String {
+    match key {
+        MapKey::Bool(key) => key.to_string(),
+        MapKey::I32(key) => key.to_string(),
+        MapKey::I64(key) => key.to_string(),
+        MapKey::U32(key) => key.to_string(),
+        MapKey::U64(key) => key.to_string(),
+        MapKey::String(key) => key.clone(),
+    }
+}

@@ -1,0 +1,402 @@
+//! Walks JSON beside the message types. It builds nothing, and a fault does not stop it: the walk
+//! notes it, skips the value and goes on, so that a sender learns of all faults at once.
+
+use super::{
+    Strictness, any,
+    report::{Fault, Place, Report, quoted},
+    scalar::{self, Scalar},
+    shape::{Count, FieldShape, Kind, MessageShape, Shapes},
+};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use std::{borrow::Cow, collections::HashSet, fmt};
+
+/// Checks a payload against `root`. An error means that it is not JSON.
+pub(super) fn check(
+    shapes: &Shapes,
+    root: Kind,
+    text: &str,
+    rules: Strictness,
+) -> serde_json::Result<Report> {
+    let mut walk = Walk { shapes, rules, report: Report::default(), seen: Vec::new(), anys: 0 };
+    let node = Node { walk: &mut walk, wants: Wants::Element(root), place: &Place::ROOT, depth: 0 };
+    let mut json = serde_json::Deserializer::from_str(text);
+    node.deserialize(&mut json)?;
+    json.end()?;
+    Ok(walk.report)
+}
+
+/// What one check carries along.
+#[derive(Debug)]
+pub(super) struct Walk<'s> {
+    pub shapes: &'s Shapes,
+    pub rules: Strictness,
+    pub report: Report,
+    /// For each message that is open, a bit for each field and each oneof that was seen.
+    seen: Vec<u64>,
+    /// How many `Any` are open.
+    pub anys: usize,
+}
+
+/// What the contract wants at a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wants<'s> {
+    /// The value of a field; null means that it is not set.
+    Field(&'s FieldShape),
+    /// An element of a list, a value of a map, or the whole payload.
+    Element(Kind),
+    /// Nothing: a field that is unknown and passes.
+    Whatever,
+}
+
+/// One value of the payload. Reading it answers whether it sets the field (null may not).
+pub(super) struct Node<'w, 's, 'p> {
+    pub walk: &'w mut Walk<'s>,
+    pub wants: Wants<'s>,
+    pub place: &'p Place<'p>,
+    /// Objects and lists around it.
+    pub depth: usize,
+}
+
+impl Walk<'_> {
+    /// Sets a bit of the message that is open; was it set before?
+    fn mark(&mut self, base: usize, bit: usize) -> bool {
+        let Some(word) = self.seen.get_mut(base + bit / 64) else { return false };
+        let before = *word;
+        *word |= 1 << (bit % 64);
+        before == *word
+    }
+
+    fn is_marked(&self, base: usize, bit: usize) -> bool {
+        self.seen.get(base + bit / 64).is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    /// May an object or a list be opened here? False, with a note, if it lies too deep.
+    pub(super) fn may_open(&mut self, place: &Place<'_>, depth: usize) -> bool {
+        let depth_max = self.rules.depth_max;
+        if depth < depth_max {
+            return true;
+        }
+        let expected = format!("at most {depth_max} objects and lists inside each other");
+        self.report.add(place, Fault { rule: "depth", expected, found: "more".to_owned() });
+        false
+    }
+
+    fn duplicate(&mut self, place: &Place<'_>) {
+        let (expected, found) = ("a key that comes once".to_owned(), "it again".to_owned());
+        self.report.add(place, Fault { rule: "duplicate_key", expected, found });
+    }
+}
+
+impl<'s> Node<'_, 's, '_> {
+    fn scalar(self, value: Scalar<'_>) -> bool {
+        let kind = match (self.wants, value) {
+            (Wants::Whatever, _) => return true,
+            (Wants::Field(field), Scalar::Null) if field.count != Count::One => return false,
+            (Wants::Field(field), Scalar::Null) => match field.kind {
+                Kind::Value | Kind::Null => return true,
+                _ => return false,
+            },
+            (Wants::Field(field), _) if field.count != Count::One => {
+                self.wrong(value.to_string());
+                return true;
+            }
+            (Wants::Field(field), _) => field.kind,
+            (Wants::Element(kind), _) => kind,
+        };
+        if let Some(fault) = scalar::fault(kind, value, self.walk.shapes) {
+            self.walk.report.add(self.place, fault);
+        }
+        true
+    }
+
+    /// Notes that the value is of another type altogether.
+    pub(super) fn wrong(self, found: String) {
+        let expected = match self.wants {
+            Wants::Field(FieldShape { count: Count::List, .. }) => "a list".to_owned(),
+            Wants::Field(FieldShape { count: Count::Map(_), .. }) => "an object".to_owned(),
+            Wants::Field(field) => scalar::expected(field.kind, self.walk.shapes),
+            Wants::Element(kind) => scalar::expected(kind, self.walk.shapes),
+            Wants::Whatever => return,
+        };
+        self.walk.report.add(self.place, Fault { rule: "type", expected, found });
+    }
+
+    /// The type of a value that is neither a list nor a map; None: those are wanted, or nothing.
+    const fn single(&self) -> Option<Kind> {
+        match self.wants {
+            Wants::Field(FieldShape { count: Count::One, kind, .. }) => Some(*kind),
+            Wants::Element(kind) => Some(kind),
+            Wants::Field(_) | Wants::Whatever => None,
+        }
+    }
+
+    /// What the elements of a list must be; None: no list may be here.
+    const fn elements(&self) -> Option<Wants<'s>> {
+        match self.wants {
+            Wants::Whatever => Some(Wants::Whatever),
+            Wants::Field(FieldShape { count: Count::List, kind, .. }) => {
+                Some(Wants::Element(*kind))
+            }
+            _ => match self.single() {
+                Some(Kind::Value | Kind::List) => Some(Wants::Element(Kind::Value)),
+                _ => None,
+            },
+        }
+    }
+
+    /// What the members of an object must be, unless it is a message; None: no object may be here.
+    fn members(&self) -> Option<Members<'s>> {
+        match self.wants {
+            Wants::Whatever => Some(Members::Map(None, Wants::Whatever)),
+            Wants::Field(FieldShape { count: Count::Map(key), kind, .. }) => {
+                Some(Members::Map(Some(*key), Wants::Element(*kind)))
+            }
+            _ => match self.single()? {
+                Kind::Value | Kind::Struct => {
+                    Some(Members::Map(Some(Kind::String), Wants::Element(Kind::Value)))
+                }
+                Kind::Message(index) => self.walk.shapes.message(index).map(Members::Fields),
+                _ => None,
+            },
+        }
+    }
+
+    /// Reads an object as the fields of a message; `@type` passes inside an `Any`.
+    pub(super) fn message<'de, A: MapAccess<'de>>(
+        self,
+        mut map: A,
+        shape: &'s MessageShape,
+        in_any: bool,
+    ) -> Result<(), A::Error> {
+        let Node { walk, place, depth, .. } = self;
+        let base = walk.seen.len();
+        walk.seen.resize(base + shape.words(), 0);
+        let reject = walk.rules.reject_unknown;
+        while let Some(key) = map.next_key_seed(FieldName { shape, in_any, reject })? {
+            let (name, index) = match key {
+                Key::Known(name, index) => (name, index),
+                Key::Unknown(name) => {
+                    if let Some(name) = name {
+                        unknown_field(walk, &place.field(&name));
+                    }
+                    let (wants, depth) = (Wants::Whatever, depth + 1);
+                    map.next_value_seed(Node { walk: &mut *walk, wants, place, depth })?;
+                    continue;
+                }
+            };
+            let Some(field) = shape.fields.get(index) else { continue };
+            let place = place.field(name);
+            let again = walk.mark(base, index);
+            if again {
+                walk.duplicate(&place);
+            }
+            let (wants, depth) = (Wants::Field(field), depth + 1);
+            let set =
+                map.next_value_seed(Node { walk: &mut *walk, wants, place: &place, depth })?;
+            if !set && field.required {
+                missing(walk, &place, "null");
+            }
+            if let Some(oneof) = field.oneof.filter(|_| set && !again)
+                && walk.mark(base, shape.fields.len() + oneof)
+            {
+                second_of(walk, &place, shape, oneof);
+            }
+        }
+        for index in &shape.required {
+            if !walk.is_marked(base, *index) {
+                missing(walk, &place.field(&shape.fields[*index].name), "nothing");
+            }
+        }
+        walk.seen.truncate(base);
+        Ok(())
+    }
+
+    /// Reads an object as a map or a `Struct`, or as something that passes anyway.
+    fn map<'de, A: MapAccess<'de>>(
+        self,
+        mut map: A,
+        key_kind: Option<Kind>,
+        wants: Wants<'s>,
+    ) -> Result<(), A::Error> {
+        let Node { walk, place, depth, .. } = self;
+        let depth = depth + 1;
+        let Some(key_kind) = key_kind else {
+            while map.next_key::<IgnoredAny>()?.is_some() {
+                map.next_value_seed(Node { walk: &mut *walk, wants, place, depth })?;
+            }
+            return Ok(());
+        };
+        let mut keys = HashSet::new();
+        while let Some(Text(key)) = map.next_key::<Text<'de>>()? {
+            let place = place.key(&key);
+            if let Some(fault) = key_fault(key_kind, &key, walk.shapes) {
+                walk.report.add(&place, fault);
+            }
+            map.next_value_seed(Node { walk: &mut *walk, wants, place: &place, depth })?;
+            if keys.contains(&key) {
+                walk.duplicate(&place);
+            } else {
+                keys.insert(key);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn unknown_field(walk: &mut Walk<'_>, place: &Place<'_>) {
+    let (expected, found) = ("no such field".to_owned(), "an unknown field".to_owned());
+    walk.report.add(place, Fault { rule: "unknown_field", expected, found });
+}
+
+fn missing(walk: &mut Walk<'_>, place: &Place<'_>, found: &str) {
+    let (expected, found) = ("a value".to_owned(), found.to_owned());
+    walk.report.add(place, Fault { rule: "required", expected, found });
+}
+
+fn second_of(walk: &mut Walk<'_>, place: &Place<'_>, shape: &MessageShape, oneof: usize) {
+    let members = shape.fields.iter().filter(|field| field.oneof == Some(oneof));
+    let names: Vec<_> = members.map(|field| format!("`{}`", field.name)).collect();
+    let expected = format!("only one of {}", names.join(", "));
+    let found = "a second one".to_owned();
+    walk.report.add(place, Fault { rule: "oneof", expected, found });
+}
+
+/// Keys of maps are numbers or booleans in quotes, or any text.
+fn key_fault(kind: Kind, key: &str, shapes: &Shapes) -> Option<Fault> {
+    if kind == Kind::Bool {
+        let (rule, expected) = ("format", "`true` or `false` as key".to_owned());
+        return (!matches!(key, "true" | "false")).then(|| Fault {
+            rule,
+            expected,
+            found: quoted(key),
+        });
+    }
+    scalar::fault(kind, Scalar::Text(key), shapes)
+}
+
+enum Members<'s> {
+    Fields(&'s MessageShape),
+    Map(Option<Kind>, Wants<'s>),
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        if self.single() == Some(Kind::Any) {
+            return any::read(self, deserializer);
+        }
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_, '_, '_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Null))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Bool(value)))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Unsigned(value)))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Signed(value)))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Float(value)))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<bool, E> {
+        Ok(self.scalar(Scalar::Text(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
+        let wants = self.elements();
+        let Some(wants) = wants.filter(|_| self.walk.may_open(self.place, self.depth)) else {
+            if wants.is_none() {
+                self.wrong("a list".to_owned());
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(true);
+        };
+        let Node { walk, place, depth, .. } = self;
+        let mut index = 0;
+        loop {
+            let place = place.index(index);
+            let node = Node { walk: &mut *walk, wants, place: &place, depth: depth + 1 };
+            if list.next_element_seed(node)?.is_none() {
+                return Ok(true);
+            }
+            index += 1;
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let members = self.members();
+        let fits = members.is_some();
+        match members.filter(|_| self.walk.may_open(self.place, self.depth)) {
+            Some(Members::Fields(shape)) => self.message(map, shape, false)?,
+            Some(Members::Map(key_kind, wants)) => self.map(map, key_kind, wants)?,
+            None => {
+                if !fits {
+                    self.wrong("an object".to_owned());
+                }
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// A key of an object that is a message.
+enum Key<'s> {
+    Known(&'s str, usize),
+    /// With its name, if somebody is to be told.
+    Unknown(Option<String>),
+}
+
+struct FieldName<'s> {
+    shape: &'s MessageShape,
+    in_any: bool,
+    reject: bool,
+}
+
+impl<'de, 's> DeserializeSeed<'de> for FieldName<'s> {
+    type Value = Key<'s>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key<'s>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'s> Visitor<'_> for FieldName<'s> {
+    type Value = Key<'s>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key<'s>, E> {
+        Ok(match self.shape.field(key) {
+            Some((name, index)) => Key::Known(name, index),
+            None if self.in_any && key == "@type" => Key::Unknown(None),
+            None => Key::Unknown(self.reject.then(|| key.to_owned())),
+        })
+    }
+}
+
+/// A key of a map, borrowed from the payload if it has no escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+struct Text<'k>(#[serde(borrow)] Cow<'k, str>);

@@ -1,0 +1,148 @@
+//! Single values: numbers, texts, enums, and messages that JSON writes as one text.
+
+use super::{
+    report::{Fault, quoted},
+    shape::{Kind, Shapes},
+    text,
+};
+use std::fmt;
+
+/// A single value of JSON.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scalar<'a> {
+    Null,
+    Bool(bool),
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Text(&'a str),
+}
+
+impl fmt::Display for Scalar<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Unsigned(value) => write!(f, "{value}"),
+            Self::Signed(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value}"),
+            Self::Text(text) => f.write_str(&quoted(text)),
+        }
+    }
+}
+
+/// What is wrong with `value` where a `kind` is expected.
+pub(super) fn fault(kind: Kind, value: Scalar<'_>, shapes: &Shapes) -> Option<Fault> {
+    let rule = broken_rule(kind, value, shapes)?;
+    Some(Fault { rule, expected: expected(kind, shapes), found: value.to_string() })
+}
+
+/// What a contract wants where it says `kind`.
+pub(super) fn expected(kind: Kind, shapes: &Shapes) -> String {
+    let text = match kind {
+        Kind::Double => "a number",
+        Kind::Float => "a number that fits 32 bits",
+        Kind::Int32 => "a whole number of 32 bits",
+        Kind::Int64 => "a whole number of 64 bits",
+        Kind::Uint32 => "a whole number from 0 of 32 bits",
+        Kind::Uint64 => "a whole number from 0 of 64 bits",
+        Kind::Bool => "true or false",
+        Kind::String => "a string",
+        Kind::Bytes => "bytes in base64",
+        Kind::Enum(index) => {
+            let examples = shapes.enumeration(index).map_or("", |shape| &shape.examples);
+            return format!("one of {examples}");
+        }
+        Kind::Null => "null",
+        Kind::Timestamp => "a time as in \"2026-01-31T12:00:00Z\"",
+        Kind::Duration => "a duration as in \"1.5s\"",
+        Kind::FieldMask => "field paths as in \"id,owner.fullName\"",
+        Kind::Any => "an object with `@type`",
+        Kind::Message(_) | Kind::Struct => "an object",
+        Kind::List => "a list",
+        Kind::Value => "any value",
+    };
+    text.to_owned()
+}
+
+fn broken_rule(kind: Kind, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {
+    match (kind, value) {
+        (Kind::Value, _)
+        | (Kind::Null, Scalar::Null | Scalar::Text("NULL_VALUE"))
+        | (Kind::String, Scalar::Text(_))
+        | (Kind::Bool, Scalar::Bool(_)) => None,
+        (Kind::Null, Scalar::Text(_)) => Some("enum"),
+        (_, Scalar::Null) => Some("type"),
+        (Kind::Double, _) => number(value, f64::MAX),
+        (Kind::Float, _) => number(value, f64::from(f32::MAX)),
+        (Kind::Int32, _) => whole(value, i32::MIN.into(), i32::MAX.into()),
+        (Kind::Int64, _) => whole(value, i64::MIN.into(), i64::MAX.into()),
+        (Kind::Uint32, _) => whole(value, 0, u32::MAX.into()),
+        (Kind::Uint64, _) => whole(value, 0, u64::MAX.into()),
+        (Kind::Enum(index), _) => enumeration(index, value, shapes),
+        (Kind::Bytes, Scalar::Text(text)) => format(text::is_base64(text)),
+        (Kind::Timestamp, Scalar::Text(text)) => format(text::is_timestamp(text)),
+        (Kind::Duration, Scalar::Text(text)) => format(text::is_duration(text)),
+        (Kind::FieldMask, Scalar::Text(text)) => format(text::is_field_mask(text)),
+        _ => Some("type"),
+    }
+}
+
+fn format(kept: bool) -> Option<&'static str> {
+    (!kept).then_some("format")
+}
+
+fn number(value: Scalar<'_>, max: f64) -> Option<&'static str> {
+    let value = match value {
+        Scalar::Unsigned(_) | Scalar::Signed(_) => return None,
+        Scalar::Float(value) => value,
+        Scalar::Text("NaN" | "Infinity" | "-Infinity") => return None,
+        Scalar::Text(text) => {
+            // `parse` would also take `inf` and `nan`.
+            let plain = |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+            match text.parse::<f64>() {
+                Ok(value) if text.bytes().all(plain) => value,
+                _ => return Some("format"),
+            }
+        }
+        Scalar::Null | Scalar::Bool(_) => return Some("type"),
+    };
+    (value.abs() > max).then_some("range")
+}
+
+fn whole(value: Scalar<'_>, min: i128, max: i128) -> Option<&'static str> {
+    let value = match value {
+        Scalar::Unsigned(value) => i128::from(value),
+        Scalar::Signed(value) => i128::from(value),
+        Scalar::Float(value) if value.fract() == 0.0 => {
+            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is checked below")]
+            let value = value as i128;
+            value
+        }
+        Scalar::Text(text) if min == 0 && text.starts_with('-') => return Some("range"),
+        Scalar::Text(text) => match text.parse::<i128>() {
+            Ok(value) => value,
+            Err(error) => {
+                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+                let overflow = matches!(error.kind(), PosOverflow | NegOverflow);
+                return Some(if overflow { "range" } else { "format" });
+            }
+        },
+        Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
+    };
+    (!(min..=max).contains(&value)).then_some("range")
+}
+
+fn enumeration(index: usize, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {
+    let shape = shapes.enumeration(index)?;
+    let number = match value {
+        Scalar::Text(name) => return (!shape.has_name(name)).then_some("enum"),
+        Scalar::Unsigned(number) => i32::try_from(number).ok(),
+        Scalar::Signed(number) => i32::try_from(number).ok(),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
+    };
+    match number {
+        None => Some("range"),
+        Some(number) => (!shape.takes_number(number)).then_some("enum"),
+    }
+}

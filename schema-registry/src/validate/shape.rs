@@ -1,0 +1,264 @@
+//! What a check needs to know of the message types, laid out flat for speed.
+
+use prost_reflect::{
+    Cardinality, DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
+    Kind as ProtoKind, MessageDescriptor, Syntax,
+};
+use std::collections::{HashMap, HashSet};
+
+/// All message and enum types of a contract.
+#[derive(Debug)]
+pub(super) struct Shapes {
+    messages: Vec<MessageShape>,
+    enums: Vec<EnumShape>,
+    by_name: HashMap<Box<str>, Kind>,
+}
+
+/// A message type without a JSON form of its own.
+#[derive(Debug)]
+pub(super) struct MessageShape {
+    /// Fields, then extensions.
+    pub fields: Vec<FieldShape>,
+    /// How many oneofs it has.
+    pub oneofs: Vec<Box<str>>,
+    /// Fields that must be there (`proto2`).
+    pub required: Vec<usize>,
+    /// JSON names and original names.
+    names: HashMap<Box<str>, usize>,
+}
+
+/// A field.
+#[derive(Debug)]
+pub(super) struct FieldShape {
+    /// Its name in the `.proto` file.
+    pub name: Box<str>,
+    /// What its value, elements or map values are.
+    pub kind: Kind,
+    /// One, many or a map.
+    pub count: Count,
+    /// The oneof it belongs to.
+    pub oneof: Option<usize>,
+    /// Must it be there?
+    pub required: bool,
+}
+
+/// How many values a field has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    One,
+    List,
+    /// With keys of this kind.
+    Map(Kind),
+}
+
+/// What a single value may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Double,
+    Float,
+    Int32,
+    Int64,
+    Uint32,
+    Uint64,
+    Bool,
+    String,
+    Bytes,
+    /// Index of its shape.
+    Enum(usize),
+    /// Index of its shape.
+    Message(usize),
+    /// `google.protobuf.NullValue`.
+    Null,
+    Timestamp,
+    Duration,
+    FieldMask,
+    Any,
+    /// `google.protobuf.Struct`: any object.
+    Struct,
+    /// `google.protobuf.ListValue`: any list.
+    List,
+    /// `google.protobuf.Value`: anything.
+    Value,
+}
+
+/// An enum type.
+#[derive(Debug)]
+pub(super) struct EnumShape {
+    names: HashSet<Box<str>>,
+    /// The only numbers allowed; None: all (`proto3`).
+    numbers: Option<HashSet<i32>>,
+    /// The first names, for people.
+    pub examples: String,
+}
+
+impl Shapes {
+    /// The shapes of all types in `pool`.
+    pub(super) fn of(pool: &DescriptorPool) -> Self {
+        let mut by_name = HashMap::new();
+        let mut plain = Vec::new();
+        for message in pool.all_messages().filter(|message| !message.is_map_entry()) {
+            let kind = well_known(message.full_name()).unwrap_or_else(|| {
+                plain.push(message.clone());
+                Kind::Message(plain.len() - 1)
+            });
+            by_name.insert(message.full_name().into(), kind);
+        }
+        let mut enums = Vec::new();
+        for descriptor in pool.all_enums() {
+            let kind = if descriptor.full_name() == "google.protobuf.NullValue" {
+                Kind::Null
+            } else {
+                enums.push(EnumShape::of(&descriptor));
+                Kind::Enum(enums.len() - 1)
+            };
+            by_name.insert(descriptor.full_name().into(), kind);
+        }
+        let messages = plain.iter().map(|message| MessageShape::of(message, &by_name)).collect();
+        Self { messages, enums, by_name }
+    }
+
+    /// The message type of that full name.
+    pub(super) fn kind_named(&self, name: &str) -> Option<Kind> {
+        self.by_name.get(name).copied().filter(|kind| !matches!(kind, Kind::Enum(_) | Kind::Null))
+    }
+
+    /// The shape behind a [`Kind::Message`].
+    pub(super) fn message(&self, index: usize) -> Option<&MessageShape> {
+        self.messages.get(index)
+    }
+
+    /// The shape behind a [`Kind::Enum`].
+    pub(super) fn enumeration(&self, index: usize) -> Option<&EnumShape> {
+        self.enums.get(index)
+    }
+}
+
+impl MessageShape {
+    /// The field with that JSON name or original name, and the name itself.
+    pub(super) fn field(&self, name: &str) -> Option<(&str, usize)> {
+        self.names.get_key_value(name).map(|(name, index)| (&**name, *index))
+    }
+
+    /// Words of 64 bits that hold a bit for each field and each oneof.
+    pub(super) fn words(&self) -> usize {
+        (self.fields.len() + self.oneofs.len()).div_ceil(64)
+    }
+
+    fn of(message: &MessageDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {
+        let oneofs: Vec<_> = message.oneofs().filter(|oneof| !oneof.is_synthetic()).collect();
+        let mut fields = Vec::new();
+        let mut names = HashMap::new();
+        for field in message.fields() {
+            let oneof = field.containing_oneof();
+            let oneof = oneof.and_then(|of| oneofs.iter().position(|oneof| *oneof == of));
+            names.insert(field.name().into(), fields.len());
+            fields.push(FieldShape { oneof, ..FieldShape::of_field(&field, kinds) });
+        }
+        // JSON names go before original ones, should two fields share a name.
+        for (index, field) in message.fields().enumerate() {
+            names.insert(field.json_name().into(), index);
+        }
+        for extension in message.extensions() {
+            names.insert(extension.json_name().into(), fields.len());
+            fields.push(FieldShape::of_extension(&extension, kinds));
+        }
+        Self {
+            required: (0..fields.len()).filter(|index| fields[*index].required).collect(),
+            oneofs: oneofs.iter().map(|oneof| oneof.name().into()).collect(),
+            fields,
+            names,
+        }
+    }
+}
+
+impl FieldShape {
+    fn of_field(field: &FieldDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {
+        let name = field.name().into();
+        let required = field.cardinality() == Cardinality::Required;
+        let map_entry = field.kind().as_message().filter(|_| field.is_map()).cloned();
+        let (kind, count) = match map_entry {
+            Some(entry) => (
+                Kind::of(&entry.map_entry_value_field().kind(), kinds),
+                Count::Map(Kind::of(&entry.map_entry_key_field().kind(), kinds)),
+            ),
+            None if field.is_list() => (Kind::of(&field.kind(), kinds), Count::List),
+            None => (Kind::of(&field.kind(), kinds), Count::One),
+        };
+        Self { name, kind, count, oneof: None, required }
+    }
+
+    fn of_extension(extension: &ExtensionDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {
+        let count = if extension.is_list() { Count::List } else { Count::One };
+        let kind = Kind::of(&extension.kind(), kinds);
+        let name = extension.json_name().into();
+        Self { name, kind, count, oneof: None, required: false }
+    }
+}
+
+impl Kind {
+    fn of(kind: &ProtoKind, kinds: &HashMap<Box<str>, Self>) -> Self {
+        // Every type that a field names is in the same pool.
+        let named = |name: &str| kinds.get(name).copied().unwrap_or(Self::Value);
+        match kind {
+            ProtoKind::Double => Self::Double,
+            ProtoKind::Float => Self::Float,
+            ProtoKind::Int32 | ProtoKind::Sint32 | ProtoKind::Sfixed32 => Self::Int32,
+            ProtoKind::Int64 | ProtoKind::Sint64 | ProtoKind::Sfixed64 => Self::Int64,
+            ProtoKind::Uint32 | ProtoKind::Fixed32 => Self::Uint32,
+            ProtoKind::Uint64 | ProtoKind::Fixed64 => Self::Uint64,
+            ProtoKind::Bool => Self::Bool,
+            ProtoKind::String => Self::String,
+            ProtoKind::Bytes => Self::Bytes,
+            ProtoKind::Message(message) => named(message.full_name()),
+            ProtoKind::Enum(descriptor) => named(descriptor.full_name()),
+        }
+    }
+}
+
+impl EnumShape {
+    /// Is there a value of that name?
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// May a value have that number?
+    pub(super) fn takes_number(&self, number: i32) -> bool {
+        self.numbers.as_ref().is_none_or(|numbers| numbers.contains(&number))
+    }
+
+    fn of(descriptor: &EnumDescriptor) -> Self {
+        let closed = descriptor.parent_file().syntax() == Syntax::Proto2;
+        let first: Vec<_> =
+            descriptor.values().take(8).map(|value| format!("`{}`", value.name())).collect();
+        let more = if descriptor.values().len() > first.len() { ", ..." } else { "" };
+        Self {
+            names: descriptor.values().map(|value| value.name().into()).collect(),
+            numbers: closed.then(|| descriptor.values().map(|value| value.number()).collect()),
+            examples: first.join(", ") + more,
+        }
+    }
+}
+
+/// Message types whose JSON form is not an object of their fields. A wrapper is written as the
+/// value it wraps.
+fn well_known(full_name: &str) -> Option<Kind> {
+    Some(match full_name.strip_prefix("google.protobuf.")? {
+        "DoubleValue" => Kind::Double,
+        "FloatValue" => Kind::Float,
+        "Int32Value" => Kind::Int32,
+        "Int64Value" => Kind::Int64,
+        "UInt32Value" => Kind::Uint32,
+        "UInt64Value" => Kind::Uint64,
+        "BoolValue" => Kind::Bool,
+        "StringValue" => Kind::String,
+        "BytesValue" => Kind::Bytes,
+        "Timestamp" => Kind::Timestamp,
+        "Duration" => Kind::Duration,
+        "FieldMask" => Kind::FieldMask,
+        "Any" => Kind::Any,
+        "Struct" => Kind::Struct,
+        "ListValue" => Kind::List,
+        "Value" => Kind::Value,
+        _ => return None,
+    })
+}

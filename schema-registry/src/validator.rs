@@ -1,0 +1,216 @@
+//! Every contract compiled and at hand: checking an event takes no lock, no wait and no call.
+
+use crate::{Config, Metrics, bundle, validate::Contract};
+use arc_swap::ArcSwap;
+use contract::{
+    Error, ErrorCode, Result,
+    id::Sequence,
+    registry::SchemaRegistry,
+    rules::RulesReceiver,
+    schema::{EventValidator, SchemaBundle, SchemaVersion, Validated},
+    uri::EventUri,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Checks payloads against the latest version of each contract.
+///
+/// It learns of versions in two ways: [`Self::run`] follows the rules in force and fetches what
+/// changed, and a [`crate::Registry`] in the same process installs what it publishes before it
+/// answers. Both only ever move a contract forward.
+#[derive(Debug)]
+pub struct LocalValidator {
+    config: Config,
+    metrics: Metrics,
+    contracts: ArcSwap<Contracts>,
+    /// Taken to change `contracts`; reading them needs no lock.
+    changing: Mutex<()>,
+    /// The rules whose contracts are all at hand; None before the first time.
+    complete: watch::Sender<Option<Sequence>>,
+}
+
+type Contracts = HashMap<EventUri, Held>;
+
+#[derive(Debug, Clone)]
+enum Held {
+    Ready(Arc<Contract>),
+    /// It is in force and could not be fetched yet: nothing may pass unchecked.
+    Missing,
+}
+
+impl LocalValidator {
+    /// A validator without contracts.
+    pub fn new(config: Config, metrics: Metrics) -> Self {
+        Self {
+            config,
+            metrics,
+            contracts: ArcSwap::default(),
+            changing: Mutex::default(),
+            complete: watch::Sender::new(None),
+        }
+    }
+
+    /// Uses a version from now on, unless a newer one is in use.
+    /// Errors: `internal` when the bundle is not what its digest says.
+    pub fn install(&self, bundle: &SchemaBundle) -> Result<()> {
+        if self.has(&bundle.version) {
+            return Ok(());
+        }
+        bundle::verify(bundle)?;
+        let contract = Arc::new(Contract::new(bundle, self.config.payload_depth())?);
+        let version = &bundle.version;
+        self.change(|contracts| {
+            let newer = |held: &Held| {
+                matches!(held, Held::Ready(held) if held.version().minor > version.minor)
+            };
+            if !contracts.get(&version.uri).is_some_and(newer) {
+                contracts.insert(version.uri.clone(), Held::Ready(contract));
+            }
+        });
+        tracing::info!(uri = %version.uri, minor = version.minor, "contract in use");
+        Ok(())
+    }
+
+    /// Fetches every contract in force that is not at hand, and drops those no longer in force.
+    /// Errors: the first one, after all the others were tried.
+    pub async fn sync(&self, registry: &dyn SchemaRegistry, rules: &RulesReceiver) -> Result<()> {
+        let wanted = Arc::clone(&rules.borrow());
+        let mut failure = None;
+        for version in wanted.schemas.values().filter(|version| !self.has(version)) {
+            if let Err(error) = self.fetch(registry, version).await {
+                tracing::warn!(uri = %version.uri, %error, "cannot get a contract");
+                failure.get_or_insert(error);
+            }
+        }
+        self.align(rules);
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                self.complete.send_replace(Some(wanted.sequence));
+                Ok(())
+            }
+        }
+    }
+
+    /// Keeps the contracts as the rules want them, until `stop`.
+    pub async fn run(
+        &self,
+        registry: Arc<dyn SchemaRegistry>,
+        mut rules: RulesReceiver,
+        stop: CancellationToken,
+    ) {
+        loop {
+            rules.mark_unchanged();
+            let synced = self.sync(registry.as_ref(), &rules).await;
+            let changed = rules.changed();
+            let go_on = tokio::select! {
+                () = stop.cancelled() => false,
+                changed = async {
+                    match synced {
+                        Ok(()) => changed.await.is_ok(),
+                        // Ask again at the latest after a while.
+                        Err(_) => !matches!(timeout(self.config.fetch_retry.0, changed).await, Ok(Err(_))),
+                    }
+                } => changed,
+            };
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Returns once every contract in force at `sequence` has been at hand. With
+    /// [`Sequence`] 0 that is: once the validator may be used at all. The caller sets the deadline.
+    pub async fn wait_for(&self, sequence: Sequence) {
+        let mut complete = self.complete.subscribe();
+        // The sender lives as long as `self`, so waiting can only end by the condition.
+        drop(complete.wait_for(|complete| *complete >= Some(sequence)).await);
+    }
+
+    /// Have all contracts been at hand at least once since the start?
+    pub fn is_complete(&self) -> bool {
+        self.complete.borrow().is_some()
+    }
+
+    /// The version in use for a type.
+    pub fn version(&self, uri: &EventUri) -> Option<SchemaVersion> {
+        match self.contracts.load().get(uri)? {
+            Held::Ready(contract) => Some(contract.version().clone()),
+            Held::Missing => None,
+        }
+    }
+
+    /// Is this version or a newer one in use?
+    fn has(&self, version: &SchemaVersion) -> bool {
+        match self.contracts.load().get(&version.uri) {
+            Some(Held::Ready(contract)) => {
+                let held = contract.version();
+                held.digest == version.digest && held.minor == version.minor
+                    || held.minor > version.minor
+            }
+            Some(Held::Missing) | None => false,
+        }
+    }
+
+    async fn fetch(&self, registry: &dyn SchemaRegistry, version: &SchemaVersion) -> Result<()> {
+        let bundle = timeout(self.config.fetch_timeout.0, registry.get(&version.uri)).await;
+        let bundle = bundle.map_err(|_elapsed| {
+            let message = format!("the schema registry did not give {} in time", version.uri);
+            Error::new(ErrorCode::DeadlineExceeded, message)
+        })??;
+        self.install(&bundle)?;
+        if self.has(version) {
+            return Ok(());
+        }
+        let message = format!("the schema registry gave an older version of {}", version.uri);
+        Err(Error::new(ErrorCode::Unavailable, message))
+    }
+
+    /// Drops what is not in force, and marks what is and has never been at hand.
+    fn align(&self, rules: &RulesReceiver) {
+        self.change(|contracts| {
+            // Read only now: a version that was installed before is in force by now.
+            let rules = Arc::clone(&rules.borrow());
+            contracts.retain(|uri, _| rules.schemas.contains_key(uri));
+            for uri in rules.schemas.keys() {
+                contracts.entry(uri.clone()).or_insert(Held::Missing);
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Contracts)) {
+        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut contracts = Contracts::clone(&self.contracts.load());
+        change(&mut contracts);
+        let missing = contracts.values().filter(|held| matches!(held, Held::Missing)).count();
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.contracts.set(gauge(contracts.len() - missing));
+        self.metrics.contracts_missing.set(gauge(missing));
+        self.contracts.store(Arc::new(contracts));
+    }
+}
+
+impl EventValidator for LocalValidator {
+    fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated> {
+        let contracts = self.contracts.load();
+        let result = contracts.get(uri).map(|held| match held {
+            Held::Ready(contract) => contract
+                .check(content_type, payload)
+                .map(|()| Validated::Against(contract.version().minor)),
+            Held::Missing => {
+                let message = format!("the contract of {uri} is not at hand yet");
+                let after = self.config.fetch_retry.0;
+                Err(Error::new(ErrorCode::Unavailable, message).retry_after(after))
+            }
+        });
+        self.metrics.validated(result.as_ref());
+        result.unwrap_or(Ok(Validated::NoSchema))
+    }
+}
+
+#[cfg(test)]
+mod tests;
