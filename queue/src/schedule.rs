@@ -25,7 +25,7 @@ pub(crate) use lane::Counts;
 use crate::Config;
 use contract::{
     clock::Timestamp,
-    id::{DeliveryId, LaneId, SubscriptionNumber},
+    id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
     master_api::FeedItem,
     queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
     rules::Rules,
@@ -35,7 +35,7 @@ use lane::Lane;
 use leases::Leases;
 use shares::Shares;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 use subscription::{Subscription, Terms};
@@ -65,8 +65,9 @@ pub(crate) struct Schedule {
     leases: Leases,
     /// Lanes that turned something away and have room again.
     vacant: BTreeSet<LaneId>,
-    /// Lanes that turned something away because no rule names their subscription yet.
-    strangers: BTreeSet<LaneId>,
+    /// Lanes that turned something away because the rules do not name their subscription yet, and
+    /// the position that rules must have reached if they are to name it at all.
+    strangers: BTreeMap<LaneId, Sequence>,
     /// Starts so far.
     starts: u64,
 }
@@ -85,7 +86,7 @@ impl Schedule {
             timers: BTreeSet::new(),
             leases: Leases::new(config.lease.0, epoch),
             vacant: BTreeSet::new(),
-            strangers: BTreeSet::new(),
+            strangers: BTreeMap::new(),
             starts: 0,
             config,
         }
@@ -115,9 +116,9 @@ impl Schedule {
     pub(crate) fn enqueue(&mut self, item: FeedItem, now: Timestamp) -> Enqueued {
         let DeliveryId { lane, sequence } = item.delivery;
         if !self.meet(lane.subscription()) {
-            // It was created a moment ago and its rules are on their way, or it is gone.
-            if self.strangers.len() < STRANGERS_MAX {
-                self.strangers.insert(lane);
+            // Older rules: its own are on their way. Newer ones: it is gone.
+            if self.rules.sequence < sequence && self.strangers.len() < STRANGERS_MAX {
+                self.strangers.insert(lane, sequence);
             }
             return Enqueued::Full;
         }
@@ -241,8 +242,13 @@ impl Schedule {
         for number in numbers {
             self.revise(number);
         }
-        let known = |lane: &LaneId| self.rules.subscriptions.contains_key(&lane.subscription());
-        self.vacant.extend(self.strangers.extract_if(.., |lane| known(lane)));
+        for (lane, sequence) in std::mem::take(&mut self.strangers) {
+            if self.rules.subscriptions.contains_key(&lane.subscription()) {
+                self.vacant.insert(lane);
+            } else if self.rules.sequence < sequence {
+                self.strangers.insert(lane, sequence);
+            }
+        }
         let used: BTreeSet<_> = self.subscriptions.values().map(|s| s.member.subscriber).collect();
         self.subscribers.retain(|_, number| used.contains(number));
         for turns in &mut self.turns {

@@ -36,6 +36,7 @@ impl Harness for InMemory {
     }
 }
 
+#[expect(clippy::expect_used, reason = "no case runs without a queue")]
 fn harness() -> InMemory {
     let config = Config {
         max_in_flight: SETTINGS.max_in_flight,

@@ -1,1 +1,356 @@
+//! The schedule against a naive model: a list that is searched from end to end. Whatever happens
+//! in whatever order, nothing is lost, nothing is leased twice, caps and windows hold, and the
+//! order is that of the promise.
 
+use super::{Counts, Schedule};
+use crate::Config;
+use contract::{
+    backoff::Span,
+    clock::Timestamp,
+    id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
+    master_api::FeedItem,
+    queue::{Enqueued, Lease, Settlement, Vacancy},
+    rules::Rules,
+    subscription::{Priority, SubscriptionSpec, SubscriptionStatus},
+    testing::{rules_with, subscription_spec},
+};
+use proptest::prelude::*;
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+const WINDOW: usize = 6;
+const LEASE_US: i64 = 50;
+const HOLD_US: i64 = 100;
+const SUBSCRIPTIONS: u32 = 4;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Enqueue { subscription: u32, priority: u8, sequence: u64, delay_us: i64 },
+    Start,
+    Ack { pick: usize },
+    Nack { pick: usize, delay_us: i64 },
+    Extend { pick: usize },
+    Advance { us: i64 },
+    Configure { subscription: u32, terms: Terms },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    exists: bool,
+    active: bool,
+    priority: Option<u8>,
+    cap: u32,
+}
+
+const PLAIN: Terms = Terms { exists: true, active: true, priority: None, cap: 2 };
+
+fn step() -> impl Strategy<Value = Step> {
+    let enqueue = (1..=SUBSCRIPTIONS, 3_u8..6, 1_u64..30, prop_oneof![Just(0), 0..130_i64])
+        .prop_map(|(subscription, priority, sequence, delay_us)| Step::Enqueue {
+            subscription,
+            priority,
+            sequence,
+            delay_us,
+        });
+    let terms = (prop::bool::weighted(0.8), any::<bool>(), prop::option::of(0_u8..10), 1_u32..4)
+        .prop_map(|(exists, active, priority, cap)| Terms { exists, active, priority, cap });
+    prop_oneof![
+        8 => enqueue,
+        8 => Just(Step::Start),
+        3 => any::<usize>().prop_map(|pick| Step::Ack { pick }),
+        3 => (any::<usize>(), 0..130_i64).prop_map(|(pick, delay_us)| Step::Nack { pick, delay_us }),
+        1 => any::<usize>().prop_map(|pick| Step::Extend { pick }),
+        3 => (0..40_i64).prop_map(|us| Step::Advance { us }),
+        1 => (1..=SUBSCRIPTIONS, terms)
+            .prop_map(|(subscription, terms)| Step::Configure { subscription, terms }),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stand {
+    Waiting,
+    Leased { token: u64, deadline: Timestamp },
+}
+
+#[derive(Debug)]
+struct Model {
+    now: Timestamp,
+    held: BTreeMap<DeliveryId, (Timestamp, Stand)>,
+    terms: BTreeMap<u32, Terms>,
+    /// Every lease ever given, so that old ones are tried, too.
+    leases: Vec<Lease>,
+    /// Lanes that are to be told of room.
+    turned_away: BTreeSet<LaneId>,
+}
+
+impl Model {
+    fn terms(&self, lane: LaneId) -> Terms {
+        self.terms[&lane.subscription().0]
+    }
+
+    fn level(&self, lane: LaneId) -> u8 {
+        self.terms(lane).priority.unwrap_or_else(|| lane.priority().into())
+    }
+
+    fn in_flight(&self, subscription: SubscriptionNumber) -> usize {
+        let leased = |(id, (_, stand)): &(&DeliveryId, &(Timestamp, Stand))| {
+            id.lane.subscription() == subscription && *stand != Stand::Waiting
+        };
+        self.held.iter().filter(leased).count()
+    }
+
+    /// Those that the next start may choose from: the oldest of each subscription with the
+    /// highest priority.
+    fn choices(&self) -> Vec<DeliveryId> {
+        let may_start = self.held.iter().filter(|(id, (due, stand))| {
+            let terms = self.terms(id.lane);
+            *stand == Stand::Waiting
+                && *due <= self.now
+                && terms.active
+                && self.in_flight(id.lane.subscription()) < terms.cap as usize
+        });
+        let eligible: Vec<_> = may_start.collect();
+        let Some(highest) = eligible.iter().map(|(id, _)| self.level(id.lane)).max() else {
+            return Vec::new();
+        };
+        let mut oldest = BTreeMap::new();
+        for (id, _) in eligible.into_iter().filter(|(id, _)| self.level(id.lane) == highest) {
+            let key = (id.sequence, id.lane);
+            let entry = oldest.entry(id.lane.subscription()).or_insert(key);
+            *entry = key.min(*entry);
+        }
+        oldest.into_values().map(|(sequence, lane)| DeliveryId { lane, sequence }).collect()
+    }
+
+    fn in_lane(&self, lane: LaneId) -> usize {
+        self.held.keys().filter(|id| id.lane == lane).count()
+    }
+
+    /// Takes those that have room from the lanes that are to be told.
+    fn vacancies(&mut self) -> Vec<Vacancy> {
+        let mut vacancies = Vec::new();
+        for lane in self.turned_away.clone() {
+            let in_lane = self.in_lane(lane);
+            if self.terms(lane).exists && in_lane <= WINDOW / 2 {
+                self.turned_away.remove(&lane);
+                vacancies.push(Vacancy { lane, room: u32::try_from(WINDOW - in_lane).unwrap() });
+            }
+        }
+        vacancies
+    }
+
+    fn lease(&self, pick: usize) -> Option<(Lease, bool)> {
+        let lease = *self.leases.get(pick.checked_rem(self.leases.len())?)?;
+        let held = matches!(
+            self.held.get(&lease.delivery),
+            Some((_, Stand::Leased { token, .. })) if *token == lease.token
+        );
+        Some((lease, held))
+    }
+
+    fn counts(&self) -> [Counts; Priority::LEVELS] {
+        let mut counts = [Counts::default(); Priority::LEVELS];
+        for (id, (due, stand)) in &self.held {
+            let counts = &mut counts[usize::from(self.level(id.lane))];
+            match stand {
+                Stand::Leased { .. } => counts.in_flight += 1,
+                Stand::Waiting if *due <= self.now => counts.ready += 1,
+                Stand::Waiting => counts.delayed += 1,
+            }
+        }
+        counts
+    }
+
+    fn expire(&mut self) {
+        for (_, stand) in self.held.values_mut() {
+            if matches!(stand, Stand::Leased { deadline, .. } if *deadline <= self.now) {
+                *stand = Stand::Waiting;
+            }
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        let mut rules = rules_with(self.terms.iter().map(|(number, terms)| SubscriptionSpec {
+            priority: terms.priority.and_then(|level| Priority::try_from(level).ok()),
+            max_in_flight: Some(terms.cap),
+            // Two of each subscriber.
+            subscriber: (number % 2 == 0).then(|| "other".to_owned()),
+            ..subscription_spec(&number.to_string())
+        }));
+        for (number, terms) in &self.terms {
+            let number = SubscriptionNumber(*number);
+            if !terms.exists {
+                rules.subscriptions.remove(&number);
+            } else if let Some(subscription) = rules.subscriptions.get_mut(&number)
+                && !terms.active
+            {
+                Arc::make_mut(subscription).status = SubscriptionStatus::Paused;
+            }
+        }
+        Arc::new(rules)
+    }
+}
+
+/// The schedule and its model, side by side.
+struct Pair {
+    schedule: Schedule,
+    model: Model,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let now = Timestamp(1_000);
+        let model = Model {
+            now,
+            held: BTreeMap::new(),
+            terms: (1..=SUBSCRIPTIONS).map(|number| (number, PLAIN)).collect(),
+            leases: Vec::new(),
+            turned_away: BTreeSet::new(),
+        };
+        let config = Config {
+            minimum_share: 0.0,
+            window: u32::try_from(WINDOW).unwrap(),
+            lease: Span(Duration::from_micros(LEASE_US.unsigned_abs())),
+            hold_delayed: Span(Duration::from_micros(HOLD_US.unsigned_abs())),
+            ..Config::default()
+        };
+        Self { schedule: Schedule::new(config, model.rules(), now), model }
+    }
+
+    fn enqueue(&mut self, delivery: DeliveryId, due: Timestamp) {
+        let model = &mut self.model;
+        let in_lane = model.in_lane(delivery.lane);
+        let expected = if !model.terms(delivery.lane).exists {
+            Enqueued::Full
+        } else if let Entry::Vacant(free) = model.held.entry(delivery) {
+            if in_lane < WINDOW {
+                free.insert((due, Stand::Waiting));
+                Enqueued::Queued
+            } else {
+                Enqueued::Full
+            }
+        } else {
+            Enqueued::Held
+        };
+        if expected == Enqueued::Full {
+            model.turned_away.insert(delivery.lane);
+        }
+        assert_eq!(self.schedule.enqueue(FeedItem { delivery, due }, model.now), expected);
+    }
+
+    fn start(&mut self) -> Option<Lease> {
+        let choices = self.model.choices();
+        let lease = self.schedule.start(self.model.now);
+        let Some(lease) = lease else {
+            assert_eq!(choices, [], "something could have started");
+            return None;
+        };
+        assert!(choices.contains(&lease.delivery), "{lease:?} is not among {choices:?}");
+        assert!(self.model.leases.iter().all(|other| other.token != lease.token));
+        let Lease { token, deadline, .. } = lease;
+        let (_, stand) = self.model.held.get_mut(&lease.delivery).unwrap();
+        *stand = Stand::Leased { token, deadline };
+        self.model.leases.push(lease);
+        Some(lease)
+    }
+
+    fn settle(&mut self, pick: usize, settlement: Settlement) {
+        let Some((lease, held)) = self.model.lease(pick) else { return };
+        let now = self.model.now;
+        self.schedule.settle(&lease, settlement, now);
+        match settlement {
+            _ if !held => {}
+            Settlement::Nack(due) if due.0 <= now.0 + HOLD_US => {
+                self.model.held.insert(lease.delivery, (due, Stand::Waiting));
+            }
+            Settlement::Nack(_) | Settlement::Ack => {
+                self.model.held.remove(&lease.delivery);
+            }
+        }
+    }
+
+    fn extend(&mut self, pick: usize) {
+        let Some((lease, held)) = self.model.lease(pick) else { return };
+        let extended = self.schedule.extend(&lease, self.model.now);
+        let deadline = Timestamp(self.model.now.0 + LEASE_US);
+        assert_eq!(extended, held.then_some(Lease { deadline, ..lease }));
+        if let (true, Some((_, Stand::Leased { deadline: until, .. }))) =
+            (held, self.model.held.get_mut(&lease.delivery))
+        {
+            *until = deadline;
+        }
+    }
+
+    fn advance(&mut self, us: i64) {
+        self.model.now.0 += us;
+        self.model.expire();
+        self.schedule.advance(self.model.now);
+        assert!(self.schedule.next_change().is_none_or(|next| next > self.model.now));
+    }
+
+    fn configure(&mut self, subscription: u32, terms: Terms) {
+        let before = self.model.terms.insert(subscription, terms);
+        if !terms.exists && before.is_some_and(|terms| terms.exists) {
+            self.model.held.retain(|id, _| id.lane.subscription().0 != subscription);
+            self.model.turned_away.retain(|lane| lane.subscription().0 != subscription);
+        }
+        self.schedule.set_rules(self.model.rules());
+    }
+
+    fn take(&mut self, step: &Step) {
+        let now = self.model.now;
+        match *step {
+            Step::Enqueue { subscription, priority, sequence, delay_us } => {
+                let priority = Priority::try_from(priority).unwrap();
+                let lane = LaneId::new(SubscriptionNumber(subscription), priority);
+                let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
+                self.enqueue(delivery, Timestamp(now.0 + delay_us));
+            }
+            Step::Start => drop(self.start()),
+            Step::Ack { pick } => self.settle(pick, Settlement::Ack),
+            Step::Nack { pick, delay_us } => {
+                self.settle(pick, Settlement::Nack(Timestamp(now.0 + delay_us)));
+            }
+            Step::Extend { pick } => self.extend(pick),
+            Step::Advance { us } => self.advance(us),
+            Step::Configure { subscription, terms } => self.configure(subscription, terms),
+        }
+        assert_eq!(self.schedule.counts(), &self.model.counts());
+        let eligible = !self.model.choices().is_empty();
+        assert_eq!(self.schedule.has_eligible(), eligible);
+        assert_eq!(self.schedule.take_vacancies(), self.model.vacancies());
+    }
+
+    /// Finishes all that is left; each delivery comes once.
+    fn drain(&mut self) {
+        for subscription in 1..=SUBSCRIPTIONS {
+            if self.model.terms[&subscription].exists {
+                self.configure(subscription, PLAIN);
+            }
+        }
+        self.advance(LEASE_US + HOLD_US + 130);
+        while let Some(lease) = self.start() {
+            self.schedule.settle(&lease, Settlement::Ack, self.model.now);
+            self.model.held.remove(&lease.delivery);
+        }
+        assert_eq!(self.model.held, BTreeMap::new());
+        assert_eq!(self.schedule.depth(), []);
+        assert_eq!(self.schedule.next_change(), None);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn keeps_its_promises(steps in prop::collection::vec(step(), 1..150)) {
+        let mut pair = Pair::new();
+        for step in &steps {
+            pair.take(step);
+        }
+        pair.drain();
+    }
+}

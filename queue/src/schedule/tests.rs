@@ -1,1 +1,206 @@
+//! What the conformance cases do not reach: learned caps, the reserve, turns of those who come
+//! and go, and what is kept of whom.
 
+use super::{STRANGERS_MAX, Schedule};
+use crate::Config;
+use contract::{
+    clock::Timestamp,
+    id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
+    master_api::FeedItem,
+    queue::{Enqueued, Lease, Settlement, Vacancy},
+    rules::Rules,
+    subscription::{Priority, SubscriptionSpec},
+    testing::{rules_with, subscription_spec},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn schedule(config: Config, specs: impl IntoIterator<Item = SubscriptionSpec>) -> Schedule {
+    Schedule::new(config, Arc::new(rules_with(specs)), NOW)
+}
+
+fn of(subscriber: &str, name: &str) -> SubscriptionSpec {
+    SubscriptionSpec { subscriber: Some(subscriber.to_owned()), ..subscription_spec(name) }
+}
+
+fn capped(name: &str, cap: u32) -> SubscriptionSpec {
+    SubscriptionSpec { max_in_flight: Some(cap), ..subscription_spec(name) }
+}
+
+fn lane(subscription: u32, priority: u8) -> LaneId {
+    LaneId::new(SubscriptionNumber(subscription), Priority::try_from(priority).unwrap())
+}
+
+fn put(schedule: &mut Schedule, lane: LaneId, sequences: impl IntoIterator<Item = u64>) {
+    for sequence in sequences {
+        let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
+        assert_eq!(schedule.enqueue(FeedItem { delivery, due: NOW }, NOW), Enqueued::Queued);
+    }
+}
+
+fn start_all(schedule: &mut Schedule) -> Vec<Lease> {
+    std::iter::from_fn(|| schedule.start(NOW)).collect()
+}
+
+/// Starts the next delivery and finishes it; its lane.
+fn finish_next(schedule: &mut Schedule) -> LaneId {
+    let lease = schedule.start(NOW).unwrap();
+    schedule.settle(&lease, Settlement::Ack, NOW);
+    lease.delivery.lane
+}
+
+#[test]
+fn a_learned_cap_follows_the_endpoint() {
+    let mut schedule = schedule(Config::default(), [subscription_spec("a")]);
+    let lane = lane(1, 5);
+    put(&mut schedule, lane, 1..=1024);
+    let mut in_flight = start_all(&mut schedule);
+    assert_eq!(in_flight.len(), 32);
+
+    // One by one they succeed, and each makes room for itself and, at the cap, for one more.
+    let mut acks = 0;
+    while in_flight.len() < 256 {
+        schedule.settle(&in_flight.remove(0), Settlement::Ack, NOW);
+        in_flight.extend(start_all(&mut schedule));
+        acks += 1;
+    }
+    assert_eq!(acks, 256 - 32);
+    schedule.settle(&in_flight.remove(0), Settlement::Ack, NOW);
+    in_flight.extend(start_all(&mut schedule));
+    assert_eq!(in_flight.len(), 256, "it grows no further");
+
+    // The endpoint dies: all that is in flight fails, and then one at a time is tried.
+    let later = Timestamp(NOW.0 + 1);
+    for lease in in_flight {
+        schedule.settle(&lease, Settlement::Nack(later), NOW);
+    }
+    assert_eq!(start_all(&mut schedule).len(), 1);
+}
+
+#[test]
+fn giving_back_untried_says_nothing_about_the_endpoint() {
+    let mut schedule = schedule(Config::default(), [subscription_spec("a")]);
+    put(&mut schedule, lane(1, 5), 1..=64);
+    for lease in start_all(&mut schedule) {
+        schedule.settle(&lease, Settlement::Nack(NOW), NOW);
+    }
+    assert_eq!(start_all(&mut schedule).len(), 32);
+}
+
+#[test]
+fn slow_unimportant_work_leaves_the_last_fifth_of_the_slots() {
+    let config = Config { max_in_flight: 10, minimum_share: 0.05, ..Config::default() };
+    let mut schedule = schedule(config, [subscription_spec("slow"), subscription_spec("fast")]);
+    let (unimportant, important) = (lane(1, 0), lane(2, 9));
+    put(&mut schedule, unimportant, 1..=32);
+    put(&mut schedule, important, 1..=1000);
+
+    // The guard gives the unimportant ones slots that they never give back, but no more than 8.
+    let mut slow = Vec::new();
+    for _ in 0..500 {
+        let lease = schedule.start(NOW).unwrap();
+        if lease.delivery.lane == important {
+            schedule.settle(&lease, Settlement::Ack, NOW);
+        } else {
+            slow.push(lease);
+        }
+    }
+    assert_eq!(slow.len(), 8);
+    // Each slot that they give back may be theirs again.
+    schedule.settle(&slow.remove(0), Settlement::Ack, NOW);
+    let starts = (0..100).filter(|_| {
+        let lease = schedule.start(NOW).unwrap();
+        schedule.settle(&lease, Settlement::Nack(NOW), NOW);
+        lease.delivery.lane == unimportant
+    });
+    assert!(starts.count() >= 5);
+    // Without important work, all slots may be theirs.
+    while let Some(lease) = schedule.start(NOW) {
+        let more = if lease.delivery.lane == important { &mut Vec::new() } else { &mut slow };
+        more.push(lease);
+    }
+    assert_eq!(slow.len(), 31);
+}
+
+#[test]
+fn a_newcomer_has_its_turn_at_once_but_never_twice_in_a_round() {
+    let specs = [of("a", "a"), of("b", "b"), of("c", "c")];
+    let mut schedule = schedule(Config::default(), specs);
+    put(&mut schedule, lane(1, 5), 1..=500);
+    put(&mut schedule, lane(2, 5), 1..=500);
+    for _ in 0..10 {
+        finish_next(&mut schedule);
+    }
+    // The third has one at a time, again as soon as it was served.
+    let mut starts = BTreeMap::<LaneId, u32>::new();
+    for sequence in 1..=300 {
+        if !starts.contains_key(&lane(3, 5)) || schedule.counts()[5].ready % 2 == 0 {
+            let delivery = DeliveryId { lane: lane(3, 5), sequence: Sequence(sequence) };
+            schedule.enqueue(FeedItem { delivery, due: NOW }, NOW);
+        }
+        let served = finish_next(&mut schedule);
+        if starts.is_empty() {
+            assert_eq!(served, lane(3, 5), "the newcomer");
+        }
+        *starts.entry(served).or_default() += 1;
+    }
+    assert!(starts[&lane(3, 5)] <= 101, "{starts:?}");
+    assert!(starts[&lane(1, 5)] >= 95 && starts[&lane(2, 5)] >= 95, "{starts:?}");
+}
+
+#[test]
+fn a_full_lane_that_was_filled_again_is_told_later() {
+    let config = Config { window: 4, ..Config::default() };
+    let mut schedule = schedule(config, [capped("a", 4)]);
+    let lane = lane(1, 5);
+    put(&mut schedule, lane, 1..=4);
+    let full = FeedItem { delivery: DeliveryId { lane, sequence: Sequence(9) }, due: NOW };
+    assert_eq!(schedule.enqueue(full, NOW), Enqueued::Full);
+    for _ in 0..2 {
+        finish_next(&mut schedule);
+    }
+    // Another takes the room before anybody asked for vacancies.
+    put(&mut schedule, lane, 5..=6);
+    assert_eq!(schedule.take_vacancies(), []);
+    for _ in 0..3 {
+        finish_next(&mut schedule);
+    }
+    assert_eq!(schedule.take_vacancies(), [Vacancy { lane, room: 3 }]);
+}
+
+#[test]
+fn what_is_kept_of_strangers_and_of_the_gone_is_bounded() {
+    let mut schedule = schedule(Config::default(), [of("a", "a"), of("b", "b")]);
+    put(&mut schedule, lane(1, 5), [1]);
+    put(&mut schedule, lane(2, 5), [1]);
+    for number in 100..6000 {
+        let delivery = DeliveryId { lane: lane(number, 5), sequence: Sequence(1) };
+        assert_eq!(schedule.enqueue(FeedItem { delivery, due: NOW }, NOW), Enqueued::Full);
+    }
+    assert_eq!(schedule.strangers.len(), STRANGERS_MAX);
+
+    // The first moves to another subscriber, the second goes; rules as new as the deliveries of
+    // the strangers do not name them, so they never will.
+    let sequence = Sequence(1);
+    schedule.set_rules(Arc::new(Rules { sequence, ..rules_with([of("c", "a")]) }));
+    assert_eq!(schedule.strangers.len(), 0);
+    assert_eq!(schedule.subscribers.len(), 1);
+    assert_eq!(schedule.subscriptions.len(), 1);
+    assert_eq!(finish_next(&mut schedule), lane(1, 5));
+    assert_eq!(schedule.start(NOW), None);
+}
+
+#[test]
+fn the_oldest_of_each_priority_is_known() {
+    let mut schedule = schedule(Config::default(), [subscription_spec("a"), capped("b", 1)]);
+    put(&mut schedule, lane(1, 3), [1, 2]);
+    let late = Timestamp(NOW.0 + 7);
+    let delivery = DeliveryId { lane: lane(2, 4), sequence: Sequence(1) };
+    schedule.enqueue(FeedItem { delivery, due: late }, NOW);
+    assert_eq!((schedule.oldest()[3], schedule.oldest()[4]), (Some(NOW), None));
+    schedule.advance(late);
+    assert_eq!((schedule.oldest()[3], schedule.oldest()[4]), (Some(NOW), Some(late)));
+    assert_eq!(start_all(&mut schedule).len(), 3);
+    assert_eq!(schedule.oldest(), [None; 10]);
+}
