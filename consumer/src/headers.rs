@@ -1,5 +1,6 @@
 //! Which kept headers of an event travel on to the subscriber.
 
+use contract::event::{CREDENTIAL_HEADERS, Headers};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Headers that belong to one connection or to one request, not to the event (RFC 9110, section
@@ -56,15 +57,17 @@ const OF_THE_SERVER: [&str; 3] = ["webhook-", "svix-", "certes-"];
 /// Does a kept header travel on? `name` is in lower case.
 fn travels(name: &str) -> bool {
     !OF_ONE_REQUEST.contains(&name)
+        && !CREDENTIAL_HEADERS.contains(&name)
         && !OF_A_CREDENTIAL.iter().any(|part| name.contains(part))
         && !OF_THE_SERVER.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Adds those of the `kept` headers that travel on.
-pub(crate) fn pass_on(kept: &contract::event::Headers, headers: &mut HeaderMap) {
+pub(crate) fn pass_on(kept: &Headers, headers: &mut HeaderMap) {
     for (name, value) in &kept.0 {
         let name = name.to_ascii_lowercase();
-        if !travels(&name) {
+        // What was hidden at the door under another name is of no use to anybody, either.
+        if !travels(&name) || value.starts_with("*** ") {
             continue;
         }
         // What came in as a header is one; anything else was put there otherwise and is left out.
@@ -79,7 +82,6 @@ pub(crate) fn pass_on(kept: &contract::event::Headers, headers: &mut HeaderMap) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use contract::event::Headers;
 
     #[test]
     fn headers_of_the_event_travel_and_others_do_not() {
@@ -103,7 +105,8 @@ mod tests {
 
     #[test]
     fn several_values_stay_several_and_none_can_break_the_request() {
-        let pairs = [("x-a", "1"), ("x-a", "2"), ("x-b", "evil\r\nx-c: 3")];
+        let hidden = ("x-d", "*** 0123456789abcdef");
+        let pairs = [("x-a", "1"), ("x-a", "2"), ("x-b", "evil\r\nx-c: 3"), hidden];
         let kept = Headers(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec());
         let mut headers = HeaderMap::new();
         pass_on(&kept, &mut headers);

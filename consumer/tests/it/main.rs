@@ -1,0 +1,13 @@
+//! The consumer between doubles of its ports and real receivers on 127.0.0.1.
+
+mod dns;
+mod ports;
+mod receiver;
+mod world;
+
+mod backing_off;
+mod draining;
+mod guarding;
+mod outcomes;
+mod recording;
+mod sending;

@@ -1,0 +1,259 @@
+//! A consumer with everything around it, and the means to wait for what it does.
+
+use crate::ports::{Changes, FakeMaster, FakeQueue, MasterState, QueueState};
+use bytes::Bytes;
+use consumer::{Config, Consumer, Metrics};
+use contract::{
+    backoff::{BackoffPolicy, Jitter, Kind, Span},
+    clock::{Clock, SystemClock, Timestamp},
+    delivery::{Attempt, Delivery, DeliveryState},
+    event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
+    id::{DeliveryId, EventId, LaneId, SecretId, Sequence, SubscriptionNumber},
+    master_api::{FeedItem, Work},
+    queue::{MessageQueue, Settlement},
+    rules::Rules,
+    secret::Secret,
+    stamp::{StampKey, Stamped},
+    subscription::{Priority, SecretRef, Subscription, SubscriptionSpec},
+    testing::{ManualClock, SeededRandom, rules_with, subscription_spec},
+};
+use prometheus_client::registry::Registry;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+/// Secrets of every subscription, the newest first.
+pub(crate) const SECRETS: [&str; 2] =
+    ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
+/// The payload of every event.
+pub(crate) const PAYLOAD: &[u8] = b"{\"ref\": \"refs/heads/main\",  \"odd\" : \"spacing\"}";
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One subscription, `ci`, with everything that its deliveries need.
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) master: Arc<FakeMaster>,
+    pub(crate) queue: Arc<FakeQueue>,
+    pub(crate) consumer: Arc<Consumer>,
+    pub(crate) stop: CancellationToken,
+    changes: Arc<Changes>,
+    running: Option<JoinHandle<()>>,
+}
+
+/// A config that opens loopback.
+pub(crate) fn open_config() -> Config {
+    Config {
+        allowed_networks: ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec(),
+        lease_wait: Span(Duration::from_millis(10)),
+        ..Config::default()
+    }
+}
+
+/// So many retries, each `base` after the attempt before.
+pub(crate) fn constant(base: &str, max_retries: u32) -> BackoffPolicy {
+    BackoffPolicy {
+        kind: Kind::Constant,
+        base: Some(base.parse().unwrap()),
+        factor: None,
+        delays: Vec::new(),
+        cap: None,
+        jitter: Jitter::None,
+        max_retries: Some(max_retries),
+        max_elapsed: None,
+    }
+}
+
+/// What `ci` declares.
+pub(crate) fn spec(url: &str, backoff: BackoffPolicy) -> SubscriptionSpec {
+    let ci = subscription_spec("ci");
+    SubscriptionSpec { url: url.to_owned(), backoff: Some(backoff), timeout_ms: Some(5000), ..ci }
+}
+
+fn rules(spec: SubscriptionSpec) -> Rules {
+    let mut rules = rules_with([spec]);
+    rules.sequence = Sequence(1);
+    rules.stamp_keys = vec![(stamp_key_id(), Secret::new("stamp"))];
+    let ids = [1, 2].map(|id| SecretId::from_bytes([id; 16]));
+    let secrets = SECRETS.map(Secret::new);
+    let subscription = rules.subscriptions.get_mut(&SubscriptionNumber(1)).unwrap();
+    Arc::make_mut(subscription).secrets = ids
+        .into_iter()
+        .zip(&secrets)
+        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint() })
+        .collect();
+    rules.secrets = ids.into_iter().zip(secrets).collect();
+    rules
+}
+
+fn stamp_key_id() -> SecretId {
+    SecretId::from_bytes([9; 16])
+}
+
+/// The id of the `number`-th event.
+pub(crate) fn event_id(number: u64) -> EventId {
+    EventId::from_bytes(u128::from(number).to_be_bytes())
+}
+
+/// The id of the `number`-th delivery.
+pub(crate) fn delivery_id(number: u64) -> DeliveryId {
+    let lane = LaneId::new(SubscriptionNumber(1), Priority::default());
+    DeliveryId { lane, sequence: Sequence(number) }
+}
+
+fn work(number: u64, now: Timestamp) -> Work {
+    let id = event_id(number);
+    let pairs = [("x-github-event", "push"), ("connection", "close"), ("x-hub-signature", "old")];
+    let headers = Headers(pairs.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec());
+    let (uri, content_type) = ("github/1/push".parse().unwrap(), "application/json; charset=utf-8");
+    let stamped = Stamped { id, uri: &uri, content_type, headers: &headers, payload: PAYLOAD };
+    let event = Event {
+        id,
+        sequence: Sequence(number),
+        state: EventState::Accepted,
+        reason: None,
+        direction: Direction::Incoming,
+        audience: Audience::Own,
+        origin: Origin::Source("github".to_owned()),
+        content_type: content_type.to_owned(),
+        idempotency_key: None,
+        received_at: now,
+        trace: Trace {
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+            trail: Vec::new(),
+            hops: 2,
+        },
+        stamp: StampKey::new(stamp_key_id(), b"stamp").stamp(stamped),
+        size: 0,
+        schema_minor: None,
+        lanes: vec![delivery_id(number).lane],
+        rules: Sequence(1),
+        uri,
+        headers,
+    };
+    let delivery = Delivery {
+        id: delivery_id(number),
+        event: id,
+        state: DeliveryState::Waiting,
+        cause: None,
+        created_at: now,
+        due: Some(now),
+        attempts: Vec::new(),
+        attempts_before_resend: 0,
+    };
+    Work { delivery, event, payload: Some(Bytes::from_static(PAYLOAD)) }
+}
+
+impl World {
+    /// A world whose consumer runs.
+    pub(crate) fn new(spec: SubscriptionSpec, config: Config) -> Self {
+        let mut world = Self::still(spec, config);
+        world.start();
+        world
+    }
+
+    /// A world whose consumer does not run yet.
+    pub(crate) fn still(spec: SubscriptionSpec, config: Config) -> Self {
+        // Receivers check the age of a signature by the system's clock.
+        let clock = ManualClock::new(SystemClock.now());
+        let changes = Arc::new(watch::Sender::new(0));
+        let master = FakeMaster::new(rules(spec), Arc::clone(&changes));
+        let queue = FakeQueue::new(clock.clone(), Arc::clone(&changes));
+        let consumer = Consumer::new(
+            config,
+            master.clone(),
+            queue.clone(),
+            clock.clone(),
+            SeededRandom::new(1),
+            Metrics::new(&mut Registry::default()),
+        );
+        Self {
+            clock,
+            master,
+            queue,
+            consumer: consumer.unwrap(),
+            stop: CancellationToken::new(),
+            changes,
+            running: None,
+        }
+    }
+
+    pub(crate) fn start(&mut self) {
+        self.running = Some(tokio::spawn(Arc::clone(&self.consumer).run(self.stop.clone())));
+    }
+
+    /// Puts the deliveries with these numbers into the log, changed by `change`, and the queue.
+    pub(crate) async fn add_changed(
+        &self,
+        numbers: impl IntoIterator<Item = u64>,
+        change: impl Fn(&mut Work),
+    ) {
+        let mut items = Vec::new();
+        for number in numbers {
+            let mut work = work(number, self.clock.now());
+            change(&mut work);
+            self.master.state.lock().unwrap().work.insert(delivery_id(number), work);
+            items.push(FeedItem { delivery: delivery_id(number), due: self.clock.now() });
+        }
+        self.queue.enqueue(items).await.unwrap();
+    }
+
+    pub(crate) async fn add(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.add_changed(numbers, |_| ()).await;
+    }
+
+    /// Changes the rules.
+    pub(crate) fn change_rules(&self, change: impl FnOnce(&mut Rules)) {
+        self.master.rules.send_modify(|rules| {
+            let rules = Arc::make_mut(rules);
+            rules.sequence.0 += 1;
+            change(rules);
+        });
+    }
+
+    /// Changes the subscription.
+    pub(crate) fn change_subscription(&self, change: impl FnOnce(&mut Subscription)) {
+        self.change_rules(|rules| {
+            let number = SubscriptionNumber(1);
+            change(Arc::make_mut(rules.subscriptions.get_mut(&number).unwrap()));
+        });
+    }
+
+    /// Waits until Master API and the queue stand so.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        stands: impl Fn(&MasterState, &QueueState) -> bool,
+    ) {
+        let mut changes = self.changes.subscribe();
+        let wait = changes.wait_for(|_| {
+            stands(&self.master.state.lock().unwrap(), &self.queue.state.lock().unwrap())
+        });
+        assert!(timeout(PATIENCE, wait).await.is_ok(), "waited in vain until {what}");
+    }
+
+    /// Waits for the `count`-th settlement of all and gives it.
+    pub(crate) async fn settlement(&self, count: usize) -> Settlement {
+        self.until("it is settled", |_, queue| queue.settled.len() >= count).await;
+        self.queue.state.lock().unwrap().settled[count - 1].1
+    }
+
+    /// Delivers one event and gives its only attempt so far and how its lease ended.
+    pub(crate) async fn attempt_one(&self) -> (Attempt, Settlement) {
+        self.add([1]).await;
+        let settlement = self.settlement(1).await;
+        (self.attempts(1).remove(0), settlement)
+    }
+
+    /// The attempts of the `number`-th delivery.
+    pub(crate) fn attempts(&self, number: u64) -> Vec<Attempt> {
+        self.master.state.lock().unwrap().work[&delivery_id(number)].delivery.attempts.clone()
+    }
+
+    /// Stops the consumer and waits until it has finished.
+    pub(crate) async fn drain(&mut self) {
+        self.stop.cancel();
+        let running = self.running.take().unwrap();
+        timeout(PATIENCE, running).await.expect("the consumer drains").unwrap();
+    }
+}
