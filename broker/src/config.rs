@@ -2,12 +2,15 @@
 
 use contract::backoff::Span;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// Settings of the broker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Where it listens for other parts, when split. Default: port 9620 of loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<SocketAddr>,
     /// Longest wait for the log's answer to one event. After it the event is sent again under the
     /// same id, which is safe: the log takes an id once.
     pub store_timeout: Span,
@@ -24,6 +27,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            grpc: None,
             store_timeout: Span(Duration::from_secs(10)),
             store_attempts_max: 3,
             rules_timeout: Span(Duration::from_secs(2)),

@@ -3,12 +3,19 @@
 use crate::serve;
 use contract::{backoff::Span, event::Disposition, limits};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 /// Settings of the gateway. It knows nothing of the environment: the binary reads that.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Public HTTP. Default 0.0.0.0:9600.
+    pub http: SocketAddr,
+    /// Public gRPC. Default 0.0.0.0:9601.
+    pub grpc: SocketAddr,
     /// Largest body of an event in bytes, where the source says nothing else. Default 5 MiB.
     pub body_bytes_max: usize,
     /// The same for sources that verify as GitHub does. Default 25 MiB, GitHub's own cap.
@@ -40,6 +47,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            http: (Ipv4Addr::UNSPECIFIED, 9600).into(),
+            grpc: (Ipv4Addr::UNSPECIFIED, 9601).into(),
             body_bytes_max: limits::BODY_BYTES_MAX_DEFAULT,
             body_bytes_max_github: limits::BODY_BYTES_MAX_GITHUB,
             bodies_bytes_max: 256 * 1024 * 1024,

@@ -2,7 +2,7 @@
 
 use contract::{Error, ErrorCode, Result, backoff::Span, subscription::Priority};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// Most of the starts that the starvation guard may give away, all priorities together.
 const SHARES_MAX: f64 = 0.5;
@@ -11,6 +11,9 @@ const SHARES_MAX: f64 = 0.5;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Where it listens for other parts, when split. Default: port 9640 of loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<SocketAddr>,
     /// Attempts that all consumers together make at once. While a higher priority has work,
     /// the lower ones together occupy at most four fifths of these slots.
     pub max_in_flight: u32,
@@ -27,6 +30,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            grpc: None,
             max_in_flight: 1024,
             minimum_share: 0.02,
             // Four times the most that a subscription has in flight.

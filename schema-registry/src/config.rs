@@ -2,7 +2,7 @@
 
 use contract::{Error, ErrorCode, Result, backoff::Span, schema::UnknownFields};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// Deepest nesting that the JSON parser itself can follow.
 const PAYLOAD_DEPTH_LIMIT: usize = 127;
@@ -11,6 +11,9 @@ const PAYLOAD_DEPTH_LIMIT: usize = 127;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Where it listens for other parts, when split. Default: port 9630 of loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<SocketAddr>,
     /// What happens to fields that a contract does not know, for schemas read from a directory.
     pub unknown_fields: UnknownFields,
     /// Most files of one schema, imports included.
@@ -28,6 +31,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            grpc: None,
             unknown_fields: UnknownFields::Ignore,
             files_max: 256,
             source_bytes_max: 4 * 1024 * 1024,
