@@ -36,7 +36,7 @@ impl Feeder {
                 return Ok(TurnEnd::Full { read: turn.after, retries: true });
             }
         }
-        // One more than there is room for: only a lane that refuses reports its next vacancy.
+        // One more than there is room for: a refusal ends the turn and brings the next vacancy.
         let limit = turn.room.map_or(u32::MAX, |room| room.saturating_add(1));
         let page = self.fresh(turn.lane, turn.after, limit).await?;
         let taken = self.put(&page.fresh).await?;

@@ -7,7 +7,8 @@ use contract::{
     id::{DeliveryId, Sequence},
 };
 use proptest::prelude::*;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
 
 fn sequences(items: &[contract::master_api::FeedItem]) -> Vec<u64> {
     items.iter().map(|item| item.delivery.sequence.0).collect()
@@ -287,6 +288,81 @@ proptest! {
                 let fed = world.queue.fed(lane(number));
                 assert!(fed.is_sorted(), "lane {number} was fed as {fed:?}");
             }
+        });
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Moment {
+    Send(u32),
+    Deliver(u32, usize),
+    Tick,
+    Pass(usize),
+}
+
+fn moment() -> impl Strategy<Value = Moment> {
+    prop_oneof![
+        6 => (0..2_u32).prop_map(Moment::Send),
+        5 => (0..2_u32, 0..4_usize).prop_map(|(lane, at)| Moment::Deliver(lane, at)),
+        1 => Just(Moment::Tick),
+        5 => (1..8_usize).prop_map(Moment::Pass),
+    ]
+}
+
+/// Lets the other tasks go on.
+async fn pass(times: usize) {
+    for _ in 0..times {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Offers, refusals, vacancies and turns cross each other at every await of the feeder's loops.
+async fn cross(world: &World, moments: Vec<Moment>) {
+    for moment in moments {
+        match moment {
+            Moment::Send(number) => _ = world.send(lane(number)),
+            Moment::Tick => world.clock.advance(Duration::from_secs(1)),
+            Moment::Pass(times) => pass(times).await,
+            Moment::Deliver(number, at) => {
+                if let Some(item) = world.queue.lane(lane(number)).get(at) {
+                    world.attempt(item.delivery, None);
+                }
+            }
+        }
+    }
+    // No clock moves from here on: nothing but the shortcut and the turns brings the rest.
+    for _ in 0..2000 {
+        if (0..2).all(|number| world.log.unfinished(lane(number)) == 0) {
+            break;
+        }
+        world.deliver_all();
+        pass(4).await;
+    }
+    for number in 0..2 {
+        assert_eq!(world.log.unfinished(lane(number)), 0, "lane {number} stands still");
+        let mut seen = std::collections::BTreeSet::new();
+        let mut fed = world.queue.fed(lane(number));
+        // One that is finished while a page with it is under way comes a second time.
+        fed.retain(|sequence| seen.insert(*sequence));
+        assert!(fed.is_sorted(), "lane {number} was fed as {fed:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_order_holds_when_everything_crosses(
+        window in 1..5_usize,
+        page_rows in 1..6_u32,
+        moments in prop::collection::vec(moment(), 1..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let world = World::busy(window, FeederConfig { page_rows, ..FeederConfig::default() });
+            let stop = CancellationToken::new();
+            let loops = tokio::spawn(Arc::clone(&world.feeder).run(stop.clone()));
+            cross(&world, moments).await;
+            stop.cancel();
+            loops.await.unwrap();
         });
     }
 }

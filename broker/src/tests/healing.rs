@@ -51,6 +51,23 @@ async fn a_vacancy_that_was_never_reported_stops_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_full_lane_lost_has_the_next_vacancy() {
+    let world = World::new(2, FeederConfig::default());
+    world.work().await;
+    (0..6).for_each(|_| _ = world.send(lane(1)));
+    world.work().await;
+    world.queue.remove(world.queue.all()[0].delivery);
+    world.work().await;
+    assert_eq!(world.queue.fed(lane(1)), [1, 2, 3]);
+    for _ in 0..3 {
+        world.tick().await;
+    }
+    world.attempt(world.queue.all()[0].delivery, None);
+    world.work().await;
+    assert_eq!(world.queue.fed(lane(1)), [1, 2, 3, 1]);
+}
+
+#[tokio::test]
 async fn a_queue_that_is_down_for_a_while_gets_everything_later() {
     let world = World::new(16, FeederConfig::default());
     world.work().await;

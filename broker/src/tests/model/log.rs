@@ -1,0 +1,257 @@
+//! A log with lanes, and the parts of Master API around it that the broker uses.
+
+use super::{not_here, pause};
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result,
+    access::Actor,
+    clock::Timestamp,
+    command::{Change, Changeset},
+    delivery::{AttemptReport, Delivery},
+    event::Event,
+    id::{DeliveryId, EventId, LaneId, Sequence},
+    master_api::{
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
+        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+    },
+    rules::{Rules, RulesReceiver},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+use tokio::sync::{Notify, watch};
+
+/// Answers the next `store_event` instead of the model. Gets the model, to change its rules.
+pub type Script = Box<dyn FnOnce(&ModelLog, &StoreEvent) -> Result<Stored> + Send>;
+
+pub struct ModelLog {
+    pub rules: watch::Sender<Arc<Rules>>,
+    state: Mutex<LogState>,
+    pub finished: Notify,
+}
+
+#[derive(Default)]
+struct LogState {
+    sequence: u64,
+    lanes: BTreeMap<LaneId, LaneRows>,
+    asked: Vec<StoreEvent>,
+    scripts: VecDeque<Script>,
+    down: bool,
+}
+
+#[derive(Default)]
+struct LaneRows {
+    cursor: Sequence,
+    head: Sequence,
+    fresh: BTreeSet<Sequence>,
+    retries: BTreeMap<Sequence, Timestamp>,
+}
+
+impl ModelLog {
+    pub fn new(rules: Rules) -> Arc<Self> {
+        let rules = watch::Sender::new(Arc::new(rules));
+        Arc::new(Self { rules, state: Mutex::default(), finished: Notify::new() })
+    }
+
+    /// Stores an event with a delivery in each lane.
+    pub fn store(&self, lanes: &[LaneId]) -> Sequence {
+        let mut state = self.lock();
+        state.sequence += 1;
+        let sequence = Sequence(state.sequence);
+        for lane in lanes {
+            let rows = state.lanes.entry(*lane).or_default();
+            rows.head = sequence;
+            rows.fresh.insert(sequence);
+        }
+        sequence
+    }
+
+    /// Records an attempt. False: the delivery was finished.
+    pub fn attempt(&self, delivery: DeliveryId, retry: Option<Timestamp>) -> bool {
+        let mut state = self.lock();
+        let rows = state.lanes.get_mut(&delivery.lane).unwrap();
+        let fresh = rows.fresh.remove(&delivery.sequence);
+        let waiting = rows.retries.remove(&delivery.sequence).is_some() || fresh;
+        if let (true, Some(due)) = (waiting, retry) {
+            rows.retries.insert(delivery.sequence, due);
+        }
+        drop(state);
+        self.finished.notify_waiters();
+        waiting
+    }
+
+    pub fn is_waiting(&self, delivery: DeliveryId) -> bool {
+        let state = self.lock();
+        state.lanes.get(&delivery.lane).is_some_and(|rows| {
+            rows.fresh.contains(&delivery.sequence) || rows.retries.contains_key(&delivery.sequence)
+        })
+    }
+
+    pub fn unfinished(&self, lane: LaneId) -> usize {
+        self.lock().lanes.get(&lane).map_or(0, |rows| rows.fresh.len() + rows.retries.len())
+    }
+
+    pub fn cursor(&self, lane: LaneId) -> Sequence {
+        self.lock().lanes[&lane].cursor
+    }
+
+    /// What `store_event` was asked, in order.
+    pub fn asked(&self) -> Vec<StoreEvent> {
+        self.lock().asked.clone()
+    }
+
+    /// Lets the next call of `store_event` be answered by `script`.
+    pub fn script(
+        &self,
+        script: impl FnOnce(&Self, &StoreEvent) -> Result<Stored> + Send + 'static,
+    ) {
+        self.lock().scripts.push_back(Box::new(script));
+    }
+
+    /// While down, the log answers `unavailable` to the feeder.
+    pub fn set_down(&self, down: bool) {
+        self.lock().down = down;
+    }
+
+    fn page(
+        &self,
+        lane: LaneId,
+        after: Sequence,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<FeedPage> {
+        let state = self.up()?;
+        let Some(rows) = state.lanes.get(&lane) else { return Ok(FeedPage::default()) };
+        let limit = limit as usize;
+        let item = |sequence, due| FeedItem { delivery: DeliveryId { lane, sequence }, due };
+        let after = Sequence(after.max(rows.cursor).0 + 1);
+        let fresh: Vec<_> =
+            rows.fresh.range(after..).take(limit).map(|s| item(*s, Timestamp(0))).collect();
+        let mut due: Vec<_> = rows.retries.iter().map(|(s, due)| (*due, *s)).collect();
+        due.sort_unstable();
+        due.retain(|(due, _)| *due <= until);
+        let more = fresh.len() == limit;
+        let last = fresh.last().map(|item| item.delivery.sequence);
+        let read_to = last.filter(|_| more).unwrap_or(rows.head);
+        let due = due.into_iter().take(limit).map(|(due, s)| item(s, due)).collect();
+        Ok(FeedPage { fresh, due, read_to, more })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LogState> {
+        self.state.lock().unwrap()
+    }
+
+    fn up(&self) -> Result<MutexGuard<'_, LogState>> {
+        let state = self.lock();
+        if state.down {
+            return Err(Error::new(ErrorCode::Unavailable, "the log is down"));
+        }
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl Events for ModelLog {
+    async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
+        let script = {
+            let mut state = self.lock();
+            state.asked.push(event.clone());
+            state.scripts.pop_front()
+        };
+        if let Some(script) = script {
+            return script(self, &event);
+        }
+        let sequence = self.store(&event.lanes);
+        let quarantined = event.quarantine.is_some();
+        Ok(Stored { id: event.id, sequence, lanes: event.lanes, duplicate: false, quarantined })
+    }
+    async fn event(&self, _: EventId) -> Result<Option<Event>> {
+        not_here()
+    }
+    async fn payload(&self, _: EventId) -> Result<Option<Bytes>> {
+        not_here()
+    }
+    async fn events(&self, _: EventFilter, _: PageRequest) -> Result<Page<Event>> {
+        not_here()
+    }
+    async fn deliveries_of(&self, _: EventId) -> Result<Vec<Delivery>> {
+        not_here()
+    }
+}
+
+#[async_trait]
+impl Deliveries for ModelLog {
+    async fn work(&self, _: Vec<DeliveryId>) -> Result<Vec<Option<Work>>> {
+        not_here()
+    }
+    async fn record_attempts(&self, _: Vec<AttemptReport>) -> Result<Vec<bool>> {
+        not_here()
+    }
+    async fn delivery(&self, _: DeliveryId) -> Result<Option<Delivery>> {
+        not_here()
+    }
+    async fn deliveries(&self, _: DeliveryFilter, _: PageRequest) -> Result<Page<Delivery>> {
+        not_here()
+    }
+    async fn resend(&self, _: Actor, _: DeliveryId) -> Result<Delivery> {
+        not_here()
+    }
+    async fn stats(&self) -> Result<Stats> {
+        not_here()
+    }
+}
+
+#[async_trait]
+impl Lanes for ModelLog {
+    async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
+        let state = self.up()?;
+        let status = |(lane, rows): (&LaneId, &LaneRows)| {
+            let next_due = rows.retries.values().min().copied();
+            let has_fresh = rows.head > rows.cursor;
+            (has_fresh || next_due.is_some_and(|due| due <= until)).then_some(LaneStatus {
+                lane: *lane,
+                cursor: rows.cursor,
+                head: rows.head,
+                next_due,
+            })
+        };
+        Ok(state.lanes.iter().filter_map(status).collect())
+    }
+
+    async fn feed(
+        &self,
+        lane: LaneId,
+        after: Sequence,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<FeedPage> {
+        let page = self.page(lane, after, until, limit)?;
+        // What happens from here on is not on the page.
+        pause().await;
+        Ok(page)
+    }
+
+    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+        let mut state = self.up()?;
+        for (lane, cursor) in cursors {
+            let rows = state.lanes.get_mut(&lane).unwrap();
+            assert!(cursor > rows.cursor, "cursors move forward");
+            let oldest = rows.fresh.first();
+            assert!(oldest.is_none_or(|oldest| *oldest > cursor), "{lane}: over {oldest:?}");
+            rows.cursor = cursor;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Configuration for ModelLog {
+    fn rules(&self) -> RulesReceiver {
+        self.rules.subscribe()
+    }
+    async fn execute(&self, _: Actor, _: Changeset) -> Result<Vec<Change>> {
+        not_here()
+    }
+}
