@@ -282,5 +282,14 @@ mod tests {
         let nested = format!("{}{}", "message A { ".repeat(40), "}".repeat(40));
         error_of(&[("a/1/x.proto", &format!("syntax = 'proto3'; {nested}"))]);
         assert!(error_of(&[one, one]).contains("twice"));
+
+        // The longest chain of imports that the bounds allow.
+        let link =
+            |n: usize| format!("syntax = 'proto3'; import '{}.proto'; message M{n} {{}}", n + 1);
+        let mut chain: Vec<_> = (0..255).map(|n| (format!("{n}.proto"), link(n))).collect();
+        chain.push(("255.proto".to_owned(), "syntax = 'proto3';".to_owned()));
+        let chain: Vec<_> = chain.iter().map(|(path, text)| (&**path, &**text)).collect();
+        let compiled = compile(&source("a/1/x", &chain), &Config::default()).unwrap();
+        assert_eq!(compiled.files.len(), 256);
     }
 }

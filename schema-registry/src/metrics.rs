@@ -74,3 +74,28 @@ impl Metrics {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_as_the_field_writes_them() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.validated(Some(&Ok(())));
+        metrics.published(&Err(contract::Error::internal("no")));
+        metrics.contracts.set(3);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "certes_schema_validations_total{outcome=\"valid\"} 1",
+            "certes_schema_validations_total{outcome=\"no_schema\"} 0",
+            "certes_schema_publishes_total{outcome=\"refused\"} 1",
+            "certes_schema_contracts 3",
+            "certes_schema_contracts_missing 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod shape;
 mod report;
 mod media;
 mod json;
+mod keys;
 mod any;
 mod scalar;
 mod text;

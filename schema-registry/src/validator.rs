@@ -105,19 +105,20 @@ impl LocalValidator {
     ) {
         loop {
             rules.mark_unchanged();
-            let synced = self.sync(registry.as_ref(), &rules).await;
+            let sync = self.sync(registry.as_ref(), &rules);
+            let Some(synced) = stop.run_until_cancelled(sync).await else { return };
             let changed = rules.changed();
-            let go_on = tokio::select! {
-                () = stop.cancelled() => false,
-                changed = async {
-                    match synced {
-                        Ok(()) => changed.await.is_ok(),
-                        // Ask again at the latest after a while.
-                        Err(_) => !matches!(timeout(self.config.fetch_retry.0, changed).await, Ok(Err(_))),
-                    }
-                } => changed,
-            };
-            if !go_on {
+            let go_on = stop.run_until_cancelled(async {
+                match synced {
+                    Ok(()) => changed.await.is_ok(),
+                    // Ask again at the latest after a while.
+                    Err(_) => match timeout(self.config.fetch_retry.0, changed).await {
+                        Ok(changed) => changed.is_ok(),
+                        Err(_elapsed) => true,
+                    },
+                }
+            });
+            if go_on.await != Some(true) {
                 return;
             }
         }

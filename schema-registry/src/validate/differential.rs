@@ -74,7 +74,7 @@ fn message(
             continue;
         }
         let key = if dice.roll(2) == 0 { field.json_name() } else { field.name() };
-        let value = match dice.roll(8) {
+        let value = match dice.roll(24) {
             7 if field.name() != "empty" => dice.pick(odd).clone(),
             _ => field_value(&field, dice, odd, depth),
         };
@@ -111,7 +111,7 @@ fn single(kind: &Kind, dice: &mut Dice<'_>, odd: &[Value], depth: usize) -> Valu
     match kind {
         Kind::Message(next) if next.full_name() == "google.protobuf.Empty" => json!({}),
         Kind::Message(next) if next.full_name().starts_with("google.protobuf.") => {
-            dice.pick(odd).clone()
+            well_known(next.name()).unwrap_or_else(|| dice.pick(odd).clone())
         }
         Kind::Message(_) if depth == 0 => json!({}),
         Kind::Message(next) => message(next, dice, odd, depth - 1),
@@ -121,6 +121,22 @@ fn single(kind: &Kind, dice: &mut Dice<'_>, odd: &[Value], depth: usize) -> Valu
         Kind::Enum(_) => dice.pick(&[json!("RED"), json!(2), json!(9), json!("NONE")]).clone(),
         _ => dice.pick(&[json!(1), json!("7"), json!(0)]).clone(),
     }
+}
+
+/// A value that fits; None where every value does, or nearly.
+fn well_known(name: &str) -> Option<Value> {
+    Some(match name {
+        "Timestamp" => json!("2026-01-02T03:04:05Z"),
+        "Duration" => json!("1.5s"),
+        "FieldMask" => json!("a.b,cD"),
+        "Struct" => json!({"a": [1, null]}),
+        "ListValue" => json!([1, {"a": "b"}]),
+        "Any" => json!({"name": "x", "@type": "t/Inner"}),
+        "Int64Value" => json!("7"),
+        "StringValue" => json!("x"),
+        "BoolValue" => json!(true),
+        _ => return None,
+    })
 }
 
 /// Changes a payload in a few places.

@@ -3,12 +3,13 @@
 
 use super::{
     Strictness, any,
+    keys::{FieldName, Key, Text},
     report::{Fault, Place, Report, quoted},
     scalar::{self, Scalar},
     shape::{Count, FieldShape, Kind, MessageShape, Shapes},
 };
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::{borrow::Cow, collections::HashSet, fmt};
+use std::{collections::HashSet, fmt};
 
 /// Checks a payload against `root`. An error means that it is not JSON.
 pub(super) fn check(
@@ -358,45 +359,3 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
         Ok(true)
     }
 }
-
-/// A key of an object that is a message.
-enum Key<'s> {
-    Known(&'s str, usize),
-    /// With its name, if somebody is to be told.
-    Unknown(Option<String>),
-}
-
-struct FieldName<'s> {
-    shape: &'s MessageShape,
-    in_any: bool,
-    reject: bool,
-}
-
-impl<'de, 's> DeserializeSeed<'de> for FieldName<'s> {
-    type Value = Key<'s>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key<'s>, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<'s> Visitor<'_> for FieldName<'s> {
-    type Value = Key<'s>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<Key<'s>, E> {
-        Ok(match self.shape.field(key) {
-            Some((name, index)) => Key::Known(name, index),
-            None if self.in_any && key == "@type" => Key::Unknown(None),
-            None => Key::Unknown(self.reject.then(|| key.to_owned())),
-        })
-    }
-}
-
-/// A key of a map, borrowed from the payload if it has no escapes.
-#[derive(serde::Deserialize)]
-#[serde(transparent)]
-struct Text<'k>(#[serde(borrow)] Cow<'k, str>);
