@@ -60,19 +60,22 @@ impl Recorder {
 
     /// Records a batch and ends its leases.
     async fn close(&self, batch: Vec<Finished>) {
-        let reports: Vec<_> = batch.iter().filter_map(|one| one.report.clone()).collect();
-        let mut recorded = match self.record(reports).await {
-            Some(recorded) => recorded.into_iter(),
+        let (mut reports, mut leases) = (Vec::new(), Vec::with_capacity(batch.len()));
+        for one in batch {
+            leases.push((one.holding, one.settlement, one.report.is_some()));
+            reports.extend(one.report);
+        }
+        let Some(recorded) = self.record(reports).await else {
             // Given up: the leases run out, and the deliveries are attempted again.
-            None => return,
+            return;
         };
-        let settle = |one: &Finished| {
+        let mut recorded = recorded.into_iter();
+        let settlements = leases.iter().map(|(holding, settlement, attempted)| {
             // Superseded: the log knows better, so the feeder decides what comes next.
-            let superseded = one.report.is_some() && !recorded.next().unwrap_or(false);
-            let settlement = if superseded { Settlement::Ack } else { one.settlement };
-            (one.holding.lease(), settlement)
-        };
-        self.settle(batch.iter().map(settle).collect()).await;
+            let superseded = *attempted && !recorded.next().unwrap_or(false);
+            (holding.lease(), if superseded { Settlement::Ack } else { *settlement })
+        });
+        self.settle(settlements.collect()).await;
     }
 
     /// Records reports, however long it takes: what was sent is never sent again because the
@@ -84,12 +87,12 @@ impl Recorder {
         let mut pause = PAUSE_FIRST;
         let mut give_up_at = None;
         loop {
-            let error = match timeout(CALL_MAX, self.master_api.record_attempts(reports.clone())).await
-            {
-                Ok(Ok(recorded)) => return Some(recorded),
-                Ok(Err(error)) => error,
-                Err(_elapsed) => Error::new(ErrorCode::DeadlineExceeded, "no answer in time"),
-            };
+            let error =
+                match timeout(CALL_MAX, self.master_api.record_attempts(reports.clone())).await {
+                    Ok(Ok(recorded)) => return Some(recorded),
+                    Ok(Err(error)) => error,
+                    Err(_elapsed) => Error::new(ErrorCode::DeadlineExceeded, "no answer in time"),
+                };
             self.metrics.record_failures.inc();
             if !passes(error.code) {
                 return Some(self.record_one_by_one(reports, &error).await);

@@ -286,9 +286,8 @@ fn integrity_and_expiry_are_final() {
 
 #[test]
 fn patience_is_granted_within_bounds() {
-    let next = |cause, seconds, policy| {
-        concluded(&work(0), failing(cause, Some(seconds)), policy).0.next
-    };
+    let next =
+        |cause, seconds, policy| concluded(&work(0), failing(cause, Some(seconds)), policy).0.next;
     let policy = || constant(Some(9), None);
     assert_eq!(next(Cause::Throttled, 100, policy()), Next::Retry(after_end(100)));
     // Never earlier than the policy, never later than the bound, and only when throttled.

@@ -45,6 +45,7 @@ pub(crate) struct MasterState {
     /// So many calls fail with this code.
     pub(crate) failing_records: (u32, Option<ErrorCode>),
     pub(crate) failing_fetches: u32,
+    pub(crate) fetched: Vec<DeliveryId>,
     pub(crate) record_calls: u32,
     /// Reports of this delivery are refused as malformed, whatever comes with them.
     pub(crate) poisoned: Option<DeliveryId>,
@@ -69,6 +70,8 @@ impl Deliveries for FakeMaster {
             state.failing_fetches -= 1;
             return Err(Error::new(ErrorCode::Unavailable, "away"));
         }
+        happened(&self.changes);
+        state.fetched.extend(&deliveries);
         Ok(deliveries.iter().map(|id| state.work.get(id).cloned()).collect())
     }
 
@@ -198,6 +201,7 @@ impl FakeQueue {
             state.leased.insert(delivery, lease);
             leases.push(lease);
         }
+        happened(&self.changes);
         leases
     }
 }

@@ -46,9 +46,7 @@ struct Inner {
 
 impl Receiver {
     /// Answers the n-th request (from 1) with `answer(n)`.
-    pub(crate) async fn start(
-        answer: impl Fn(usize) -> Response + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) async fn start(answer: impl Fn(usize) -> Response + Send + Sync + 'static) -> Self {
         let inner = Arc::new(Inner {
             received: Mutex::default(),
             count: watch::Sender::new(0),
