@@ -113,6 +113,7 @@ impl Call {
 }
 
 /// A peer's answer that cannot be read is a failure of our own.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 pub(super) fn unreadable(malformed: Malformed) -> Error {
     Error::internal(format!("the answer of a peer: {malformed}"))
 }

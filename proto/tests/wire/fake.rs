@@ -1,0 +1,262 @@
+//! All ports in one: it demands the samples, and answers with samples.
+
+use crate::samples;
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result,
+    access::Actor,
+    broker::EventBroker,
+    clock::Timestamp,
+    command::{Change, Changeset},
+    delivery::{AttemptReport, Delivery, DeliveryState},
+    event::{Accepted, Event, NewEvent},
+    id::{DeliveryId, EventId, LaneId, Sequence},
+    master_api::{
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
+        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+    },
+    queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
+    registry::SchemaRegistry,
+    rules::{Rules, RulesReceiver},
+    schema::{Published, SchemaBundle, SchemaSource, SchemaVersion},
+    uri::EventUri,
+};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::watch;
+
+pub struct Fake {
+    pub rules: watch::Sender<Arc<Rules>>,
+    /// What the broker was given.
+    pub accepted: Mutex<Vec<NewEvent>>,
+    /// What was executed, and by whom.
+    pub executed: Mutex<Vec<(Actor, Changeset)>>,
+    /// Calls so far.
+    pub calls: AtomicU32,
+    /// So many calls are refused as `unavailable` first.
+    pub refusals: AtomicU32,
+    /// The answer of every call, if set.
+    pub error: Mutex<Option<Error>>,
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            rules: watch::Sender::new(Arc::new(samples::rules(1))),
+            accepted: Mutex::default(),
+            executed: Mutex::default(),
+            calls: AtomicU32::new(0),
+            refusals: AtomicU32::new(0),
+            error: Mutex::default(),
+        })
+    }
+
+    fn ready(&self) -> Result<()> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let one_less = |left: u32| left.checked_sub(1);
+        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return Err(Error::new(ErrorCode::Unavailable, "not yet"));
+        }
+        self.error.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+}
+
+#[async_trait]
+impl EventBroker for Fake {
+    async fn accept(&self, event: NewEvent) -> Result<Accepted> {
+        self.ready()?;
+        self.accepted.lock().unwrap().push(event);
+        Ok(samples::accepted())
+    }
+}
+
+#[async_trait]
+impl SchemaRegistry for Fake {
+    async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        self.ready()?;
+        assert_eq!(*uri, samples::uri());
+        Ok(Arc::new(samples::bundle()))
+    }
+
+    async fn list(&self) -> Result<Vec<SchemaVersion>> {
+        self.ready()?;
+        Ok(vec![samples::schema_version(); 2])
+    }
+
+    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(source, samples::schema_source());
+        Ok(samples::published())
+    }
+
+    async fn check(&self, source: SchemaSource) -> Result<Published> {
+        self.ready()?;
+        assert_eq!(source, samples::schema_source());
+        Ok(samples::published())
+    }
+}
+
+#[async_trait]
+impl Events for Fake {
+    async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
+        self.ready()?;
+        assert_eq!(event, samples::store_event());
+        Ok(samples::stored())
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        self.ready()?;
+        Ok((id == samples::event_id()).then(samples::event))
+    }
+
+    async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
+        self.ready()?;
+        Ok((id == samples::event_id()).then(|| samples::new_event().payload))
+    }
+
+    async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
+        self.ready()?;
+        assert_eq!((filter, page), (samples::event_filter(), samples::page_request()));
+        Ok(Page { items: samples::events(), next: Some("next".into()) })
+    }
+
+    async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>> {
+        self.ready()?;
+        assert_eq!(id, samples::event_id());
+        Ok(DeliveryState::ALL.map(samples::delivery).to_vec())
+    }
+}
+
+#[async_trait]
+impl Deliveries for Fake {
+    async fn work(&self, deliveries: Vec<DeliveryId>) -> Result<Vec<Option<Work>>> {
+        self.ready()?;
+        assert_eq!(deliveries, [samples::delivery_id(); 3]);
+        Ok(samples::work())
+    }
+
+    async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>> {
+        self.ready()?;
+        assert_eq!(reports, samples::reports());
+        Ok(vec![true, false, true])
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        self.ready()?;
+        Ok((id == samples::delivery_id()).then(|| samples::delivery(DeliveryState::Dead)))
+    }
+
+    async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: PageRequest,
+    ) -> Result<Page<Delivery>> {
+        self.ready()?;
+        assert_eq!((filter, page), (samples::delivery_filter(), samples::page_request()));
+        Ok(Page { items: vec![samples::delivery(DeliveryState::Dead)], next: None })
+    }
+
+    async fn resend(&self, actor: Actor, id: DeliveryId) -> Result<Delivery> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(id, samples::delivery_id());
+        Ok(samples::delivery(DeliveryState::Waiting))
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.ready()?;
+        Ok(samples::stats())
+    }
+}
+
+#[async_trait]
+impl Lanes for Fake {
+    async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
+        self.ready()?;
+        assert_eq!(until, samples::NOW);
+        Ok(samples::lane_statuses())
+    }
+
+    async fn feed(
+        &self,
+        lane: LaneId,
+        after: Sequence,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<FeedPage> {
+        self.ready()?;
+        assert_eq!((lane, after), (samples::lane(), Sequence(6)));
+        assert_eq!((until, limit), (samples::NOW, 128));
+        Ok(samples::feed_page())
+    }
+
+    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+        self.ready()?;
+        assert_eq!(cursors, [(samples::lane(), Sequence(6))]);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Configuration for Fake {
+    fn rules(&self) -> RulesReceiver {
+        self.rules.subscribe()
+    }
+
+    async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>> {
+        self.ready()?;
+        self.executed.lock().unwrap().push((actor, changes));
+        let next = self.rules.borrow().sequence.0 + 1;
+        self.rules.send_replace(Arc::new(samples::rules(next)));
+        Ok(samples::changes())
+    }
+}
+
+#[async_trait]
+impl MessageQueue for Fake {
+    async fn enqueue(&self, items: Vec<FeedItem>) -> Result<Vec<Enqueued>> {
+        self.ready()?;
+        assert_eq!(items, samples::feed_items());
+        Ok(samples::ENQUEUED.to_vec())
+    }
+
+    /// One of 13 never comes.
+    async fn lease(&self, max: u32, wait: Duration) -> Result<Vec<Lease>> {
+        self.ready()?;
+        if max == 13 {
+            std::future::pending::<()>().await;
+        }
+        assert_eq!((max, wait), (12, Duration::from_millis(1500)));
+        Ok(vec![samples::lease()])
+    }
+
+    async fn settle(&self, settlements: Vec<(Lease, Settlement)>) -> Result<()> {
+        self.ready()?;
+        assert_eq!(settlements, samples::settlements());
+        Ok(())
+    }
+
+    async fn extend(&self, leases: Vec<Lease>) -> Result<Vec<Lease>> {
+        self.ready()?;
+        assert_eq!(leases, [samples::lease()]);
+        Ok(leases)
+    }
+
+    async fn vacancies(&self, wait: Duration) -> Result<Vec<Vacancy>> {
+        self.ready()?;
+        assert_eq!(wait, Duration::ZERO);
+        Ok(samples::vacancies())
+    }
+
+    async fn depth(&self) -> Result<Vec<LaneDepth>> {
+        self.ready()?;
+        Ok(samples::depths())
+    }
+}

@@ -1,0 +1,111 @@
+//! Each port through the wire: what is asked and what is answered arrive as they were.
+
+use crate::{
+    fake::Fake,
+    listen::{listen, master_api},
+    samples,
+};
+use contract::{
+    broker::EventBroker,
+    delivery::DeliveryState,
+    id::{DeliveryId, EventId, LaneId, Sequence},
+    master_api::{Deliveries, Events, Lanes},
+    queue::MessageQueue,
+    registry::SchemaRegistry,
+};
+use proto::{
+    client::{RemoteBroker, RemoteQueue, RemoteRegistry},
+    server,
+};
+use std::time::Duration;
+
+#[tokio::test]
+async fn the_broker() {
+    let fake = Fake::new();
+    let listener = listen(server::broker_routes(fake.clone())).await;
+    let broker = RemoteBroker::new(listener.peers());
+    for event in samples::new_events() {
+        assert_eq!(broker.accept(event.clone()).await.unwrap(), samples::accepted());
+        assert_eq!(fake.accepted.lock().unwrap().pop(), Some(event));
+    }
+}
+
+#[tokio::test]
+async fn the_schema_registry() {
+    let fake = Fake::new();
+    let listener = listen(server::registry_routes(fake)).await;
+    let registry = RemoteRegistry::new(listener.peers());
+    assert_eq!(*registry.get(&samples::uri()).await.unwrap(), samples::bundle());
+    assert_eq!(
+        registry.list().await.unwrap(),
+        [samples::schema_version(), samples::schema_version()]
+    );
+    assert_eq!(registry.check(samples::schema_source()).await.unwrap(), samples::published());
+    for actor in samples::actors() {
+        let published = registry.publish(actor, samples::schema_source()).await.unwrap();
+        assert_eq!(published, samples::published());
+    }
+}
+
+#[tokio::test]
+async fn the_queue() {
+    let fake = Fake::new();
+    let listener = listen(server::queue_routes(fake)).await;
+    let queue = RemoteQueue::new(listener.peers());
+    assert_eq!(queue.enqueue(samples::feed_items()).await.unwrap(), samples::ENQUEUED);
+    let leased = queue.lease(12, Duration::from_millis(1500)).await.unwrap();
+    assert_eq!(leased, [samples::lease()]);
+    queue.settle(samples::settlements()).await.unwrap();
+    assert_eq!(queue.extend(vec![samples::lease()]).await.unwrap(), [samples::lease()]);
+    assert_eq!(queue.vacancies(Duration::ZERO).await.unwrap(), samples::vacancies());
+    assert_eq!(queue.depth().await.unwrap(), samples::depths());
+}
+
+#[tokio::test]
+async fn events() {
+    let listener = master_api(&Fake::new()).await;
+    let events = listener.master_api().await;
+    let (id, unknown) = (samples::event_id(), EventId::from_bytes([0; 16]));
+    assert_eq!(events.store_event(samples::store_event()).await.unwrap(), samples::stored());
+    assert_eq!(events.event(id).await.unwrap(), Some(samples::event()));
+    assert_eq!(events.event(unknown).await.unwrap(), None);
+    assert_eq!(events.payload(id).await.unwrap(), Some(samples::new_event().payload));
+    assert_eq!(events.payload(unknown).await.unwrap(), None);
+    let page = events.events(samples::event_filter(), samples::page_request()).await.unwrap();
+    assert_eq!((page.items, page.next), (samples::events(), Some("next".into())));
+    let deliveries = events.deliveries_of(id).await.unwrap();
+    assert_eq!(deliveries, DeliveryState::ALL.map(samples::delivery));
+}
+
+#[tokio::test]
+async fn deliveries() {
+    let listener = master_api(&Fake::new()).await;
+    let deliveries = listener.master_api().await;
+    let id = samples::delivery_id();
+    let unknown = DeliveryId { lane: LaneId(1), sequence: Sequence(1) };
+    assert_eq!(deliveries.work(vec![id; 3]).await.unwrap(), samples::work());
+    let recorded = deliveries.record_attempts(samples::reports()).await.unwrap();
+    assert_eq!(recorded, [true, false, true]);
+    let found = deliveries.delivery(id).await.unwrap();
+    assert_eq!(found, Some(samples::delivery(DeliveryState::Dead)));
+    assert_eq!(deliveries.delivery(unknown).await.unwrap(), None);
+    let (filter, page) = (samples::delivery_filter(), samples::page_request());
+    let page = deliveries.deliveries(filter, page).await.unwrap();
+    assert_eq!(page.items, [samples::delivery(DeliveryState::Dead)]);
+    assert_eq!(page.next, None);
+    for actor in samples::actors() {
+        let resent = deliveries.resend(actor, id).await.unwrap();
+        assert_eq!(resent, samples::delivery(DeliveryState::Waiting));
+    }
+    assert_eq!(deliveries.stats().await.unwrap(), samples::stats());
+}
+
+#[tokio::test]
+async fn lanes() {
+    let listener = master_api(&Fake::new()).await;
+    let lanes = listener.master_api().await;
+    assert_eq!(lanes.lanes(samples::NOW).await.unwrap(), samples::lane_statuses());
+    let page = lanes.feed(samples::lane(), Sequence(6), samples::NOW, 128).await.unwrap();
+    assert_eq!(page, samples::feed_page());
+    lanes.advance(vec![(samples::lane(), Sequence(6))]).await.unwrap();
+}
