@@ -167,7 +167,12 @@ pub struct SendArgs {
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// The secret itself; only as a variable
-    #[arg(long = "secret-from-environment", env = "CERTES_SOURCE_SECRET", hide = true, hide_env_values = true)]
+    #[arg(
+        long = "secret-from-environment",
+        env = "CERTES_SOURCE_SECRET",
+        hide = true,
+        hide_env_values = true
+    )]
     pub secret: Option<String>,
     /// Delivery id [default: a new one]
     #[arg(long, value_name = "ID")]

@@ -26,8 +26,11 @@ impl Locator {
     pub async fn find(args: &ServerArgs) -> Result<Self> {
         let mut running = None;
         for dir in DATA_DIRS.map(Path::new) {
-            if let Some((file, url)) = RuntimeFile::read(dir).and_then(|f| Some((f.http?, f.http_url()?)))
-                && tokio::net::TcpStream::connect(crate::runtime_file::reachable(file)).await.is_ok()
+            if let Some((file, url)) =
+                RuntimeFile::read(dir).and_then(|f| Some((f.http?, f.http_url()?)))
+                && tokio::net::TcpStream::connect(crate::runtime_file::reachable(file))
+                    .await
+                    .is_ok()
             {
                 running = Some(Self { http: url, data_dir: dir.to_owned() });
                 break;
@@ -54,7 +57,10 @@ impl Locator {
         let named = args.key_file.clone();
         let file = named.unwrap_or_else(|| self.data_dir.join(ADMIN_KEY_FILE));
         let text = std::fs::read_to_string(&file).with_context(|| {
-            format!("cannot read an API key from {}; give --key-file or set CERTES_KEY", file.display())
+            format!(
+                "cannot read an API key from {}; give --key-file or set CERTES_KEY",
+                file.display()
+            )
         })?;
         Ok(Secret::new(text.trim()))
     }

@@ -2,6 +2,7 @@
 
 mod layers;
 
+use anyhow::{Result, anyhow, bail};
 use contract::backoff::Span;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-pub use layers::{Layers, Origin, load};
+pub use layers::{ConfigError, Layers, Origin, load, variable};
 
 /// The reference of all settings: every key with its default, commented. `certes config default`
 /// prints it, and a test holds it against [`Config::default`].
@@ -47,8 +48,6 @@ pub struct Config {
     pub consumer: consumer::Config,
     /// Where the parts are that run elsewhere.
     pub peers: PeersConfig,
-    /// Mutual TLS between the parts.
-    pub tls: TlsConfig,
 }
 
 impl Default for Config {
@@ -66,8 +65,36 @@ impl Default for Config {
             queue: queue::Config::default(),
             consumer: consumer::Config::default(),
             peers: PeersConfig::default(),
-            tls: TlsConfig::default(),
         }
+    }
+}
+
+impl Config {
+    /// What no single value shows: that values fit each other.
+    fn check(&self) -> Result<()> {
+        let component = |name: &'static str| move |why: String| anyhow!("`{name}`: {why}");
+        self.gateway.check().map_err(component("gateway"))?;
+        self.consumer.check().map_err(component("consumer"))?;
+        self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
+        self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;
+        for (key, address) in self.inner_listeners() {
+            if !address.ip().is_loopback() {
+                bail!("`{key}` is {address}; the parts talk in the clear, so only on loopback");
+            }
+        }
+        Ok(())
+    }
+
+    /// Listeners of the parts for each other, as far as they are set.
+    fn inner_listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+        let all = [
+            ("broker.grpc", self.broker.grpc),
+            ("schema_registry.grpc", self.schema_registry.grpc),
+            ("master_api.grpc", self.master_api.grpc),
+            ("master_api.http", self.master_api.http),
+            ("queue.grpc", self.queue.grpc),
+        ];
+        all.into_iter().filter_map(|(key, address)| Some((key, address?)))
     }
 }
 
@@ -111,8 +138,7 @@ impl Default for AdminConfig {
     }
 }
 
-/// Addresses of the parts that run in other processes: `http://host:port` on loopback,
-/// `https://host:port` elsewhere.
+/// Addresses of the parts that run in other processes of this machine: `http://127.0.0.1:port`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PeersConfig {
@@ -120,27 +146,10 @@ pub struct PeersConfig {
     pub broker: Vec<String>,
     /// Schema registries, port 9630.
     pub schema_registry: Vec<String>,
-    /// Master APIs, gRPC, port 9611.
+    /// Master APIs, port 9611.
     pub master_api: Vec<String>,
-    /// Master APIs, HTTP, port 9610.
-    pub master_api_http: Vec<String>,
     /// Queues, port 9640.
     pub queue: Vec<String>,
-}
-
-/// PEM files for mutual TLS between the parts. All three or none; none only on loopback.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsConfig {
-    /// Who signs the certificates of all parts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ca: Option<PathBuf>,
-    /// This process's certificate.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cert: Option<PathBuf>,
-    /// Its key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<PathBuf>,
 }
 
 /// A part of the server.
@@ -178,6 +187,11 @@ impl Roles {
     /// Every part.
     pub fn all() -> Self {
         Self(ROLES.iter().map(|(role, _)| *role).collect())
+    }
+
+    /// One part alone.
+    pub fn only(role: Role) -> Self {
+        Self(BTreeSet::from([role]))
     }
 
     /// Is the part in this process?

@@ -1,1 +1,28 @@
-//! Configuration, wiring and commands of the certes binary.
+//! Configuration, wiring, serving and the command line of Certes.
+
+pub mod cli;
+pub mod config;
+
+// The server.
+pub mod wiring;
+pub mod serve;
+pub mod runtime_file;
+pub mod logging;
+pub mod signals;
+pub mod dev;
+mod receiver;
+
+// The command line's side.
+pub mod manifest;
+pub mod client;
+pub mod remote;
+pub mod commands;
+mod http_client;
+mod output;
+
+/// Chooses the one crypto provider of the process. Harmless when done before.
+pub fn install_crypto() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("the crypto provider was installed before");
+    }
+}

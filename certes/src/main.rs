@@ -1,2 +1,61 @@
-//! The certes binary.
-fn main() {}
+//! The certes binary: parse, configure, run, drain.
+
+use certes::{
+    cli::{Cli, Command, ServeArgs},
+    commands, config, dev, logging,
+    serve::{Environment, Server},
+    signals,
+};
+use clap::Parser;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("certes: {error:#}");
+            // A configuration error is the caller's, as wrong usage is.
+            let code = if error.is::<config::ConfigError>() { 2 } else { 1 };
+            ExitCode::from(code)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    certes::install_crypto();
+    match command {
+        Command::Serve(args) => serve(args).await,
+        Command::Dev(args) => {
+            logging::start_quietly();
+            dev::run(args, signals::stop()?).await
+        }
+        Command::Apply(args) => commands::apply::run(args).await,
+        Command::Send(args) => commands::send::run(args).await,
+        Command::Event(command) => commands::event::run(command).await,
+        Command::Delivery(command) => commands::delivery::run(command).await,
+        Command::Tail(args) => commands::event::tail(args).await,
+        Command::Subscription(command) => commands::directory::subscription(command).await,
+        Command::Source(command) => commands::directory::source(command).await,
+        Command::Schema(command) => commands::directory::schema(command).await,
+        Command::Key(command) => commands::directory::key(command).await,
+        Command::Backoff(command) => commands::backoff::run(command),
+        Command::Log(command) => commands::log::run(command),
+        Command::Config(command) => commands::config::run(command),
+        Command::Doctor(args) => commands::doctor::run(args).await,
+    }
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let (config, _origins) = config::load(&args.config.layers())?;
+    logging::start(&config.log)?;
+    let stop = signals::stop()?;
+    let mut server = Server::start(config, Environment::system()).await?;
+    server.announce()?;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        error = server.failed() => return Err(error),
+    }
+    server.stop().await
+}

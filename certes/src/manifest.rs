@@ -164,19 +164,14 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Adds what `text` declares to `wanted`, in the order in which one thing needs the other.
-fn parse(
-    text: &str,
-    base: &Path,
-    environment: Environment<'_>,
-    wanted: &mut Wanted,
-) -> Result<()> {
+fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wanted) -> Result<()> {
     let manifest: Manifest = serde_saphyr::from_str(text)?;
     let secrets = |one: Option<SecretEntry>, many: Vec<SecretEntry>| -> Result<Vec<Secret>> {
         one.into_iter().chain(many).map(|entry| resolve(entry, base, environment)).collect()
     };
     for entry in &manifest.schemas {
         let dir = base.join(&entry.dir);
-        for mut schema in schema_registry::load::directory(&dir)? {
+        for mut schema in schema_registry::load(&dir, &schema_registry::Config::default())? {
             schema.unknown_fields = entry.unknown_fields;
             wanted.schemas.push(schema);
         }
@@ -205,9 +200,11 @@ fn parse(
 fn resolve(entry: SecretEntry, base: &Path, environment: Environment<'_>) -> Result<Secret> {
     match entry {
         SecretEntry::Value(secret) => Ok(secret),
-        SecretEntry::Elsewhere(Elsewhere::Env(name)) => environment(&name)
-            .map(Secret::new)
-            .with_context(|| format!("its secret is to be in the variable {name}, which is not set")),
+        SecretEntry::Elsewhere(Elsewhere::Env(name)) => {
+            environment(&name).map(Secret::new).with_context(|| {
+                format!("its secret is to be in the variable {name}, which is not set")
+            })
+        }
         SecretEntry::Elsewhere(Elsewhere::File(file)) => {
             let file = base.join(file);
             let text = std::fs::read_to_string(&file)

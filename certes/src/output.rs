@@ -31,7 +31,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 pub fn table<R: IntoIterator<Item = Vec<String>>>(headings: &[&str], rows: R) -> Result<()> {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(headings);
     for row in rows {

@@ -29,7 +29,8 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> StatusCode {
-    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
+    let header =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("-");
     if !verified(&secret, &headers, &body) {
         print(&format!("✗ refused: the signature of {} is wrong", header("webhook-id")));
         return StatusCode::UNAUTHORIZED;

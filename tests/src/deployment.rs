@@ -7,7 +7,8 @@ use crate::{
 use anyhow::{Context, Result};
 use certes::{
     config::{Config, PeersConfig, Role, Roles},
-    manifest, remote::Remote,
+    manifest,
+    remote::Remote,
     serve::{Environment, Server},
 };
 use contract::{

@@ -54,15 +54,13 @@ impl Subscriber {
     ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let subscriber =
-            Self {
-                address,
-                arrived: Arc::default(),
-                received: Arc::default(),
-                behaviour: Arc::new(behaviour),
-            };
-        let router =
-            Router::new().route("/hook", post(receive)).with_state(subscriber.clone());
+        let subscriber = Self {
+            address,
+            arrived: Arc::default(),
+            received: Arc::default(),
+            behaviour: Arc::new(behaviour),
+        };
+        let router = Router::new().route("/hook", post(receive)).with_state(subscriber.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(subscriber)
     }

@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn the_schedule_ends_with_the_policy() {
         let policy: BackoffPolicy =
-            serde_saphyr::from_str("{kind: linear, base: 10s, jitter: none, max_retries: 3}").unwrap();
+            serde_saphyr::from_str("{kind: linear, base: 10s, jitter: none, max_retries: 3}")
+                .unwrap();
         let rows = schedule(&policy, 20);
         let totals: Vec<_> = rows.iter().map(|row| row.total.as_secs()).collect();
         assert_eq!(totals, [10, 30, 60]);

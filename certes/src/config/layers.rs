@@ -52,8 +52,23 @@ impl Layers {
     }
 }
 
-/// The effective configuration, and the origin of each dotted key.
+/// A configuration that cannot be used: what was found where, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// A variable of the environment.
+pub fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
+    std::env::var(name).ok()
+}
+
+/// The effective configuration, and the origin of each dotted key. Fails with a [`ConfigError`].
 pub fn load(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
+    merge_layers(layers).map_err(|error| ConfigError(format!("{error:#}")).into())
+}
+
+fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
     let mut merged = Table::new();
     let mut origins = BTreeMap::new();
     if let Some((path, table)) = read_file(layers.file.as_deref())? {
@@ -75,7 +90,8 @@ pub fn load(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
         set(&mut merged, key, text).with_context(|| format!("flag for `{key}`"))?;
         origins.insert((*key).to_owned(), Origin::Flag);
     }
-    let config = merged.try_into().map_err(|error: toml::de::Error| explain(&error))?;
+    let config: Config = merged.try_into().map_err(|error: toml::de::Error| explain(&error))?;
+    config.check()?;
     for key in leaves(&Table::try_from(&config)?) {
         origins.entry(key).or_insert(Origin::Default);
     }

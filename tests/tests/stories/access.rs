@@ -30,7 +30,10 @@ async fn keys_open_only_their_doors(wiring: Wiring) {
     let certes = Deployment::start(wiring).await.unwrap();
     let stats = "{ stats { accepted } }";
     let nobody = certes.graphql_as("certes_0000", stats).await.unwrap();
-    assert_eq!((nobody.status.as_u16(), nobody.json()["code"].as_str()), (401, Some("unauthenticated")));
+    assert_eq!(
+        (nobody.status.as_u16(), nobody.json()["code"].as_str()),
+        (401, Some("unauthenticated"))
+    );
 
     let producer = key(&certes, "producer").await;
     let sources = certes.graphql_as(producer.expose(), "{ sources { name } }").await.unwrap();
@@ -41,7 +44,10 @@ async fn keys_open_only_their_doors(wiring: Wiring) {
     let url = format!("{}/events/a/1/b", certes.http);
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     let refused = post(&url, &headers, "{}").await.unwrap();
-    assert_eq!((refused.status.as_u16(), refused.json()["code"].as_str()), (403, Some("permission_denied")));
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["code"].as_str()),
+        (403, Some("permission_denied"))
+    );
 
     let root = get(&format!("{}/", certes.http)).await.unwrap().json();
     assert_eq!((&root["name"], &root["ready"]), (&json!("certes"), &json!(true)));
@@ -76,7 +82,8 @@ subscriptions:
     certes.apply(&manifest).await.unwrap();
     let bearer = format!("Bearer {}", certes.key.expose());
     // Who sends it, to whom, and which subscriptions get it.
-    let typed = |audience: Audience| (format!("{}/events/shop/1/order", certes.http), Some(audience));
+    let typed =
+        |audience: Audience| (format!("{}/events/shop/1/order", certes.http), Some(audience));
     let table = [
         ((format!("{}/events/ours", certes.http), None), vec!["own"]),
         ((format!("{}/events/for_a", certes.http), None), vec!["of_a"]),
@@ -102,7 +109,8 @@ subscriptions:
         let answer = post(&url, &headers, "{}").await.unwrap();
         assert_eq!(answer.status, 202, "{audience:?}: {:?}", answer.body);
         let id = answer.id();
-        let query = format!("{{ event(id: \"{id}\") {{ deliveries {{ subscription {{ name }} }} }} }}");
+        let query =
+            format!("{{ event(id: \"{id}\") {{ deliveries {{ subscription {{ name }} }} }} }}");
         let data = certes.graphql(&query).await.unwrap();
         let mut names: Vec<_> = data["event"]["deliveries"]
             .as_array()
@@ -140,7 +148,8 @@ async fn a_manifest_is_idempotent(wiring: Wiring) {
     let none = Changeset { managed: true, prune: true, ..Changeset::default() };
     let actor = contract::access::Actor::Component("story".into());
     let pruned = remote.configuration.execute(actor, none).await.unwrap();
-    let mut removed: Vec<_> = pruned.iter().filter(|c| c.kind == Removed).map(|c| c.name.as_str()).collect();
+    let mut removed: Vec<_> =
+        pruned.iter().filter(|c| c.kind == Removed).map(|c| c.name.as_str()).collect();
     removed.sort_unstable();
     assert_eq!(removed, ["ci", "github"]);
     let left = certes.graphql("{ subscriptions { name } sources { name } }").await.unwrap();

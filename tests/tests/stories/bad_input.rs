@@ -23,7 +23,8 @@ async fn refusals_have_stable_codes(wiring: Wiring) {
     let json = ("content-type", "application/json");
     let auth = ("authorization", bearer.as_str());
 
-    let unsigned = post(&format!("{base}/events/github"), &[json, ("x-github-event", "push")], PUSH);
+    let unsigned =
+        post(&format!("{base}/events/github"), &[json, ("x-github-event", "push")], PUSH);
     assert_problem(&unsigned.await.unwrap(), 401, "invalid_signature");
     let wrong = [json, ("x-github-event", "push"), ("x-hub-signature-256", "sha256=00")];
     let wrong = post(&format!("{base}/events/github"), &wrong, PUSH).await.unwrap();

@@ -3,7 +3,11 @@
 use serde_json::json;
 use tests::{Deployment, SIGNING_SECRET, Subscriber, Wiring, eventually, github, stories};
 
-stories!(a_push_arrives_once_and_verifies, a_repeated_delivery_id_is_one_event, everything_can_be_asked);
+stories!(
+    a_push_arrives_once_and_verifies,
+    a_repeated_delivery_id_is_one_event,
+    everything_can_be_asked
+);
 
 const PUSH: &[u8] = include_bytes!("../../../schemas/examples/github/push.json");
 
@@ -26,7 +30,8 @@ async fn a_push_arrives_once_and_verifies(wiring: Wiring) {
     let certes = Deployment::start(wiring).await.unwrap();
     certes.apply(&manifest(&subscriber.url(), "")).await.unwrap();
 
-    let answer = github(&certes.http, "push", "72d3162e-cc78-11e3-81ab-4c9367dc0958", PUSH).await.unwrap();
+    let answer =
+        github(&certes.http, "push", "72d3162e-cc78-11e3-81ab-4c9367dc0958", PUSH).await.unwrap();
     assert_eq!(answer.status, 202, "{:?}", answer.body);
     assert_eq!(answer.json()["deliveries"], 1);
 
@@ -102,7 +107,9 @@ async fn everything_can_be_asked(wiring: Wiring) {
     assert_eq!(events["pageInfo"]["hasNextPage"], true);
 
     let cursor = events["pageInfo"]["endCursor"].as_str().unwrap();
-    let rest = format!("{{ events(first: 3, after: \"{cursor}\") {{ nodes {{ id }} pageInfo {{ hasNextPage }} }} }}");
+    let rest = format!(
+        "{{ events(first: 3, after: \"{cursor}\") {{ nodes {{ id }} pageInfo {{ hasNextPage }} }} }}"
+    );
     let rest = certes.graphql(&rest).await.unwrap();
     assert_eq!(rest["events"]["nodes"].as_array().unwrap().len(), 2);
     assert_eq!(rest["events"]["pageInfo"]["hasNextPage"], false);
@@ -113,11 +120,14 @@ async fn everything_can_be_asked(wiring: Wiring) {
     let received = subscriber.wait_for(6).await;
     assert_eq!(received[5].header("webhook-id"), events["nodes"][0]["id"].as_str().unwrap());
 
-    let lists = certes.graphql("{ sources { name verify } subscriptions { name url } schemas { uri version } }");
+    let lists = certes
+        .graphql("{ sources { name verify } subscriptions { name url } schemas { uri version } }");
     let lists = lists.await.unwrap();
     assert_eq!(lists["sources"], json!([{"name": "github", "verify": "github"}]));
     assert_eq!(lists["subscriptions"][0]["url"], subscriber.url());
     let schemas = lists["schemas"].as_array().unwrap();
-    assert!(schemas.iter().any(|schema| schema == &json!({"uri": "github/1/push", "version": "1.0"})));
+    assert!(
+        schemas.iter().any(|schema| schema == &json!({"uri": "github/1/push", "version": "1.0"}))
+    );
     certes.stop().await.unwrap();
 }

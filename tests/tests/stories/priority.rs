@@ -54,10 +54,13 @@ subscriptions:
     }
     tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
     let received = subscriber.wait_for(17).await;
-    let order: Vec<_> = received.iter().skip(1).map(|got| got.header("certes-event-type")).collect();
+    let order: Vec<_> =
+        received.iter().skip(1).map(|got| got.header("certes-event-type")).collect();
     // The guard against starvation may let a low one start early; with so few it must not.
-    let expected: Vec<_> =
-        ["nine", "seven", "usual", "zero"].iter().flat_map(|name| vec![format!("p/1/{name}"); 4]).collect();
+    let expected: Vec<_> = ["nine", "seven", "usual", "zero"]
+        .iter()
+        .flat_map(|name| vec![format!("p/1/{name}"); 4])
+        .collect();
     assert_eq!(order, expected);
     certes.stop().await.unwrap();
 }

@@ -16,7 +16,13 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     (
         "certes",
         &[
-            "contract", "proto", "gateway", "broker", "schema-registry", "master-api", "queue",
+            "contract",
+            "proto",
+            "gateway",
+            "broker",
+            "schema-registry",
+            "master-api",
+            "queue",
             "consumer",
         ],
     ),
@@ -53,5 +59,8 @@ fn the_contract_knows_no_network_and_no_storage() {
         .filter(|p| p.dependencies.iter().any(|d| d.name == "tonic"))
         .map(|p| p.name.to_string())
         .collect();
-    assert!(tonic.iter().all(|name| ["proto", "certes", "tests"].contains(&name.as_str())), "{tonic:?}");
+    assert!(
+        tonic.iter().all(|name| ["proto", "certes", "tests"].contains(&name.as_str())),
+        "{tonic:?}"
+    );
 }

@@ -1,0 +1,88 @@
+//! `certes apply`: makes the server as a manifest declares it.
+
+use crate::{
+    cli::ApplyArgs,
+    manifest::{self, Wanted},
+    output,
+    remote::Remote,
+};
+use anyhow::{Context, Result};
+use contract::{
+    command::{Change, ChangeKind},
+    schema::{Published, SchemaSource},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Runs the command.
+pub async fn run(args: ApplyArgs) -> Result<()> {
+    let mut wanted = manifest::read(&args.file, &crate::config::variable)?;
+    wanted.changes.dry_run = args.dry_run;
+    wanted.changes.prune = args.prune;
+    let remote = Remote::find(&args.server).await?;
+    let changes = carry_out(&remote, wanted).await?;
+    if args.server.json {
+        return output::json(&changes);
+    }
+    let mut unchanged = 0;
+    for change in &changes {
+        match change.kind {
+            ChangeKind::Unchanged => unchanged += 1,
+            kind => output::line(&format!("{kind:9} {} {}", change.noun, change.name))?,
+        }
+        if let Some(secret) = &change.revealed {
+            output::line(&format!("          its secret, shown this once: {}", secret.expose()))?;
+        }
+    }
+    let would = if args.dry_run { "would be " } else { "" };
+    let changed = changes.len() - unchanged;
+    output::line(&format!("{changed} {would}changed, {unchanged} as declared already"))
+}
+
+/// Publishes the schemas, then makes the changes, all or nothing.
+pub async fn carry_out(remote: &Remote, wanted: Wanted) -> Result<Vec<Change>> {
+    let dry_run = wanted.changes.dry_run;
+    let mut changes = Vec::new();
+    for (schema, published) in publish_all(remote, wanted.schemas, dry_run).await? {
+        changes.push(change_of(&schema, &published));
+    }
+    let made = remote.execute(wanted.changes).await.context("the changes of the manifest")?;
+    changes.extend(made);
+    Ok(changes)
+}
+
+/// Publishes (or only checks) schemas, with a progress bar on a terminal.
+pub async fn publish_all(
+    remote: &Remote,
+    schemas: Vec<SchemaSource>,
+    dry_run: bool,
+) -> Result<Vec<(SchemaSource, Published)>> {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} schemas, {msg}")?;
+    let bar = ProgressBar::new(schemas.len() as u64).with_style(style);
+    let mut done = Vec::with_capacity(schemas.len());
+    for schema in schemas {
+        bar.set_message(schema.uri.to_string());
+        let published = match dry_run {
+            true => remote.check(schema.clone()).await,
+            false => remote.publish(schema.clone()).await,
+        };
+        done.push((schema.clone(), published.with_context(|| format!("schema {}", schema.uri))?));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(done)
+}
+
+fn change_of(schema: &SchemaSource, published: &Published) -> Change {
+    let kind = match (published.changed, published.version.minor) {
+        (false, _) => ChangeKind::Unchanged,
+        (true, 0) => ChangeKind::Created,
+        (true, _) => ChangeKind::Changed,
+    };
+    Change {
+        kind,
+        noun: "schema".to_owned(),
+        name: format!("{} {}.{}", schema.uri, schema.uri.major(), published.version.minor),
+        revealed: None,
+        id: None,
+    }
+}

@@ -1,0 +1,87 @@
+//! `certes delivery`: look at deliveries, send one again.
+
+use crate::{cli::DeliveryCommand, output, remote::Remote};
+use anyhow::{Context, Result};
+use contract::{
+    delivery::Delivery,
+    id::DeliveryId,
+    master_api::{DeliveryFilter, PageRequest},
+};
+
+/// Runs the command.
+pub async fn run(command: DeliveryCommand) -> Result<()> {
+    match command {
+        DeliveryCommand::List { state, subscription, limit, server } => {
+            let remote = Remote::find(&server).await?;
+            let state = state.map(|state| state.parse()).transpose().map_err(anyhow::Error::msg)?;
+            let subscription = match subscription {
+                None => None,
+                Some(name) => Some(remote.subscription(&name).await?.id),
+            };
+            let filter = DeliveryFilter { state, subscription };
+            let page = PageRequest { first: limit, after: None };
+            let deliveries = remote.deliveries(filter, page).await?.items;
+            if server.json {
+                return output::json(&deliveries);
+            }
+            output::table(
+                &["created", "id", "event", "state", "attempts", "due"],
+                deliveries.iter().map(row),
+            )
+        }
+        DeliveryCommand::Get { id, server } => {
+            let remote = Remote::find(&server).await?;
+            let id: DeliveryId = id.parse()?;
+            let delivery = remote.delivery(id).await?;
+            let delivery = delivery.with_context(|| format!("there is no {id}"))?;
+            if server.json {
+                return output::json(&delivery);
+            }
+            output::line(&format!("{} of {}: {}", delivery.id, delivery.event, delivery.state))?;
+            show_attempts(&delivery)
+        }
+        DeliveryCommand::Resend { id, server } => {
+            let remote = Remote::find(&server).await?;
+            let delivery = remote.resend(id.parse()?).await?;
+            match server.json {
+                true => output::json(&delivery),
+                false => output::line(&format!("{} is {} again", delivery.id, delivery.state)),
+            }
+        }
+    }
+}
+
+fn row(delivery: &Delivery) -> Vec<String> {
+    vec![
+        delivery.created_at.to_string(),
+        delivery.id.to_string(),
+        delivery.event.to_string(),
+        match delivery.cause {
+            Some(cause) => format!("{} ({cause})", delivery.state),
+            None => delivery.state.to_string(),
+        },
+        delivery.attempts.len().to_string(),
+        delivery.due.map(|due| due.to_string()).unwrap_or_default(),
+    ]
+}
+
+/// Prints the attempts of a delivery, one a line.
+pub(super) fn show_attempts(delivery: &Delivery) -> Result<()> {
+    for attempt in &delivery.attempts {
+        let outcome = match (&attempt.status, &attempt.cause) {
+            (Some(status), None) => format!("{status}"),
+            (Some(status), Some(cause)) => format!("{status} {cause}"),
+            (None, Some(cause)) => cause.to_string(),
+            (None, None) => String::new(),
+        };
+        let error = attempt.error.as_deref().unwrap_or_default();
+        output::line(&format!(
+            "  attempt {} at {}, {} ms: {outcome} {error}",
+            attempt.number, attempt.started_at, attempt.duration_ms
+        ))?;
+    }
+    match delivery.due {
+        Some(due) => output::line(&format!("  next attempt at {due}")),
+        None => Ok(()),
+    }
+}

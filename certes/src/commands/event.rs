@@ -1,0 +1,155 @@
+//! `certes event` and `certes tail`: look at events.
+
+use crate::{
+    cli::{EventCommand, TailArgs},
+    output,
+    remote::Remote,
+};
+use anyhow::{Context, Result, bail};
+use contract::{
+    delivery::Delivery,
+    event::{Event, EventState, Origin},
+    id::EventId,
+    master_api::{EventFilter, PageRequest},
+};
+use serde_json::json;
+use std::{collections::VecDeque, time::Duration};
+
+/// How often `tail` looks for new events.
+const TAIL_INTERVAL: Duration = Duration::from_millis(300);
+/// How many events `tail` looks back for on each look.
+const TAIL_PAGE: u32 = 200;
+
+/// Runs `certes event`.
+pub async fn run(command: EventCommand) -> Result<()> {
+    match command {
+        EventCommand::List { uri, source, state, limit, server } => {
+            let filter = filter(uri.as_deref(), source, state.as_deref())?;
+            let remote = Remote::find(&server).await?;
+            let page = PageRequest { first: limit, after: None };
+            let events = remote.events(filter, page).await?.items;
+            if server.json {
+                return output::json(&events);
+            }
+            output::table(
+                &["received", "id", "type", "state", "from", "lanes"],
+                events.iter().map(row),
+            )
+        }
+        EventCommand::Get { id, payload, server } => {
+            let remote = Remote::find(&server).await?;
+            let id: EventId = id.parse()?;
+            if payload {
+                let bytes = remote.payload(id).await?;
+                return output::raw(&bytes.context("there is no such payload (any more)")?);
+            }
+            let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
+            let deliveries = remote.deliveries_of(id).await?;
+            if server.json {
+                return output::json(&json!({"event": event, "deliveries": deliveries}));
+            }
+            show(&remote, &event, &deliveries).await
+        }
+    }
+}
+
+/// Runs `certes tail`.
+pub async fn tail(args: TailArgs) -> Result<()> {
+    let remote = Remote::find(&args.server).await?;
+    let filter = filter(args.uri.as_deref(), None, None)?;
+    let page = |first| PageRequest { first, after: None };
+    let newest = remote.events(filter.clone(), page(1)).await?.items;
+    let mut last = newest.first().map(|event| event.id);
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut interval = tokio::time::interval(TAIL_INTERVAL);
+    while left > 0 {
+        interval.tick().await;
+        let mut fresh = VecDeque::new();
+        let mut request = page(TAIL_PAGE);
+        // Walk back, newest first, to where the last look ended.
+        'looking: loop {
+            let found = remote.events(filter.clone(), request).await?;
+            for event in found.items {
+                if last.is_some_and(|last| event.id <= last) {
+                    break 'looking;
+                }
+                fresh.push_front(event);
+            }
+            let Some(after) = found.next else { break };
+            request = PageRequest { first: TAIL_PAGE, after: Some(after) };
+        }
+        for event in fresh {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
+            last = Some(event.id);
+            match args.server.json {
+                true => output::json(&event)?,
+                false => output::line(&row(&event).join("  "))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn filter(uri: Option<&str>, source: Option<String>, state: Option<&str>) -> Result<EventFilter> {
+    let state = match state {
+        None => None,
+        Some("accepted") => Some(EventState::Accepted),
+        Some("quarantined") => Some(EventState::Quarantined),
+        Some(other) => bail!("`{other}` is no state; allowed: accepted, quarantined"),
+    };
+    let uri = uri.map(str::parse).transpose()?;
+    Ok(EventFilter { uri, source, state, ..EventFilter::default() })
+}
+
+fn from(event: &Event) -> String {
+    match &event.origin {
+        Origin::Source(name) => name.clone(),
+        Origin::Producer(key) => key.to_string(),
+        Origin::Server => "certes".to_owned(),
+    }
+}
+
+fn row(event: &Event) -> Vec<String> {
+    vec![
+        event.received_at.to_string(),
+        event.id.to_string(),
+        event.uri.to_string(),
+        event.state.to_string(),
+        from(event),
+        event.lanes.len().to_string(),
+    ]
+}
+
+async fn show(remote: &Remote, event: &Event, deliveries: &[Delivery]) -> Result<()> {
+    let checked = match event.schema_minor {
+        Some(minor) => format!("against {}.{minor}", event.uri.major()),
+        None => "not checked".to_owned(),
+    };
+    let mut facts = vec![
+        ("id", event.id.to_string()),
+        ("type", event.uri.to_string()),
+        ("state", event.state.to_string()),
+        ("from", from(event)),
+        ("received", event.received_at.to_string()),
+        ("payload", format!("{} bytes of {}, {checked}", event.size, event.content_type)),
+        ("trail", event.trace.trail.join(" > ")),
+        ("sequence", event.sequence.to_string()),
+    ];
+    facts.extend(event.reason.clone().map(|reason| ("reason", reason)));
+    facts.extend(event.idempotency_key.clone().map(|key| ("idempotency", key)));
+    for (name, value) in facts {
+        output::line(&format!("{name:12} {value}"))?;
+    }
+    let subscriptions = remote.subscriptions().await?;
+    for delivery in deliveries {
+        let number = delivery.id.lane.subscription();
+        let found = subscriptions.iter().find(|subscription| subscription.number == number);
+        let name = found.map_or("(removed)", |found| found.spec.name.as_str());
+        output::line(&format!("\n{} to {name}: {}", delivery.id, delivery.state))?;
+        super::delivery::show_attempts(delivery)?;
+    }
+    Ok(())
+}

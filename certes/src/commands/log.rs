@@ -1,0 +1,58 @@
+//! `certes log`: the log of a server that is not running.
+
+use crate::{cli::LogCommand, output};
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use master_api::log;
+use serde_json::json;
+use std::{path::Path, time::Duration};
+
+/// Runs the command.
+pub fn run(command: LogCommand) -> Result<()> {
+    match command {
+        LogCommand::Verify { data_dir, json } => verify(&data_dir, json),
+        LogCommand::Repair { data_dir, accept_loss } => repair(&data_dir, accept_loss),
+    }
+}
+
+fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
+    let style = ProgressStyle::with_template("{spinner} verifying {msg}, {elapsed}")?;
+    let spinner = ProgressBar::new_spinner().with_style(style);
+    spinner.set_message(data_dir.display().to_string());
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let report = log::verify(data_dir).with_context(|| cannot_read(data_dir))?;
+    spinner.finish_and_clear();
+    let (facts, head) = (report.facts, report.head.0);
+    if as_json {
+        let problems = &report.problems;
+        output::json(&json!({"facts": facts, "head": head, "problems": problems}))?;
+    } else {
+        for problem in &report.problems {
+            output::line(problem)?;
+        }
+    }
+    match (report.problems.is_empty(), as_json) {
+        (true, true) => Ok(()),
+        (true, false) => output::line(&format!("ok: {facts} facts, the last is number {head}")),
+        (false, _) => bail!("the log does not verify: {} problems", report.problems.len()),
+    }
+}
+
+fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
+    let loss = log::repair(data_dir, accept_loss).with_context(|| cannot_read(data_dir))?;
+    let Some(loss) = loss else { return output::line("ok: nothing is known to be missing") };
+    output::line(&format!(
+        "the log reached fact {} and now ends at {}: at least {} facts are lost",
+        loss.reached,
+        loss.found,
+        loss.facts()
+    ))?;
+    match loss.accepted {
+        true => output::line("accepted: the server starts again from what is left"),
+        false => bail!("nothing was changed; --accept-loss goes on without them"),
+    }
+}
+
+fn cannot_read(data_dir: &Path) -> String {
+    format!("cannot read the log in {}; is a server running there?", data_dir.display())
+}

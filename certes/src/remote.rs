@@ -1,0 +1,259 @@
+//! The server as the command line sees it: the public gRPC API with a key, in the contract's nouns.
+
+use crate::{cli::ServerArgs, client::Locator};
+use anyhow::{Context, Result};
+use contract::{
+    Error, ErrorCode,
+    clock::Timestamp,
+    command::{Change, Changeset, Command},
+    delivery::Delivery,
+    event::Event,
+    id::{DeliveryId, EventId},
+    limits::GRPC_MESSAGE_BYTES_MAX,
+    master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
+    schema::{Published, SchemaSource, SchemaVersion},
+    secret::Secret,
+    source::Source,
+    subscription::Subscription,
+};
+use proto::{
+    client::Bearer,
+    status,
+    v1::{
+        self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
+        events_client::EventsClient, schema_registry_client::SchemaRegistryClient,
+    },
+};
+use serde::Serialize;
+use std::time::Duration;
+use tonic::{
+    Response, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+
+/// How long a call may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Authorised = InterceptedService<Channel, Bearer>;
+
+/// A server, and the key that opens it.
+#[derive(Clone)]
+pub struct Remote {
+    channel: Authorised,
+}
+
+impl Remote {
+    /// The server that the flags, the environment or the data directory name.
+    pub async fn find(args: &ServerArgs) -> Result<Self> {
+        let locator = Locator::find(args).await?;
+        Self::connect(&locator.http, locator.key(args)?).await
+    }
+
+    /// The server at `url`.
+    pub async fn connect(url: &str, key: Secret) -> Result<Self> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?
+            .tls_config(ClientTlsConfig::new().with_webpki_roots())?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(DEADLINE)
+            .tcp_nodelay(true);
+        let channel = endpoint.connect().await;
+        let channel = channel.with_context(|| format!("cannot reach the server at {url}"))?;
+        Ok(Self { channel: InterceptedService::new(channel, Bearer::new(&key)?) })
+    }
+
+    fn events_client(&self) -> EventsClient<Authorised> {
+        EventsClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    fn deliveries_client(&self) -> DeliveriesClient<Authorised> {
+        DeliveriesClient::new(self.channel.clone())
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    fn configuration_client(&self) -> ConfigurationClient<Authorised> {
+        ConfigurationClient::new(self.channel.clone())
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    fn registry_client(&self) -> SchemaRegistryClient<Authorised> {
+        SchemaRegistryClient::new(self.channel.clone())
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    /// Carries out a changeset, all or nothing.
+    pub async fn execute(&self, changeset: Changeset) -> Result<Vec<Change>> {
+        let request = v1::ExecuteRequest { changeset: Some(changeset.into()) };
+        nouns(take(self.configuration_client().execute(request).await)?.changes)
+    }
+
+    /// Carries out one command.
+    pub async fn execute_one(&self, command: Command) -> Result<Change> {
+        let changes = Changeset { commands: vec![command], ..Changeset::default() };
+        self.execute(changes).await?.pop().context("the server named no change")
+    }
+
+    /// Publishes a schema.
+    pub async fn publish(&self, source: SchemaSource) -> Result<Published> {
+        let request = v1::PublishRequest { source: Some(source.into()) };
+        noun(take(self.registry_client().publish(request).await)?)
+    }
+
+    /// Says what publishing would do.
+    pub async fn check(&self, source: SchemaSource) -> Result<Published> {
+        let request = v1::CheckRequest { source: Some(source.into()) };
+        noun(take(self.registry_client().check(request).await)?)
+    }
+
+    /// Events, newest first.
+    pub async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
+        let request = v1::ListEventsRequest::from((filter, page));
+        let found = take(self.events_client().list(request).await)?;
+        Ok(Page { items: nouns(found.events)?, next: found.next })
+    }
+
+    /// An event.
+    pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        let request = v1::GetEventRequest { id: id.to_string() };
+        found(self.events_client().get(request).await)?.map(noun).transpose()
+    }
+
+    /// A payload.
+    pub async fn payload(&self, id: EventId) -> Result<Option<Vec<u8>>> {
+        let request = v1::GetPayloadRequest { id: id.to_string() };
+        let found = found(self.events_client().get_payload(request).await)?;
+        Ok(found.map(|answer| answer.payload.to_vec()))
+    }
+
+    /// The deliveries of an event.
+    pub async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>> {
+        let request = v1::ListEventDeliveriesRequest { id: id.to_string() };
+        nouns(take(self.events_client().list_deliveries(request).await)?.deliveries)
+    }
+
+    /// A delivery.
+    pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        let request = v1::GetDeliveryRequest { id: id.to_string() };
+        found(self.deliveries_client().get(request).await)?.map(noun).transpose()
+    }
+
+    /// Deliveries, newest first.
+    pub async fn deliveries(
+        &self,
+        filter: DeliveryFilter,
+        page: PageRequest,
+    ) -> Result<Page<Delivery>> {
+        let request = v1::ListDeliveriesRequest::from((filter, page));
+        let found = take(self.deliveries_client().list(request).await)?;
+        Ok(Page { items: nouns(found.deliveries)?, next: found.next })
+    }
+
+    /// Makes a finished delivery wait again.
+    pub async fn resend(&self, id: DeliveryId) -> Result<Delivery> {
+        let request = v1::ResendRequest { id: id.to_string() };
+        noun(take(self.deliveries_client().resend(request).await)?)
+    }
+
+    /// Numbers of the whole deployment.
+    pub async fn stats(&self) -> Result<Stats> {
+        Ok(take(self.deliveries_client().get_stats(v1::GetStatsRequest {}).await)?.into())
+    }
+
+    /// Sources, by name.
+    pub async fn sources(&self) -> Result<Vec<Source>> {
+        let request = v1::ListSourcesRequest {};
+        nouns(take(self.configuration_client().list_sources(request).await)?.sources)
+    }
+
+    /// Subscriptions, oldest first.
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>> {
+        let request = v1::ListSubscriptionsRequest {};
+        nouns(take(self.configuration_client().list_subscriptions(request).await)?.subscriptions)
+    }
+
+    /// The subscription of this name.
+    pub async fn subscription(&self, name: &str) -> Result<Subscription> {
+        let found = self.subscriptions().await?.into_iter().find(|found| found.spec.name == name);
+        found.with_context(|| format!("there is no subscription `{name}`"))
+    }
+
+    /// Latest versions of all schemas.
+    pub async fn schemas(&self) -> Result<Vec<SchemaVersion>> {
+        let request = v1::ListSchemasRequest {};
+        nouns(take(self.configuration_client().list_schemas(request).await)?.schemas)
+    }
+
+    /// API keys.
+    pub async fn keys(&self) -> Result<Vec<ListedKey>> {
+        let request = v1::ListKeysRequest {};
+        let keys = take(self.configuration_client().list_keys(request).await)?.keys;
+        Ok(keys.into_iter().map(ListedKey::from).collect())
+    }
+}
+
+/// An API key as everybody may see it: without anything of its token but the beginning.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListedKey {
+    /// `key_...`
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// How its token begins.
+    pub prefix: String,
+    /// What it may do.
+    pub roles: Vec<String>,
+    /// Sees this subscriber only.
+    pub subscriber: Option<String>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<v1::ApiKey> for ListedKey {
+    fn from(key: v1::ApiKey) -> Self {
+        let moment = |time| proto::convert::moment_from(time).ok();
+        Self {
+            id: key.id,
+            name: key.name,
+            prefix: key.prefix,
+            roles: key.roles,
+            subscriber: key.subscriber,
+            expires_at: key.expires_at.and_then(moment),
+        }
+    }
+}
+
+/// The answer, or the server's error as one sentence with all violations.
+fn take<T>(answer: Result<Response<T>, Status>) -> Result<T> {
+    answer.map(Response::into_inner).map_err(|refusal| explain(status::error(&refusal)))
+}
+
+/// As [`take`], where "not found" is an answer.
+fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>> {
+    match answer.map_err(|refusal| status::error(&refusal)) {
+        Ok(found) => Ok(Some(found.into_inner())),
+        Err(error) if error.code == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(explain(error)),
+    }
+}
+
+fn explain(error: Error) -> anyhow::Error {
+    let mut text = format!("{} ({})", error.message, error.code);
+    for violation in &error.violations {
+        let (path, rule) = (&violation.path, &violation.rule);
+        text.push_str(&format!(
+            "\n  {path}: expected {}, found {} ({rule})",
+            violation.expected, violation.found
+        ));
+    }
+    anyhow::anyhow!(text)
+}
+
+fn noun<W, N: TryFrom<W, Error: Into<Error>>>(message: W) -> Result<N> {
+    N::try_from(message).map_err(|malformed| explain(malformed.into()))
+}
+
+fn nouns<W, N: TryFrom<W, Error: Into<Error>>>(messages: Vec<W>) -> Result<Vec<N>> {
+    messages.into_iter().map(noun).collect()
+}

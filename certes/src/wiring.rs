@@ -1,0 +1,320 @@
+//! The diagram as code: which part holds which, and whether it is here or behind a channel.
+
+mod channels;
+
+use crate::{
+    config::{Config, Role},
+    serve::Environment,
+};
+use anyhow::{Context, Result};
+use axum::Router;
+use broker::{Broker, Feeder};
+use channels::Channels;
+use consumer::Consumer;
+use contract::{
+    broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
+};
+use futures_util::future::BoxFuture;
+use gateway::{Gateway, Mounts, Readiness, auth::Authenticator};
+use master_api::MasterApi as Store;
+use prometheus_client::registry::Registry as Metrics;
+use proto::{
+    config::PublicConfig,
+    server::{self, PublicPorts},
+};
+use queue::MemoryQueue;
+use schema_registry::{DirectoryStore, LocalValidator, Registry};
+use std::{collections::HashMap, sync::Arc};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// A listener of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// 9600
+    PublicHttp,
+    /// 9601
+    PublicGrpc,
+    /// 9620
+    Broker,
+    /// 9630
+    SchemaRegistry,
+    /// 9610
+    MasterApiHttp,
+    /// 9611
+    MasterApiGrpc,
+    /// 9640
+    Queue,
+}
+
+impl Door {
+    /// May anybody knock?
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::PublicHttp | Self::PublicGrpc)
+    }
+}
+
+/// A loop that runs until its token is cancelled and the work in hand is finished.
+pub type Loop = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
+
+/// What a process runs.
+pub struct Parts {
+    /// What stands behind each listener.
+    pub routers: HashMap<Door, Router>,
+    /// What stands behind the operators' listener.
+    pub admin: Router,
+    /// What runs without being called.
+    pub loops: Vec<Loop>,
+    /// Master API, to be closed last.
+    pub store: Option<Arc<Store>>,
+    /// To be cancelled before inner doors are drained: ends the streams of rules.
+    pub streams: CancellationToken,
+}
+
+/// Makes the parts that this process runs, and channels to those it only calls.
+pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
+    let streams = CancellationToken::new();
+    let mut metrics = Metrics::default();
+    let roles = &config.roles;
+    let channels = Channels(&config.peers);
+
+    let store = match roles.has(Role::MasterApi) {
+        true => Some(open_store(config, environment, &mut metrics)?),
+        false => None,
+    };
+    let master_api: Arc<dyn MasterApi> = match &store {
+        Some(local) => local.clone(),
+        None => channels.master_api(streams.clone()).await?,
+    };
+    let mut wiring = Wiring {
+        config,
+        environment,
+        channels,
+        master_api,
+        store,
+        metrics,
+        validator: None,
+        registry: None,
+        queue: None,
+        broker: None,
+        routers: HashMap::new(),
+        loops: Vec::new(),
+        streams,
+    };
+    if roles.has(Role::MasterApi) {
+        wiring.master_api();
+    }
+    if roles.has(Role::Queue) {
+        wiring.queue()?;
+    }
+    if roles.has(Role::SchemaRegistry) {
+        wiring.registry()?;
+    }
+    if roles.has(Role::Broker) {
+        wiring.broker().await?;
+    }
+    if roles.has(Role::Consumer) {
+        wiring.consumer()?;
+    }
+    if roles.has(Role::Gateway) {
+        wiring.gateway().await?;
+    }
+    Ok(wiring.finish())
+}
+
+fn open_store(
+    config: &Config,
+    environment: &Environment,
+    metrics: &mut Metrics,
+) -> Result<Arc<Store>> {
+    let Environment { clock, random, .. } = environment;
+    let settings =
+        master_api::Config { data_dir: config.data_dir.clone(), ..config.master_api.clone() };
+    let metrics = master_api::Metrics::new(metrics);
+    Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
+}
+
+struct Wiring<'a> {
+    config: &'a Config,
+    environment: &'a Environment,
+    channels: Channels<'a>,
+    master_api: Arc<dyn MasterApi>,
+    /// Master API itself, where it is in this process.
+    store: Option<Arc<Store>>,
+    metrics: Metrics,
+    // Parts of this process, as far as they are made.
+    validator: Option<Arc<LocalValidator>>,
+    registry: Option<Arc<dyn SchemaRegistry>>,
+    queue: Option<Arc<dyn MessageQueue>>,
+    broker: Option<Arc<dyn EventBroker>>,
+    // What becomes of them.
+    routers: HashMap<Door, Router>,
+    loops: Vec<Loop>,
+    /// Ends the streams of rules when the process stops.
+    streams: CancellationToken,
+}
+
+impl Wiring<'_> {
+    /// Hop 3b.
+    fn master_api(&mut self) {
+        let routes = server::master_api_routes(self.master_api.clone(), self.streams.clone());
+        self.open(Door::MasterApiGrpc, routes);
+        let clock = self.environment.clock.clone();
+        let authenticator = Authenticator::new(self.master_api.rules(), clock);
+        let http = Router::new().nest("/api", authenticator.guard(self.graphql()));
+        self.routers.insert(Door::MasterApiHttp, http);
+    }
+
+    /// Hop 3c.
+    fn queue(&mut self) -> Result<()> {
+        let rules = self.master_api.rules();
+        let metrics = queue::Metrics::new(&mut self.metrics);
+        let clock = self.environment.clock.clone();
+        let queue = MemoryQueue::new(self.config.queue.clone(), rules, clock, metrics)?;
+        self.open(Door::Queue, server::queue_routes(queue.clone()));
+        self.queue = Some(queue);
+        Ok(())
+    }
+
+    /// Hop 3a.
+    fn registry(&mut self) -> Result<()> {
+        let metrics = schema_registry::Metrics::new(&mut self.metrics);
+        let store = Arc::new(DirectoryStore::open(self.config.data_dir.join("schemas"))?);
+        let config = self.config.schema_registry.clone();
+        let clock = self.environment.clock.clone();
+        let mut registry =
+            Registry::new(config.clone(), store, self.master_api.clone(), clock, metrics.clone());
+        if self.config.roles.has(Role::Broker) {
+            // Published here means enforced here before the answer.
+            let validator = Arc::new(LocalValidator::new(config, metrics));
+            registry = registry.announcing_to(validator.clone());
+            self.validator = Some(validator);
+        }
+        let registry: Arc<dyn SchemaRegistry> = Arc::new(registry);
+        self.open(Door::SchemaRegistry, server::registry_routes(registry.clone()));
+        self.registry = Some(registry);
+        Ok(())
+    }
+
+    /// Hop 2, with the feeder.
+    async fn broker(&mut self) -> Result<()> {
+        let validator = self.start_validator().await?;
+        let config = self.config.broker.clone();
+        let metrics = broker::Metrics::new(&mut self.metrics);
+        let Environment { clock, ids, .. } = self.environment;
+        let (log, queue) = (self.master_api.clone(), self.queue_port()?);
+        let feeder =
+            Feeder::new(config.feeder.clone(), log.clone(), queue, clock.clone(), metrics.clone());
+        let feeder = Arc::new(feeder);
+        let broker = Broker::new(config, validator, log, feeder.clone(), ids.clone(), metrics);
+        let broker: Arc<dyn EventBroker> = Arc::new(broker);
+        self.run(|stop| feeder.run(stop));
+        self.open(Door::Broker, server::broker_routes(broker.clone()));
+        self.broker = Some(broker);
+        Ok(())
+    }
+
+    /// A validator that knows every contract, and follows them.
+    async fn start_validator(&mut self) -> Result<Arc<LocalValidator>> {
+        let validator = match self.validator.take() {
+            Some(announced) => announced,
+            None => {
+                let metrics = schema_registry::Metrics::new(&mut self.metrics);
+                Arc::new(LocalValidator::new(self.config.schema_registry.clone(), metrics))
+            }
+        };
+        let (registry, rules) = (self.registry_port()?, self.master_api.rules());
+        validator.sync(registry.as_ref(), &rules).await.context("the contracts of the registry")?;
+        let following = validator.clone();
+        self.run(|stop| async move { following.run(registry, rules, stop).await });
+        Ok(validator)
+    }
+
+    /// Hop 4.
+    fn consumer(&mut self) -> Result<()> {
+        let Environment { clock, random, .. } = self.environment;
+        let consumer = Consumer::new(
+            self.config.consumer.clone(),
+            self.master_api.clone(),
+            self.queue_port()?,
+            clock.clone(),
+            random.clone(),
+            consumer::Metrics::new(&mut self.metrics),
+        )?;
+        self.run(|stop| consumer.run(stop));
+        Ok(())
+    }
+
+    /// Hop 1.
+    async fn gateway(&mut self) -> Result<()> {
+        let Environment { clock, random, .. } = self.environment;
+        let (config, broker) = (self.config.gateway.clone(), self.broker_port()?);
+        let ports = PublicPorts {
+            broker: broker.clone(),
+            registry: self.registry_port()?,
+            master_api: self.master_api.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let public = PublicConfig {
+            unvalidated: config.unvalidated,
+            payload_bytes_max: config.body_bytes_max,
+            ..PublicConfig::default()
+        };
+        let (grpc, _health) = server::public_routes(ports, public).await?;
+        let grpc = grpc.into_axum_router();
+        let metrics = gateway::Metrics::new(&mut self.metrics);
+        let rules = self.master_api.rules();
+        let (clock, random) = (clock.clone(), random.clone());
+        let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
+        let api = gateway.authenticator().guard(self.graphql());
+        let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
+        self.routers.insert(Door::PublicHttp, gateway.router(mounts));
+        self.routers.insert(Door::PublicGrpc, grpc);
+        Ok(())
+    }
+
+    /// GraphQL over the ports: the same wherever it is served.
+    fn graphql(&self) -> Router {
+        master_api::http::router(master_api::graphql::schema(self.master_api.clone()))
+    }
+
+    fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {
+        self.queue.clone().map_or_else(|| self.channels.queue(), Ok)
+    }
+
+    fn registry_port(&self) -> Result<Arc<dyn SchemaRegistry>> {
+        self.registry.clone().map_or_else(|| self.channels.registry(), Ok)
+    }
+
+    fn broker_port(&self) -> Result<Arc<dyn EventBroker>> {
+        self.broker.clone().map_or_else(|| self.channels.broker(), Ok)
+    }
+
+    fn open(&mut self, door: Door, routes: Routes) {
+        self.routers.insert(door, routes.into_axum_router());
+    }
+
+    fn run<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        run: impl FnOnce(CancellationToken) -> F + Send + 'static,
+    ) {
+        self.loops.push(Box::new(move |stop| Box::pin(run(stop))));
+    }
+
+    /// Able to work? Only the parts that hold state can be not.
+    fn readiness(&self) -> Readiness {
+        let store = self.store.clone();
+        Readiness::new(move || match &store {
+            Some(store) if !store.ready() => vec!["the log takes no more".to_owned()],
+            _ => Vec::new(),
+        })
+    }
+
+    fn finish(mut self) -> Parts {
+        let admin =
+            gateway::admin::router(Arc::new(std::mem::take(&mut self.metrics)), self.readiness());
+        let Self { routers, loops, store, streams, .. } = self;
+        Parts { routers, admin, loops, store, streams }
+    }
+}
