@@ -71,9 +71,8 @@ pub async fn public_routes(
     let rules = ports.master_api.rules();
     let door = Door::Public(rules.clone());
     let lock = AuthLayer::new(rules, Arc::clone(&ports.clock));
-    let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(
-        event_broker::Service { ports: ports.clone(), config }
-    )));
+    let broker = event_broker::Service { door: door.clone(), ports: ports.clone(), config };
+    let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(broker)));
 
     let (health, health_server) = tonic_health::server::health_reporter();
     for name in PUBLIC_SERVICES {

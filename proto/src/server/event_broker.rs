@@ -25,6 +25,7 @@ const PROTOBUF: &str = "application/protobuf";
 
 /// Serves `certes.v1.EventBroker` to producers.
 pub(super) struct Service {
+    pub(super) door: Door,
     pub(super) ports: PublicPorts,
     pub(super) config: PublicConfig,
 }
@@ -43,55 +44,51 @@ enum Content {
     Message(Any),
 }
 
+/// Both requests have the same fields; their contents are of different generated types.
+macro_rules! sent {
+    ($message:expr, $request:ident) => {
+        Sent {
+            event_uri: $message.event_uri,
+            content: $message.content.map(|content| match content {
+                $request::Content::Payload(payload) => Content::Payload(payload),
+                $request::Content::Message(message) => Content::Message(message),
+            }),
+            content_type: $message.content_type,
+            headers: $message.headers,
+            idempotency_key: $message.idempotency_key,
+        }
+    };
+}
+
 #[tonic::async_trait]
 impl v1::event_broker_server::EventBroker for Service {
     async fn handle_incoming_event(
         &self,
         request: Request<v1::HandleIncomingEventRequest>,
     ) -> Result<Response<v1::EventResponse>, Status> {
-        use handle_incoming_event_request::Content as Wire;
         let (metadata, extensions, message) = request.into_parts();
         let work = async {
-            let sent = Sent {
-                event_uri: message.event_uri,
-                content: message.content.map(|content| match content {
-                    Wire::Payload(payload) => Content::Payload(payload),
-                    Wire::Message(message) => Content::Message(message),
-                }),
-                content_type: message.content_type,
-                headers: message.headers,
-                idempotency_key: message.idempotency_key,
-            };
+            let sent = sent!(message, handle_incoming_event_request);
             let event = self.event(&principal(&extensions)?, &metadata, sent)?;
             Ok(self.ports.broker.accept(event).await?.into())
         };
-        self.door().serve(work).await
+        self.door.serve(work).await
     }
 
     async fn send_outgoing_event(
         &self,
         request: Request<v1::SendOutgoingEventRequest>,
     ) -> Result<Response<v1::EventResponse>, Status> {
-        use send_outgoing_event_request::Content as Wire;
         let (metadata, extensions, message) = request.into_parts();
         let work = async {
             let principal = principal(&extensions)?;
             let audience = audience(&principal, message.subscriber)?;
-            let sent = Sent {
-                event_uri: message.event_uri,
-                content: message.content.map(|content| match content {
-                    Wire::Payload(payload) => Content::Payload(payload),
-                    Wire::Message(message) => Content::Message(message),
-                }),
-                content_type: message.content_type,
-                headers: message.headers,
-                idempotency_key: message.idempotency_key,
-            };
+            let sent = sent!(message, send_outgoing_event_request);
             let event = self.event(&principal, &metadata, sent)?;
             let event = NewEvent { direction: Direction::Outgoing, audience, ..event };
             Ok(self.ports.broker.accept(event).await?.into())
         };
-        self.door().serve(work).await
+        self.door.serve(work).await
     }
 }
 
@@ -106,10 +103,6 @@ fn audience(principal: &Principal, subscriber: String) -> Result<Audience> {
 }
 
 impl Service {
-    fn door(&self) -> Door {
-        Door::Public(self.ports.master_api.rules())
-    }
-
     /// The event for our own subscriptions.
     fn event(&self, principal: &Principal, metadata: &MetadataMap, sent: Sent) -> Result<NewEvent> {
         let Sent { event_uri, content, content_type, headers, idempotency_key } = sent;

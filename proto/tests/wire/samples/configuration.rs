@@ -1,0 +1,225 @@
+//! Samples of the configuration: schemas, back-offs, sources, subscriptions, keys, commands.
+
+use super::{NOW, key_id, uri};
+use bytes::Bytes;
+use contract::{
+    access::{ApiKey, Roles, token_digest},
+    backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
+    clock::Timestamp,
+    command::{Change, ChangeKind, Changeset, Command, Target},
+    event::{Direction, Disposition},
+    id::{KeyId, SecretId, Sequence},
+    rules::Rules,
+    schema::{ProtoFile, Published, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields},
+    secret::Secret,
+    source::{Scheme, Source, SourceSpec, Template},
+    subscription::{
+        EventType, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
+        SubscriptionStatus,
+    },
+    testing::{subscription, subscription_spec},
+};
+use std::{sync::Arc, time::Duration};
+
+pub fn schema_version() -> SchemaVersion {
+    SchemaVersion {
+        uri: uri(),
+        minor: 0,
+        message: "certes.github.v1.Push".into(),
+        digest: [5; 32],
+        unknown_fields: UnknownFields::Reject,
+        published_at: NOW,
+    }
+}
+
+fn files() -> Vec<ProtoFile> {
+    vec![ProtoFile { path: "github/1/push.proto".into(), text: "message Push {}".into() }]
+}
+
+pub fn schema_source() -> SchemaSource {
+    SchemaSource {
+        uri: uri(),
+        entry: "github/1/push.proto".into(),
+        files: files(),
+        message: Some("certes.github.v1.Push".into()),
+        unknown_fields: UnknownFields::Ignore,
+    }
+}
+
+pub fn bundle() -> SchemaBundle {
+    let descriptor_set = Bytes::from_static(b"\x0A\x00");
+    SchemaBundle { version: schema_version(), descriptor_set, files: files() }
+}
+
+pub fn published() -> Published {
+    let differences = vec!["`repository` is new".into()];
+    Published { version: schema_version(), changed: true, differences }
+}
+
+pub fn policies() -> Vec<BackoffPolicy> {
+    let span = |millis| Span(Duration::from_millis(millis));
+    let full = |kind, jitter| BackoffPolicy {
+        kind,
+        base: Some(span(500)),
+        factor: Some(2.5),
+        delays: vec![span(1), Span(Duration::new(86_400, 999_999_999))],
+        cap: Some(span(3_600_000)),
+        jitter,
+        max_retries: Some(0),
+        max_elapsed: Some(span(0)),
+    };
+    vec![
+        full(Kind::Constant, Jitter::None),
+        full(Kind::Linear, Jitter::Full),
+        full(Kind::Logarithmic, Jitter::Equal),
+        full(Kind::Exponential, Jitter::None),
+        BackoffPolicy::default(),
+    ]
+}
+
+fn rule() -> BackoffRule {
+    let target = "type:github/1/push".parse().unwrap();
+    BackoffRule { target, direction: Direction::Outgoing, policy: BackoffPolicy::default() }
+}
+
+fn secret_refs() -> Vec<SecretRef> {
+    vec![SecretRef { id: SecretId::from_bytes([1; 16]), fingerprint: "00ff".into() }]
+}
+
+pub fn source(verify: Scheme) -> Source {
+    let spec = SourceSpec {
+        name: "github".into(),
+        verify,
+        event_type: Template("github/1/{header:x-github-event}".into()),
+        idempotency_key: Some(Template("{json:id}".into())),
+        unvalidated: Disposition::Accept,
+        invalid: Disposition::Quarantine,
+        subscriber: Some("org_123".into()),
+        priority: Some(Priority::try_from(0).unwrap()),
+        backoff: Some(BackoffPolicy::default()),
+        body_bytes_max: Some(u64::MAX),
+        tolerance_s: Some(60),
+    };
+    Source { spec, secrets: secret_refs() }
+}
+
+fn full_spec() -> SubscriptionSpec {
+    SubscriptionSpec {
+        subscriber: Some("org_123".into()),
+        priority: Some(Priority::try_from(9).unwrap()),
+        backoff: Some(BackoffPolicy::default()),
+        max_in_flight: Some(1),
+        timeout_ms: Some(60_000),
+        ..subscription_spec("ci")
+    }
+}
+
+pub fn subscriptions() -> Vec<Subscription> {
+    use SubscriptionStatus::{Active, Disabled, Paused};
+    let with = |status| Subscription {
+        status,
+        status_reason: Some("410".into()),
+        secrets: secret_refs(),
+        created_at: NOW,
+        ..subscription(2, full_spec())
+    };
+    vec![subscription(1, subscription_spec("ci")), with(Active), with(Paused), with(Disabled)]
+}
+
+pub fn commands() -> Vec<Command> {
+    let target = |target: &str| target.parse().unwrap();
+    vec![
+        Command::PutSubscriber(Subscriber { id: "org_123".into(), name: String::new() }),
+        Command::PutEventType(EventType { uri: uri(), priority: Priority::try_from(7).ok() }),
+        Command::PutEventType(EventType { uri: uri(), priority: None }),
+        Command::PutSource {
+            spec: source(Scheme::Github).spec,
+            secrets: vec![Secret::new("a"), Secret::new("b")],
+        },
+        Command::PutBackoff(rule()),
+        Command::PutSubscription { spec: full_spec(), secrets: vec![Secret::new("whsec_c")] },
+        Command::PutSubscription { spec: subscription_spec("ci"), secrets: Vec::new() },
+        Command::SetSubscriptionStatus {
+            name: "ci".into(),
+            status: SubscriptionStatus::Paused,
+            reason: Some("tired".into()),
+        },
+        Command::PublishSchema(schema_version()),
+        Command::IssueKey {
+            name: "producer".into(),
+            roles: Roles::parse(["producer", "schemas:read"]).unwrap(),
+            subscriber: Some("org_123".into()),
+            expires_at: Some(NOW),
+        },
+        Command::RevokeKey(key_id()),
+        Command::Remove(Target::Subscriber("org_123".into())),
+        Command::Remove(Target::EventType(uri())),
+        Command::Remove(Target::Source("github".into())),
+        Command::Remove(Target::Backoff(target("global"), Direction::Incoming)),
+        Command::Remove(Target::Subscription("ci".into())),
+    ]
+}
+
+pub fn changeset() -> Changeset {
+    Changeset { commands: commands(), dry_run: true, managed: true, prune: true }
+}
+
+pub fn changes() -> Vec<Change> {
+    use ChangeKind::{Changed, Created, Removed, Unchanged};
+    let change = |kind| Change {
+        kind,
+        noun: "subscription".into(),
+        name: "ci".into(),
+        revealed: (kind == Created).then(|| Secret::new("whsec_shown")),
+        id: (kind != Removed).then(|| "sub_x".into()),
+    };
+    [Created, Changed, Unchanged, Removed].map(change).to_vec()
+}
+
+/// A key with this token, which is its name with `certes_` before it.
+pub fn key(name: &str, number: u8, roles: &[&str], subscriber: Option<&str>) -> ApiKey {
+    ApiKey {
+        id: KeyId::from_bytes([number; 16]),
+        name: name.into(),
+        prefix: "certes_".into(),
+        token_sha256: token_digest(&token(name)),
+        roles: Roles::parse(roles.iter().copied()).unwrap(),
+        subscriber: subscriber.map(str::to_owned),
+        created_at: Timestamp(0),
+        expires_at: None,
+    }
+}
+
+pub fn token(name: &str) -> Secret {
+    Secret::new(format!("certes_{name}"))
+}
+
+/// Rules with one of everything.
+pub fn rules(sequence: u64) -> Rules {
+    let own = subscription(1, subscription_spec("ci"));
+    let theirs = subscription(2, full_spec());
+    let secret = SecretId::from_bytes([1; 16]);
+    let keys = [
+        key("admin", 1, &["admin"], None),
+        key("producer", 2, &["producer"], None),
+        key("reader", 3, &["events:read"], None),
+        key("tenant", 4, &["events:write", "subscriptions:write"], Some("org_123")),
+        ApiKey { expires_at: Some(NOW), ..key("late", 5, &["admin"], None) },
+    ];
+    Rules {
+        sequence: Sequence(sequence),
+        subscribers: [(
+            "org_123".into(),
+            Arc::new(Subscriber { id: "org_123".into(), name: "Meetly".into() }),
+        )]
+        .into(),
+        event_types: [(uri(), Arc::new(EventType { uri: uri(), priority: None }))].into(),
+        sources: [("github".into(), Arc::new(source(Scheme::Github)))].into(),
+        subscriptions: [own, theirs].map(|one| (one.number, Arc::new(one))).into(),
+        backoffs: vec![Arc::new(rule())],
+        schemas: [(uri(), Arc::new(schema_version()))].into(),
+        keys: keys.map(|key| (key.token_sha256.clone(), Arc::new(key))).into(),
+        secrets: [(secret, Secret::new("hidden-secret"))].into(),
+        stamp_keys: vec![(SecretId::from_bytes([9; 16]), Secret::new("hidden-stamp"))],
+    }
+}
