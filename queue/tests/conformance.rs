@@ -44,6 +44,7 @@ fn harness() -> InMemory {
         window: SETTINGS.window,
         lease: Span(SETTINGS.lease),
         hold_delayed: Span(SETTINGS.hold_delayed),
+        ..Config::default()
     };
     let clock = ManualClock::new(Timestamp(1_795_224_556_000_000));
     let (rules, receiver) = watch::channel(Arc::default());

@@ -17,7 +17,7 @@ pub use order::{
     own_priority_is_for_all_lanes, turns_among_subscribers, turns_among_subscriptions,
 };
 pub use time::{
-    a_far_retry_leaves, a_lease_ends_and_fences, a_nack_at_once_returns,
+    a_far_retry_leaves, a_lease_ends_and_fences, a_nack_at_once_returns, a_sooner_delay_wakes,
     an_extended_lease_lives_on, delays_are_exact,
 };
 pub use waiting::{
@@ -92,6 +92,7 @@ macro_rules! queue_conformance {
             full_windows_and_vacancies
             nothing_is_held_twice
             delays_are_exact
+            a_sooner_delay_wakes
             a_lease_ends_and_fences
             an_extended_lease_lives_on
             a_nack_at_once_returns

@@ -33,6 +33,21 @@ pub async fn delays_are_exact(harness: &dyn Harness) {
     assert_eq!(deliveries(&case.take(1).await), [one]);
 }
 
+/// Whoever waits for a delivery that is due later wakes for one that comes and is due sooner.
+pub async fn a_sooner_delay_wakes(harness: &dyn Harness) {
+    let case = Case::new(harness, [spec("a", None)]).await;
+    let [late, soon] = [delivery(lane(1, 5), 1), delivery(lane(1, 5), 2)];
+    let due = |seconds| case.now().after(Duration::from_secs(seconds));
+    let items = [(late, due(30)), (soon, due(5))].map(|(delivery, due)| FeedItem { delivery, due });
+    case.queue.enqueue(vec![items[0]]).await.expect("enqueue");
+    let mut waiting = pin!(case.take(1));
+    start_waiting(waiting.as_mut()).await;
+    case.queue.enqueue(vec![items[1]]).await.expect("enqueue");
+    start_waiting(waiting.as_mut()).await;
+    case.clock.advance(Duration::from_secs(5));
+    assert_eq!(deliveries(&waiting.await), [soon]);
+}
+
 /// A lease that runs out gives the delivery to the next, and its token is worth nothing then.
 pub async fn a_lease_ends_and_fences(harness: &dyn Harness) {
     let case = Case::new(harness, [spec("a", None)]).await;
