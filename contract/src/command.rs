@@ -69,7 +69,7 @@ pub enum Command {
 }
 
 /// What a [`Command::Remove`] removes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     /// A subscriber, by id. Refused while it has subscriptions.
