@@ -1,1 +1,40 @@
-//! Hop 3b: the log of facts, the state folded from it, and every question about it
+//! Hop 3b: the log of facts, the state folded from it, and every question about it.
+//!
+//! Read [`fact`] first: everything else makes facts, keeps them, or asks what they lead to.
+
+// What happens, and what is decided.
+pub mod fact;
+pub mod state;
+pub mod decide;
+pub mod project;
+
+// Where it is kept.
+pub mod log;
+pub mod codec;
+pub mod tables;
+pub mod store;
+pub mod secrets;
+
+// One writer, many readers.
+pub mod config;
+pub mod metrics;
+mod shared;
+mod prepare;
+mod writer;
+mod lanes;
+mod recent;
+mod keeper;
+mod service;
+mod ports;
+
+// What operators see.
+pub mod graphql;
+pub mod http;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::Config;
+pub use metrics::Metrics;
+pub use service::{ADMIN_KEY_FILE, MasterApi, SECRET_KEY_FILE};
+pub use shared::{Health, Surroundings};

@@ -1,0 +1,88 @@
+//! What an operator can set about Master API.
+
+use contract::{backoff::Span, secret::Secret};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// Settings of Master API and its embedded store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the store, the head file and the key files are. Default: `data`. The process sets it
+    /// for all its parts.
+    #[serde(skip)]
+    pub data_dir: PathBuf,
+    /// Where GraphQL listens for other parts, when split. Default: port 9610 of loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<SocketAddr>,
+    /// Where it listens for other parts, when split. Default: port 9611 of loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<SocketAddr>,
+    /// Key that seals stored secrets, 64 hexadecimal digits. None: the file `secret.key` in
+    /// `data_dir`, made at first start.
+    #[serde(skip_serializing)]
+    pub secret_key: Option<Secret>,
+    /// Token of the administrator's key, used at first start only. None: one is made and written
+    /// to `admin.key` in `data_dir`.
+    #[serde(skip_serializing)]
+    pub admin_key: Option<Secret>,
+    /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
+    pub cache_bytes: u64,
+    /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
+    pub store_reserve_bytes: u64,
+    /// Commands that may wait for the writer. Default: 4,096.
+    pub commands_waiting_max: usize,
+    /// Commands of one batch. Default: 512.
+    pub batch_commands_max: usize,
+    /// Payload bytes of one batch, above which no further command joins it. Default: 16 MiB.
+    pub batch_bytes_max: usize,
+    /// Attempt reports that may wait for the writer. Default: 16,384.
+    pub reports_waiting_max: usize,
+    /// Attempt reports that are written at once instead of held. Default: 512.
+    pub reports_batch_max: usize,
+    /// How long attempt reports wait for a batch to ride on. Default: 5 ms.
+    pub reports_hold: Span,
+    /// How long a command waits for a place in front of the writer. Default: 500 ms.
+    pub queue_wait: Span,
+    /// How long a command waits for its answer. Default: 10 s.
+    pub commit_wait: Span,
+    /// Memory for events on their way to a first attempt, in bytes. Default: 32 MiB.
+    pub recent_bytes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let millis = |millis| Span(Duration::from_millis(millis));
+        Self {
+            data_dir: PathBuf::from("data"),
+            http: None,
+            grpc: None,
+            secret_key: None,
+            admin_key: None,
+            cache_bytes: 64 << 20,
+            store_reserve_bytes: 1 << 30,
+            commands_waiting_max: 4_096,
+            batch_commands_max: 512,
+            batch_bytes_max: 16 << 20,
+            reports_waiting_max: 16_384,
+            reports_batch_max: 512,
+            reports_hold: millis(5),
+            queue_wait: millis(500),
+            commit_wait: millis(10_000),
+            recent_bytes_max: 32 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_ever_printed() {
+        let secret = || Some(Secret::new("5ec0de"));
+        let config = Config { secret_key: secret(), admin_key: secret(), ..Config::default() };
+        assert!(!serde_json::to_string(&config).unwrap().contains("5ec0de"));
+        assert!(!format!("{config:?}").contains("5ec0de"));
+    }
+}

@@ -1,0 +1,162 @@
+//! What a definition must keep; each refusal is a sentence for whoever wrote it.
+
+use super::{Desk, refused};
+use contract::{
+    Result,
+    backoff::BackoffPolicy,
+    limits,
+    secret::Secret,
+    source::{Piece, Scheme, SourceSpec},
+    subscription::SubscriptionSpec,
+    uri::EventUri,
+};
+use url::Url;
+
+/// Length of the key bytes of a signing secret (Standard Webhooks 1.0.0, "Symmetric").
+const SIGNING_KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
+/// A whole attempt, in milliseconds.
+const TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+/// The longest URL of an endpoint, in bytes.
+const URL_LENGTH_MAX: usize = 2048;
+/// Most attempts of one subscription at once.
+const IN_FLIGHT_MAX: u32 = 10_000;
+/// The oldest signed timestamp, in seconds.
+const TOLERANCE_S_MAX: u32 = 86_400;
+
+/// A name that people give.
+pub fn name(noun: &str, name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > limits::NAME_LENGTH_MAX {
+        let max = limits::NAME_LENGTH_MAX;
+        return Err(refused(noun, name, format!("a name has 1 to {max} bytes")));
+    }
+    if name.chars().any(char::is_control) || name.trim() != name {
+        let why = "a name has no control characters and no space at its ends";
+        return Err(refused(noun, name, why));
+    }
+    Ok(())
+}
+
+/// A name that also stands in a path or a header.
+pub fn token(noun: &str, name: &str) -> Result<()> {
+    self::name(noun, name)?;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+    if !name.bytes().all(allowed) || name.starts_with('.') {
+        let why = "allowed are letters, digits, `_`, `-` and `.`, the last not at the start";
+        return Err(refused(noun, name, why));
+    }
+    Ok(())
+}
+
+/// A subscriber that is referred to must be there.
+pub fn subscriber(desk: &Desk<'_>, noun: &str, name: &str, id: Option<&str>) -> Result<()> {
+    match id {
+        Some(id) if !desk.state.subscribers.contains_key(id) => {
+            Err(refused(noun, name, format!("there is no subscriber `{id}`; create it first")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A back-off policy that is given inline.
+pub fn backoff(noun: &str, name: &str, policy: Option<&BackoffPolicy>) -> Result<()> {
+    let checked = policy.map_or(Ok(()), BackoffPolicy::check);
+    checked.map_err(|why| refused(noun, name, format!("backoff: {why}")))
+}
+
+/// A source and its secrets. `held`: how many it has already.
+pub fn source(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<()> {
+    let refuse = |why: String| refused("source", &spec.name, why);
+    token("source", &spec.name)?;
+    let pieces = spec.event_type.pieces().map_err(|why| refuse(format!("event_type: {why}")))?;
+    if pieces.is_empty() {
+        return Err(refuse("event_type is empty".into()));
+    }
+    if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
+        let uri = spec.event_type.0.parse::<EventUri>();
+        uri.map_err(|error| refuse(format!("event_type: {error}")))?;
+    }
+    if let Some(key) = &spec.idempotency_key {
+        key.pieces().map_err(|why| refuse(format!("idempotency_key: {why}")))?;
+    }
+    if spec.invalid == contract::event::Disposition::Accept {
+        return Err(refuse("invalid: allowed are reject and quarantine".into()));
+    }
+    if spec.body_bytes_max.is_some_and(|max| {
+        usize::try_from(max).map_or(true, |max| max == 0 || max > limits::BODY_BYTES_MAX_GITHUB)
+    }) {
+        let max = limits::BODY_BYTES_MAX_GITHUB;
+        return Err(refuse(format!("body_bytes_max: allowed are 1 to {max}")));
+    }
+    if spec.tolerance_s.is_some_and(|seconds| seconds > TOLERANCE_S_MAX) {
+        return Err(refuse(format!("tolerance_s: allowed are 0 to {TOLERANCE_S_MAX}")));
+    }
+    backoff("source", &spec.name, spec.backoff.as_ref())?;
+    count(secrets).map_err(refuse)?;
+    let any = held > 0 || !secrets.is_empty();
+    match spec.verify {
+        Scheme::None => Ok(()),
+        Scheme::Github if any && secrets.iter().all(|s| !s.expose().is_empty()) => Ok(()),
+        Scheme::StandardWebhooks if any => {
+            let good = |secret: &Secret| secret.webhook_key().is_some_and(|key| !key.is_empty());
+            match secrets.iter().all(good) {
+                true => Ok(()),
+                false => Err(refuse("secret: expected `whsec_` and base64".into())),
+            }
+        }
+        Scheme::Github | Scheme::StandardWebhooks => {
+            Err(refuse(format!("verify `{}` needs a secret", spec.verify)))
+        }
+    }
+}
+
+/// A subscription and its secrets.
+pub fn subscription(spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
+    let refuse = |why: String| refused("subscription", &spec.name, why);
+    name("subscription", &spec.name)?;
+    url(&spec.url).map_err(|why| refuse(format!("url: {why}")))?;
+    if spec.events.is_empty() || spec.events.len() > limits::PATTERNS_MAX {
+        return Err(refuse(format!("events: expected 1 to {} patterns", limits::PATTERNS_MAX)));
+    }
+    backoff("subscription", &spec.name, spec.backoff.as_ref())?;
+    if spec.max_in_flight.is_some_and(|max| !(1..=IN_FLIGHT_MAX).contains(&max)) {
+        return Err(refuse(format!("max_in_flight: allowed are 1 to {IN_FLIGHT_MAX}")));
+    }
+    if spec.timeout_ms.is_some_and(|timeout| !TIMEOUT_MS.contains(&timeout)) {
+        let (min, max) = TIMEOUT_MS.into_inner();
+        return Err(refuse(format!("timeout_ms: allowed are {min} to {max}")));
+    }
+    count(secrets).map_err(refuse)?;
+    let good = |secret: &Secret| {
+        secret.webhook_key().is_some_and(|key| SIGNING_KEY_BYTES.contains(&key.len()))
+    };
+    match secrets.iter().all(good) {
+        true => Ok(()),
+        false => Err(refuse("secret: expected `whsec_` and 24 to 64 bytes in base64".into())),
+    }
+}
+
+fn count(secrets: &[Secret]) -> Result<(), String> {
+    let max = limits::SECRETS_MAX;
+    match secrets.len() <= max {
+        true => Ok(()),
+        false => Err(format!("secrets: at most {max} at once")),
+    }
+}
+
+fn url(text: &str) -> Result<(), String> {
+    let shown: String = text.chars().take(80).collect();
+    if text.len() > URL_LENGTH_MAX {
+        return Err(format!("it has more than {URL_LENGTH_MAX} bytes"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("`{shown}` is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("`{shown}` has the scheme `{}`; allowed: http, https", url.scheme()));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(format!("`{shown}` names no host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a URL must not carry a user name or password: it is shown to people".into());
+    }
+    Ok(())
+}

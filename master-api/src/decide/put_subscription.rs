@@ -1,0 +1,71 @@
+//! Creates or changes a subscription.
+
+use super::{Desk, check, refused};
+use crate::fact::FactBody;
+use contract::{
+    Result,
+    command::ChangeKind,
+    id::{SUBSCRIPTION_NUMBER_MAX, SubscriptionId, SubscriptionNumber},
+    secret::Secret,
+    subscription::{Subscription, SubscriptionSpec, SubscriptionStatus},
+};
+
+/// Random bytes of a signing secret that is made here.
+const SECRET_BYTES: usize = 32;
+
+/// No secrets given: it keeps those it has, and a new one gets one that is shown once.
+pub(super) fn put_subscription(
+    desk: &mut Desk<'_>,
+    spec: &SubscriptionSpec,
+    secrets: &[Secret],
+) -> Result<()> {
+    check::subscription(spec, secrets)?;
+    check::subscriber(desk, "subscription", &spec.name, spec.subscriber.as_deref())?;
+    match desk.state.subscription_named(&spec.name).cloned() {
+        Some(held) => change(desk, &held, spec, secrets),
+        None => return create(desk, spec, secrets),
+    }
+    Ok(())
+}
+
+fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
+    let number = SubscriptionNumber(desk.state.last_number.0 + 1);
+    if number.0 > SUBSCRIPTION_NUMBER_MAX {
+        let why = format!("no more than {SUBSCRIPTION_NUMBER_MAX} subscriptions can ever be made");
+        return Err(refused("subscription", &spec.name, why));
+    }
+    let made = secrets.is_empty().then(|| {
+        let mut bytes = [0; SECRET_BYTES];
+        desk.given.random.fill(&mut bytes);
+        Secret::webhook(&bytes)
+    });
+    let secrets = made.as_ref().map_or(secrets, std::slice::from_ref);
+    let subscription = Subscription {
+        id: SubscriptionId::from_bytes(desk.given.ids.uuid()),
+        number,
+        spec: spec.clone(),
+        status: SubscriptionStatus::Active,
+        status_reason: None,
+        secrets: desk.exchange_secrets(&[], secrets),
+        created_at: desk.given.now,
+    };
+    let id = subscription.id.to_string();
+    desk.record(FactBody::SubscriptionCreated(Box::new(subscription)));
+    desk.changed(ChangeKind::Created, "subscription", &spec.name);
+    desk.changed_with(Some(id), made);
+    Ok(())
+}
+
+fn change(desk: &mut Desk<'_>, held: &Subscription, spec: &SubscriptionSpec, secrets: &[Secret]) {
+    let secrets = desk.exchange_secrets(&held.secrets, secrets);
+    let kind = if held.spec == *spec && held.secrets == secrets {
+        ChangeKind::Unchanged
+    } else {
+        let (number, spec, kept) = (held.number, Box::new(spec.clone()), secrets.clone());
+        desk.record(FactBody::SubscriptionChanged { number, spec, secrets });
+        desk.erase_secrets(&held.secrets, &kept);
+        ChangeKind::Changed
+    };
+    desk.changed(kind, "subscription", &spec.name);
+    desk.changed_with(Some(held.id.to_string()), None);
+}

@@ -1,0 +1,57 @@
+//! Removes an object.
+
+use super::{Desk, changeset::words, conflict, not_found};
+use crate::fact::FactBody;
+use contract::{
+    Result,
+    command::{ChangeKind, Target},
+};
+
+pub(super) fn remove(desk: &mut Desk<'_>, target: &Target) -> Result<()> {
+    let (noun, name) = words(target);
+    let known = match target {
+        Target::Subscriber(id) => remove_subscriber(desk, id)?,
+        Target::EventType(uri) => {
+            let known = desk.state.event_types.contains_key(uri);
+            known.then(|| desk.record(FactBody::EventTypeRemoved { uri: uri.clone() }))
+        }
+        Target::Source(name) => desk.state.sources.get(name).cloned().map(|source| {
+            desk.record(FactBody::SourceRemoved { name: name.clone() });
+            desk.erase_secrets(&source.secrets, &[]);
+        }),
+        Target::Backoff(target, direction) => {
+            let (target, direction) = (target.clone(), *direction);
+            let known = desk.state.backoffs.contains_key(&(target.clone(), direction));
+            known.then(|| desk.record(FactBody::BackoffRemoved { target, direction }))
+        }
+        Target::Subscription(name) => {
+            desk.state.subscription_named(name).cloned().map(|subscription| {
+                desk.record(FactBody::SubscriptionRemoved { number: subscription.number });
+                desk.erase_secrets(&subscription.secrets, &[]);
+            })
+        }
+    };
+    known.ok_or_else(|| not_found(noun, &name))?;
+    desk.changed(ChangeKind::Removed, noun, name);
+    Ok(())
+}
+
+/// Nothing may point to it any more.
+fn remove_subscriber(desk: &mut Desk<'_>, id: &str) -> Result<Option<()>> {
+    let of_it = |subscriber: &Option<String>| subscriber.as_deref() == Some(id);
+    let state = &desk.state;
+    if let Some(held) = state.subscriptions.values().find(|s| of_it(&s.spec.subscriber)) {
+        let why = format!("it still has the subscription `{}`", held.spec.name);
+        return Err(conflict("subscriber", id, why));
+    }
+    if let Some(held) = state.sources.values().find(|source| of_it(&source.spec.subscriber)) {
+        let why = format!("the source `{}` still brings its events", held.spec.name);
+        return Err(conflict("subscriber", id, why));
+    }
+    if let Some(held) = state.keys.values().find(|key| of_it(&key.subscriber)) {
+        let why = format!("the key `{}` is still its own", held.name);
+        return Err(conflict("subscriber", id, why));
+    }
+    let known = state.subscribers.contains_key(id);
+    Ok(known.then(|| desk.record(FactBody::SubscriberRemoved { id: id.to_owned() })))
+}

@@ -1,0 +1,284 @@
+//! One golden file of every kind of fact: what was written once can be read for ever, and is
+//! still written the same way.
+
+use super::*;
+use crate::{
+    codec,
+    log::{Draft, read_fact},
+};
+use contract::{
+    access::Roles,
+    backoff::{BackoffPolicy, Jitter, Kind},
+    delivery::Cause,
+    event::Disposition,
+    id::SubscriptionId,
+    schema::UnknownFields,
+    source::{Scheme, SourceSpec, Template},
+    subscription::Priority,
+};
+use std::{fs, path::Path};
+
+fn time(n: i64) -> Timestamp {
+    Timestamp(1_795_224_556_000_000 + n)
+}
+
+fn secret_ref() -> SecretRef {
+    SecretRef { id: SecretId::from_bytes([5; 16]), fingerprint: "0011223344556677".into() }
+}
+
+fn delivery() -> DeliveryId {
+    DeliveryId { lane: LaneId(0x19), sequence: Sequence(300) }
+}
+
+fn event(lanes: Vec<LaneId>) -> Box<StoredEvent> {
+    Box::new(StoredEvent {
+        id: EventId::from_bytes([1; 16]),
+        uri: "github/1/push".parse().unwrap(),
+        direction: Direction::Incoming,
+        audience: Audience::Own,
+        origin: Origin::Source("github".into()),
+        content_type: "application/json".into(),
+        headers: Headers(vec![("x-github-event".into(), "push".into())]),
+        idempotency_key: Some("72d3162e".into()),
+        received_at: time(0),
+        trace: Trace {
+            traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+            trail: vec!["gw.0af7651916cd43dd8448eb211c80319c".into()],
+            hops: 1,
+        },
+        stamp: Stamp { key: SecretId::from_bytes([2; 16]), mac: [3; 32] },
+        size: 7_000,
+        payload_digest: Hash([4; 32]),
+        schema_minor: Some(2),
+        lanes,
+        rules: Sequence(12),
+    })
+}
+
+fn policy() -> BackoffPolicy {
+    BackoffPolicy {
+        kind: Kind::Exponential,
+        base: Some("5s".parse().unwrap()),
+        factor: Some(3.0),
+        delays: Vec::new(),
+        cap: Some("1h".parse().unwrap()),
+        jitter: Jitter::Full,
+        max_retries: None,
+        max_elapsed: Some("7d".parse().unwrap()),
+    }
+}
+
+fn subscription_spec() -> SubscriptionSpec {
+    SubscriptionSpec {
+        name: "ci".into(),
+        subscriber: Some("org_123".into()),
+        url: "https://example.com/hook".into(),
+        events: vec!["github/1/*".parse().unwrap()],
+        priority: Priority::try_from(9).ok(),
+        backoff: Some(BackoffPolicy::default()),
+        max_in_flight: Some(4),
+        timeout_ms: Some(5_000),
+    }
+}
+
+fn traffic() -> Vec<(&'static str, FactBody)> {
+    let attempt = Box::new(Attempt {
+        number: 1,
+        started_at: time(1),
+        duration_ms: 12,
+        status: Some(503),
+        cause: Some(Cause::Throttled),
+        error: Some("the endpoint answered 503".into()),
+        address: Some("192.0.2.7:443".into()),
+        response_excerpt: Some("busy".into()),
+        backoff_rule: Some("global".into()),
+    });
+    let next = Next::Retry(time(5_000_000));
+    vec![
+        ("event_accepted", FactBody::EventAccepted { event: event(vec![LaneId(0x19)]) }),
+        (
+            "event_quarantined",
+            FactBody::EventQuarantined { event: event(vec![]), reason: "no schema".into() },
+        ),
+        ("attempt_recorded", FactBody::AttemptRecorded { delivery: delivery(), attempt, next }),
+        ("delivery_resent", FactBody::DeliveryResent { delivery: delivery() }),
+        (
+            "delivery_cancelled",
+            FactBody::DeliveryCancelled { delivery: delivery(), reason: "removed".into() },
+        ),
+    ]
+}
+
+fn housekeeping() -> Vec<(&'static str, FactBody)> {
+    let hash = Hash([6; 32]);
+    let closed =
+        FactBody::BucketClosed { bucket: Bucket(20_778), count: 9, last: Sequence(300), hash };
+    let key = ApiKey {
+        id: KeyId::from_bytes([7; 16]),
+        name: "producer".into(),
+        prefix: "certes_a1b2c3".into(),
+        token_sha256: "ab".repeat(32),
+        roles: Roles::parse(["producer"]).unwrap(),
+        subscriber: Some("org_123".into()),
+        created_at: time(0),
+        expires_at: Some(time(9)),
+    };
+    vec![
+        ("format_raised", FactBody::FormatRaised { format: 1 }),
+        ("bucket_closed", closed),
+        ("secret_stored", FactBody::SecretStored(secret_ref())),
+        ("secret_erased", FactBody::SecretErased { id: secret_ref().id }),
+        ("stamp_key_created", FactBody::StampKeyCreated(secret_ref())),
+        ("key_issued", FactBody::KeyIssued(Box::new(key))),
+        ("key_revoked", FactBody::KeyRevoked { id: KeyId::from_bytes([7; 16]) }),
+        ("object_managed", FactBody::ObjectManaged(Target::Subscription("ci".into()))),
+    ]
+}
+
+fn objects() -> Vec<(&'static str, FactBody)> {
+    let uri = || -> EventUri { "github/1/push".parse().unwrap() };
+    let target = || BackoffTarget::Source("github".into());
+    let source = SourceSpec {
+        name: "github".into(),
+        verify: Scheme::Github,
+        event_type: Template("github/1/{header:x-github-event}".into()),
+        idempotency_key: Some(Template("{header:x-github-delivery}".into())),
+        unvalidated: Disposition::Accept,
+        invalid: Disposition::Quarantine,
+        subscriber: None,
+        priority: Priority::try_from(3).ok(),
+        backoff: Some(policy()),
+        body_bytes_max: Some(1_000_000),
+        tolerance_s: Some(60),
+    };
+    let schema = SchemaVersion {
+        uri: uri(),
+        minor: 2,
+        message: "certes.github.v1.Push".into(),
+        digest: [8; 32],
+        unknown_fields: UnknownFields::Reject,
+        published_at: time(0),
+    };
+    let rule = BackoffRule { target: target(), direction: Direction::Outgoing, policy: policy() };
+    let subscriber = Subscriber { id: "org_123".into(), name: "Meetly".into() };
+    let event_type = EventType { uri: uri(), priority: Priority::try_from(7).ok() };
+    let source = Source { spec: source, secrets: vec![secret_ref()] };
+    vec![
+        ("subscriber_put", FactBody::SubscriberPut(subscriber)),
+        ("subscriber_removed", FactBody::SubscriberRemoved { id: "org_123".into() }),
+        ("event_type_put", FactBody::EventTypePut(event_type)),
+        ("event_type_removed", FactBody::EventTypeRemoved { uri: uri() }),
+        ("source_put", FactBody::SourcePut(Box::new(source))),
+        ("source_removed", FactBody::SourceRemoved { name: "github".into() }),
+        ("backoff_put", FactBody::BackoffPut(Box::new(rule))),
+        (
+            "backoff_removed",
+            FactBody::BackoffRemoved { target: target(), direction: Direction::Outgoing },
+        ),
+        ("schema_published", FactBody::SchemaPublished(Box::new(schema))),
+    ]
+}
+
+fn subscriptions() -> Vec<(&'static str, FactBody)> {
+    let number = SubscriptionNumber(1);
+    let (spec, secrets) = (Box::new(subscription_spec()), vec![secret_ref()]);
+    let subscription = Subscription {
+        id: SubscriptionId::from_bytes([9; 16]),
+        number,
+        spec: subscription_spec(),
+        status: SubscriptionStatus::Active,
+        status_reason: None,
+        secrets: vec![secret_ref()],
+        created_at: time(0),
+    };
+    let (status, reason) = (SubscriptionStatus::Paused, Some("the endpoint answered 410".into()));
+    vec![
+        ("subscription_created", FactBody::SubscriptionCreated(Box::new(subscription))),
+        ("subscription_changed", FactBody::SubscriptionChanged { number, spec, secrets }),
+        (
+            "subscription_status_changed",
+            FactBody::SubscriptionStatusChanged { number, status, reason },
+        ),
+        ("subscription_removed", FactBody::SubscriptionRemoved { number }),
+        ("subscription_cleared", FactBody::SubscriptionCleared { number }),
+    ]
+}
+
+fn samples() -> Vec<(&'static str, FactBody)> {
+    [traffic(), housekeeping(), objects(), subscriptions()].concat()
+}
+
+fn directory() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/test-data/facts"))
+}
+
+/// The text of a golden file: hex in lines, so that a change shows in a diff.
+fn text(bytes: &[u8]) -> String {
+    let line = |chunk: &[u8]| hex::encode(chunk) + "\n";
+    bytes.chunks(40).map(line).collect()
+}
+
+/// A new kind gets its file by running this test with `CERTES_WRITE_GOLDEN` set; a file that is
+/// there is never written over.
+#[test]
+fn every_kind_is_written_and_read_as_in_its_golden_file() {
+    let actor = Actor::Component("broker".into());
+    for (kind, body) in samples() {
+        let (sequence, prev_hash) = (Sequence(301), Hash([10; 32]));
+        let draft = Draft::new(&actor, &body).unwrap();
+        let (written, _) = draft.place(sequence, time(7), prev_hash);
+        let path = directory().join(format!("{kind}.v{}.hex", codec::VERSION));
+        if !path.exists() && std::env::var_os("CERTES_WRITE_GOLDEN").is_some() {
+            fs::write(&path, text(&written)).unwrap();
+        }
+        let golden =
+            fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(golden, text(&written), "{kind} is written in another way");
+        let row = hex::decode(golden.replace('\n', "")).unwrap();
+        let key = sequence.0.to_be_bytes().to_vec();
+        let read = read_fact(&(key.into(), row.into())).unwrap();
+        let wanted = Fact { sequence, time: time(7), actor: actor.clone(), prev_hash, body };
+        assert_eq!(read, wanted, "{kind} is read in another way");
+    }
+}
+
+/// A kind without a sample would have no golden file. The names come from the type itself: the
+/// decoder lists them when it meets one that it does not know.
+#[test]
+fn every_kind_has_a_sample_and_an_unknown_one_stops_the_reader() {
+    let unknown = [
+        vec![codec::VERSION],
+        rmp_serde::to_vec_named(
+            &[("no_such_kind", 1)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+        )
+        .unwrap(),
+    ]
+    .concat();
+    let error = codec::decode::<FactBody>(&unknown).unwrap_err().to_string();
+    let (_, listed) = error.split_once("expected one of").unwrap();
+    let mut known: Vec<_> = listed.split(',').map(|name| name.trim_matches([' ', '`'])).collect();
+    let mut sampled: Vec<_> = samples().into_iter().map(|(kind, _)| kind).collect();
+    known.sort_unstable();
+    sampled.sort_unstable();
+    assert_eq!(sampled, known);
+}
+
+#[test]
+fn an_unknown_field_stops_the_reader() {
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Newer {
+        SourceRemoved { name: &'static str, why: &'static str },
+    }
+    let newer = codec::encode(&Newer::SourceRemoved { name: "github", why: "old" }).unwrap();
+    let error = codec::decode::<FactBody>(&newer).unwrap_err();
+    assert!(error.to_string().contains("unknown field"), "{error}");
+}
+
+#[test]
+fn a_newer_version_is_refused() {
+    let mut bytes = codec::encode(&FactBody::FormatRaised { format: 1 }).unwrap();
+    bytes[0] += 1;
+    let error = codec::decode::<FactBody>(&bytes).unwrap_err();
+    assert!(matches!(error, codec::CodecError::Version { found: 2 }), "{error}");
+}

@@ -1,0 +1,183 @@
+//! The log: how facts become rows, and how each is chained to the one before it.
+//!
+//! A row is a version byte, the fact's time (8 bytes, big-endian), the hash of the fact before it
+//! in its chain (32 bytes), and actor and body as in [`crate::codec`]. The sequence is its key. A
+//! fact's hash is SHA-256 of: hash before it, sequence, time, SHA-256 of actor and body. So the
+//! costly part of the hash can be made before the fact has its place.
+
+pub mod head_file;
+mod load;
+mod verify;
+mod repair;
+
+pub use load::{Loaded, load, store_in};
+pub use repair::{Loss, repair};
+pub use verify::{Report, verify, verify_rows};
+
+use crate::{
+    codec::{self, CodecError},
+    fact::{Fact, FactBody, Hash},
+    store::{Row, StoreError},
+    tables,
+};
+use contract::{Error, ErrorCode, access::Actor, clock::Timestamp, id::Sequence};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// What keeps a log from being read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The store below.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A row that does not read.
+    #[error("fact {sequence}: {source}")]
+    Fact {
+        /// Which fact.
+        sequence: Sequence,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// Another row that does not read.
+    #[error("{what}: {source}")]
+    Row {
+        /// Which row.
+        what: String,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+    /// Written by a newer program.
+    #[error(
+        "the log has format {found}, and this program knows formats up to {known}: run a newer one"
+    )]
+    Format {
+        /// The stored format.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// The log is shorter than it was.
+    #[error(
+        "the log ends at {found}, but it had reached {reached}: facts were lost below it. \
+         `certes log repair` lists what is known of them; with `--accept-loss` the log goes on \
+         without them"
+    )]
+    Shortened {
+        /// Where it ends now.
+        found: Sequence,
+        /// Where it had been.
+        reached: Sequence,
+    },
+    /// The log is not the one that the head file speaks of.
+    #[error("fact {sequence} is not the one that the head file names: the log was changed")]
+    Changed {
+        /// Which fact.
+        sequence: Sequence,
+    },
+    /// A file beside the store.
+    #[error("{path}: {source}")]
+    File {
+        /// Which file.
+        path: String,
+        /// What is wrong with it.
+        source: std::io::Error,
+    },
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        // What a caller may see; the whole error is logged where it happens.
+        match error {
+            LogError::Store(_) | LogError::Fact { .. } | LogError::Row { .. } => {
+                Self::internal(error)
+            }
+            LogError::Format { .. }
+            | LogError::Shortened { .. }
+            | LogError::Changed { .. }
+            | LogError::File { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
+        }
+    }
+}
+
+/// A fact that has no place yet: encoded and hashed, so that the writer has little left to do.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Actor and body, encoded.
+    bytes: Vec<u8>,
+    digest: Hash,
+}
+
+#[derive(Serialize)]
+struct EnvelopeRef<'a> {
+    actor: &'a Actor,
+    body: &'a FactBody,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    actor: Actor,
+    body: FactBody,
+}
+
+impl Draft {
+    /// Encodes and hashes.
+    pub fn new(actor: &Actor, body: &FactBody) -> Result<Self, CodecError> {
+        let bytes = codec::encode(&EnvelopeRef { actor, body })?;
+        let digest = digest(&bytes);
+        Ok(Self { bytes, digest })
+    }
+
+    /// Gives it its place: its row, and the hash that the next one in the chain builds on.
+    pub fn place(self, sequence: Sequence, time: Timestamp, prev_hash: Hash) -> (Vec<u8>, Hash) {
+        let mut row = Vec::with_capacity(HEAD_LENGTH + self.bytes.len());
+        row.push(ROW_VERSION);
+        row.extend(time.0.to_be_bytes());
+        row.extend(prev_hash.0);
+        row.extend(&self.bytes);
+        (row, link(prev_hash, sequence, time, self.digest))
+    }
+}
+
+const ROW_VERSION: u8 = 1;
+const HEAD_LENGTH: usize = 1 + 8 + 32;
+
+/// A fact from its row.
+pub fn read_fact(row: &Row) -> Result<Fact, LogError> {
+    let sequence = tables::sequence_of(&row.0).unwrap_or_default();
+    let failed = |source| LogError::Fact { sequence, source };
+    let (time, prev_hash, bytes) = split_row(&row.1).map_err(failed)?;
+    let Envelope { actor, body } = codec::decode(bytes).map_err(failed)?;
+    Ok(Fact { sequence, time, actor, prev_hash, body })
+}
+
+/// Hash of a fact from its row.
+pub fn hash_of(row: &Row) -> Result<Hash, LogError> {
+    let sequence = tables::sequence_of(&row.0).unwrap_or_default();
+    let (time, prev_hash, bytes) =
+        split_row(&row.1).map_err(|source| LogError::Fact { sequence, source })?;
+    Ok(link(prev_hash, sequence, time, digest(bytes)))
+}
+
+fn split_row(row: &[u8]) -> Result<(Timestamp, Hash, &[u8]), CodecError> {
+    let (version, rest) = row.split_first().ok_or(CodecError::Empty)?;
+    if *version != ROW_VERSION {
+        return Err(CodecError::Version { found: *version });
+    }
+    let (time, rest) = rest.split_first_chunk().ok_or(CodecError::CutOff)?;
+    let (prev_hash, bytes) = rest.split_first_chunk().ok_or(CodecError::CutOff)?;
+    Ok((Timestamp(i64::from_be_bytes(*time)), Hash(*prev_hash), bytes))
+}
+
+fn digest(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
+}
+
+fn link(prev_hash: Hash, sequence: Sequence, time: Timestamp, body: Hash) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(prev_hash.0);
+    hasher.update(sequence.0.to_be_bytes());
+    hasher.update(time.0.to_be_bytes());
+    hasher.update(body.0);
+    Hash(hasher.finalize().into())
+}

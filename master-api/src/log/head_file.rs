@@ -1,0 +1,110 @@
+//! The head file: where the log had been, written beside the store, so that a log which lost its
+//! end cannot pass for a whole one.
+
+use super::{LogError, hash_of};
+use crate::{
+    fact::Hash,
+    state::State,
+    store::{Rows, Table},
+    tables::{self, Head},
+};
+use contract::id::Sequence;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+/// What the file says, as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadMark {
+    /// Version of the file.
+    pub version: u32,
+    /// The last fact.
+    pub sequence: Sequence,
+    /// Hash of the last configuration fact.
+    pub configuration: Hash,
+    /// Hash of the last traffic fact.
+    pub traffic: Hash,
+}
+
+const VERSION: u32 = 1;
+
+impl From<&Head> for HeadMark {
+    fn from(head: &Head) -> Self {
+        let Head { sequence, configuration, traffic, .. } = *head;
+        Self { version: VERSION, sequence, configuration, traffic }
+    }
+}
+
+/// The file in a data directory.
+pub fn path_in(data_dir: &Path) -> PathBuf {
+    data_dir.join("head")
+}
+
+/// Writes it, wholly or not at all.
+pub fn write(data_dir: &Path, mark: &HeadMark) -> Result<(), LogError> {
+    let path = path_in(data_dir);
+    let failed = |source| LogError::File { path: path.display().to_string(), source };
+    let beside = path.with_extension("tmp");
+    let text = serde_json::to_vec(mark).map_err(std::io::Error::other).map_err(failed)?;
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        sync_parent(&path)
+    };
+    write().map_err(failed)
+}
+
+/// What it says; None if there is none.
+pub fn read(data_dir: &Path) -> Result<Option<HeadMark>, LogError> {
+    let path = path_in(data_dir);
+    let failed = |source| LogError::File { path: path.display().to_string(), source };
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mark: HeadMark = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
+    match mark.version {
+        VERSION => Ok(Some(mark)),
+        found => Err(LogError::Format { found, known: VERSION }),
+    }
+}
+
+/// Is the log at least as long as the mark says, and the same up to there?
+pub fn check(rows: &dyn Rows, state: &State, head: &Head, mark: &HeadMark) -> Result<(), LogError> {
+    let HeadMark { sequence, configuration, traffic, .. } = *mark;
+    if head.sequence < sequence {
+        return Err(LogError::Shortened { found: head.sequence, reached: sequence });
+    }
+    if sequence == Sequence(0) {
+        return Ok(());
+    }
+    let key = tables::sequence_key(sequence);
+    let hash_in = |table| -> Result<Option<Hash>, LogError> {
+        let row = rows.get(table, &key)?;
+        row.map(|row| hash_of(&(key.to_vec().into(), row))).transpose()
+    };
+    let same = if let Some(hash) = hash_in(Table::Configuration)? {
+        hash == configuration
+    } else {
+        let closed = state.closed_bucket_of(sequence);
+        let bucket = closed.or(head.bucket).unwrap_or_default();
+        // A day that retention has dropped is vouched for by its last hash.
+        hash_in(Table::Traffic(bucket))?.map_or(closed.is_some(), |hash| hash == traffic)
+    };
+    if same { Ok(()) } else { Err(LogError::Changed { sequence }) }
+}
+
+/// Makes a rename or a new file durable.
+pub fn sync_parent(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}

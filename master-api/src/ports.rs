@@ -1,0 +1,115 @@
+//! The ports of Master API, a noun a file.
+
+mod events;
+mod deliveries;
+mod lanes;
+mod configuration;
+
+use crate::{
+    fact::{Bucket, FactBody},
+    log::{LogError, read_fact},
+    project::decode,
+    service::MasterApi,
+    shared::Shared,
+    store::{StoreError, Table},
+    tables::{self, EventIdRow, SALT_LENGTH},
+};
+use bytes::Bytes;
+use contract::{
+    Error, Result,
+    event::Event,
+    id::{EventId, Sequence},
+    limits,
+    master_api::PageRequest,
+};
+use std::sync::Arc;
+
+/// Rows that one request looks at before it answers with what it has: a page may be short, and
+/// its cursor says that there is more.
+const ROWS_LOOKED_AT_MAX: usize = 50_000;
+/// Rows read at once while looking.
+const ROWS_PER_SCAN: usize = 512;
+
+impl MasterApi {
+    /// Does something that reads many rows where it keeps nobody waiting.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || read(&shared)).await;
+        done.map_err(Error::internal)?.map_err(|error| failed(&error))
+    }
+}
+
+impl Shared {
+    /// The day that holds the traffic fact at `sequence`.
+    fn bucket_of(&self, sequence: Sequence) -> Bucket {
+        // The head first: a day that closes between the two looks is then found as closed.
+        let open = self.head().bucket.unwrap_or_default();
+        self.state.load().closed_bucket_of(sequence).unwrap_or(open)
+    }
+
+    fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+        let row = self.store.get(Table::EventIds, &id.to_bytes())?;
+        row.map(|row| decode("event id", &row)).transpose()
+    }
+
+    fn event_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Event>, LogError> {
+        let key = tables::sequence_key(sequence);
+        let Some(row) = self.store.get(Table::Traffic(bucket), &key)? else { return Ok(None) };
+        let fact = read_fact(&(Bytes::copy_from_slice(&key), row))?;
+        Ok(event_of(fact.body, sequence))
+    }
+
+    fn payload_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Bytes>, StoreError> {
+        let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
+        Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
+    }
+}
+
+fn event_of(body: FactBody, sequence: Sequence) -> Option<Event> {
+    match body {
+        FactBody::EventAccepted { event } => Some(event.into_event(sequence, None)),
+        FactBody::EventQuarantined { event, reason } => {
+            Some(event.into_event(sequence, Some(reason)))
+        }
+        FactBody::AttemptRecorded { .. }
+        | FactBody::DeliveryResent { .. }
+        | FactBody::DeliveryCancelled { .. }
+        | FactBody::FormatRaised { .. }
+        | FactBody::BucketClosed { .. }
+        | FactBody::SecretStored(_)
+        | FactBody::SecretErased { .. }
+        | FactBody::StampKeyCreated(_)
+        | FactBody::KeyIssued(_)
+        | FactBody::KeyRevoked { .. }
+        | FactBody::SubscriberPut(_)
+        | FactBody::SubscriberRemoved { .. }
+        | FactBody::EventTypePut(_)
+        | FactBody::EventTypeRemoved { .. }
+        | FactBody::SourcePut(_)
+        | FactBody::SourceRemoved { .. }
+        | FactBody::BackoffPut(_)
+        | FactBody::BackoffRemoved { .. }
+        | FactBody::SchemaPublished(_)
+        | FactBody::SubscriptionCreated(_)
+        | FactBody::SubscriptionChanged { .. }
+        | FactBody::SubscriptionStatusChanged { .. }
+        | FactBody::SubscriptionRemoved { .. }
+        | FactBody::SubscriptionCleared { .. }
+        | FactBody::ObjectManaged(_) => None,
+    }
+}
+
+/// The rows of a page that are wanted.
+fn page_size(page: &PageRequest) -> usize {
+    let rows = if page.first == 0 { limits::PAGE_DEFAULT } else { page.first };
+    usize::try_from(rows.min(limits::PAGE_MAX)).unwrap_or(usize::MAX)
+}
+
+/// What the caller sees of a failure; operators see all of it in the log.
+fn failed(error: &LogError) -> Error {
+    tracing::error!(%error, "cannot read the log");
+    Error::internal("the log cannot be read")
+}

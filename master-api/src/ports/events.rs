@@ -1,0 +1,139 @@
+//! The port [`Events`].
+
+use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, failed, page_size};
+use crate::{
+    log::LogError,
+    prepare::Prepared,
+    project::{decode, read_delivery},
+    service::MasterApi,
+    shared::Shared,
+    store::{Scan, Table},
+    tables::EventIdRow,
+    writer::Command,
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result,
+    clock::Timestamp,
+    delivery::Delivery,
+    event::{Event, Origin},
+    id::{DeliveryId, EventId},
+    master_api::{EventFilter, Events, Page, PageRequest, StoreEvent, Stored},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Ids are made some time after the gateway had the event: how much later at most, with clocks
+/// that differ. Bounds on `received_at` become bounds on ids only with this to spare.
+const ID_LAG_MAX: Duration = Duration::from_secs(3600);
+
+#[async_trait]
+impl Events for MasterApi {
+    async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
+        self.require_space()?;
+        let prepared = Arc::new(Prepared::new(event, &*self.shared.around.random)?);
+        let event = Arc::clone(&prepared);
+        let stored = self.writer.ask(|reply| Command::Store(event, reply)).await?;
+        if stored.id == prepared.id && !stored.lanes.is_empty() {
+            self.shared.recent.put(stored.sequence, prepared);
+        }
+        Ok(stored)
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        let read = |shared: &Shared| match shared.event_id(id)? {
+            Some(EventIdRow { sequence, bucket, .. }) => shared.event_at(sequence, bucket),
+            None => Ok(None),
+        };
+        read(&self.shared).map_err(|error| failed(&error))
+    }
+
+    async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
+        let read = |shared: &Shared| match shared.event_id(id)? {
+            Some(EventIdRow { sequence, bucket, .. }) => Ok(shared.payload_at(sequence, bucket)?),
+            None => Ok(None),
+        };
+        read(&self.shared).map_err(|error: LogError| failed(&error))
+    }
+
+    async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
+        let after = page.after.as_deref().map(cursor).transpose()?;
+        let size = page_size(&page);
+        self.blocking(move |shared| list(shared, &filter, after, size)).await
+    }
+
+    async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>> {
+        self.blocking(move |shared| {
+            let Some(event) = shared.event_id(id)? else { return Ok(Vec::new()) };
+            let mut deliveries = Vec::with_capacity(event.lanes.len());
+            for lane in event.lanes {
+                let id = DeliveryId { lane, sequence: event.sequence };
+                let row = read_delivery(shared.rows(), id)?;
+                deliveries.extend(row.map(|row| row.into_delivery(id)));
+            }
+            Ok(deliveries)
+        })
+        .await
+    }
+}
+
+fn cursor(text: &str) -> Result<EventId> {
+    text.parse().map_err(|error: contract::id::InvalidId| {
+        Error::new(ErrorCode::InvalidRequest, format!("the cursor {error}"))
+    })
+}
+
+/// Goes through the ids from the newest down, which is by time.
+fn list(
+    shared: &Shared,
+    filter: &EventFilter,
+    after: Option<EventId>,
+    size: usize,
+) -> Result<Page<Event>, LogError> {
+    let mut before = match (after, filter.until) {
+        (Some(after), _) => after.to_bytes(),
+        (None, Some(until)) => first_id_at(until.after(ID_LAG_MAX)),
+        (None, None) => [u8::MAX; 16],
+    };
+    let lowest = filter.since.map_or([0; 16], |since| first_id_at(since.before(ID_LAG_MAX)));
+    let (mut items, mut looked_at) = (Vec::new(), 0);
+    loop {
+        let scan = Scan::all(Table::EventIds, ROWS_PER_SCAN);
+        let rows = shared.store.scan(&scan.from(&lowest).before(&before).reversed())?;
+        if rows.is_empty() {
+            return Ok(Page { items, next: None });
+        }
+        for (key, row) in rows {
+            before = key.as_ref().try_into().unwrap_or(before);
+            looked_at += 1;
+            let row: EventIdRow = decode("event id", &row)?;
+            let event = shared.event_at(row.sequence, row.bucket)?;
+            items.extend(event.filter(|event| matches(event, filter)));
+            if items.len() == size || looked_at == ROWS_LOOKED_AT_MAX {
+                let next = Some(EventId::from_bytes(before).to_string());
+                return Ok(Page { items, next });
+            }
+        }
+    }
+}
+
+fn matches(event: &Event, filter: &EventFilter) -> bool {
+    let EventFilter { uri, source, state, since, until, idempotency_key } = filter;
+    uri.as_ref().is_none_or(|uri| event.uri == *uri)
+        && source
+            .as_ref()
+            .is_none_or(|name| matches!(&event.origin, Origin::Source(n) if n == name))
+        && state.is_none_or(|state| event.state == state)
+        && since.is_none_or(|since| event.received_at >= since)
+        && until.is_none_or(|until| event.received_at < until)
+        && (idempotency_key.is_none() || event.idempotency_key == *idempotency_key)
+}
+
+/// The lowest id that a UUIDv7 of this time can be (RFC 9562, 5.7: 48 bits of milliseconds).
+fn first_id_at(time: Timestamp) -> [u8; 16] {
+    let millis = u64::try_from(time.0 / 1000).unwrap_or(0);
+    let [_, _, time @ ..] = millis.to_be_bytes();
+    let mut id = [0; 16];
+    id[..6].copy_from_slice(&time);
+    id
+}

@@ -1,0 +1,105 @@
+//! The port [`Lanes`]: the log as the feeder sees it.
+
+use crate::{
+    log::LogError,
+    project::decode,
+    service::MasterApi,
+    shared::Shared,
+    store::{Scan, Table},
+    tables::{self, DeliveryRow},
+};
+use async_trait::async_trait;
+use contract::{
+    Result,
+    clock::Timestamp,
+    id::{DeliveryId, LaneId, Sequence},
+    master_api::{FeedItem, FeedPage, LaneStatus, Lanes},
+};
+
+/// Rows of one feed that are looked at for fresh ones; finished ones may lie between.
+const ROWS_PER_FEED_MAX: usize = 4096;
+/// Rows read at once while looking.
+const ROWS_PER_SCAN: usize = 256;
+
+#[async_trait]
+impl Lanes for MasterApi {
+    async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
+        Ok(self.shared.lanes().with_work(until))
+    }
+
+    async fn feed(
+        &self,
+        lane: LaneId,
+        after: Sequence,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<FeedPage> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        self.blocking(move |shared| {
+            let mut page = fresh(shared, lane, after, limit)?;
+            page.due = due(shared, lane, until, limit)?;
+            Ok(page)
+        })
+        .await
+    }
+
+    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+        let mut lanes = self.shared.lanes();
+        for (lane, cursor) in cursors {
+            lanes.advance(lane, cursor);
+        }
+        Ok(())
+    }
+}
+
+fn fresh(
+    shared: &Shared,
+    lane: LaneId,
+    after: Sequence,
+    limit: usize,
+) -> Result<FeedPage, LogError> {
+    let mut page = FeedPage { read_to: after, ..FeedPage::default() };
+    let mut looked_at = 0;
+    while page.fresh.len() < limit && looked_at < ROWS_PER_FEED_MAX {
+        let position = DeliveryId { lane, sequence: page.read_to };
+        let scan = Scan::prefix(Table::Deliveries, &tables::lane_key(lane), ROWS_PER_SCAN);
+        let rows = shared.store.scan(&scan.after(&position.to_bytes()))?;
+        let read = rows.len();
+        for (key, row) in rows {
+            let Some(delivery) = tables::delivery_of(&key) else { continue };
+            let row: DeliveryRow = decode("delivery", &row)?;
+            if row.is_fresh() {
+                let due = row.due.unwrap_or(row.created_at);
+                page.fresh.push(FeedItem { delivery, due });
+            }
+            page.read_to = delivery.sequence;
+            if page.fresh.len() == limit {
+                break;
+            }
+        }
+        looked_at += read;
+        if read < ROWS_PER_SCAN && page.fresh.len() < limit {
+            return Ok(page);
+        }
+    }
+    page.more = true;
+    Ok(page)
+}
+
+/// Starts where the last scan saw that nothing lies before, not at the lane's first key: there
+/// lie the tombstones of all retries that were made.
+fn due(
+    shared: &Shared,
+    lane: LaneId,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<FeedItem>, LogError> {
+    let mark = shared.lanes().due_mark(lane);
+    let Some(mark) = mark.filter(|mark| mark.floor <= until) else { return Ok(Vec::new()) };
+    let scan = Scan::prefix(Table::Due, &tables::lane_key(lane), limit.max(1));
+    let rows = shared.store.scan(&scan.from(&tables::due_floor(lane, mark.floor)))?;
+    let retries: Vec<_> = rows.iter().filter_map(|(key, _)| tables::due_of(key)).collect();
+    shared.lanes().raise_floor(lane, mark, retries.first().map(|(_, due)| *due));
+    let due = retries.into_iter().filter(|(_, due)| *due <= until).take(limit);
+    Ok(due.map(|(delivery, due)| FeedItem { delivery, due }).collect())
+}

@@ -1,0 +1,91 @@
+//! What can be done with an event before the writer sees it: check it, hash it, encode it.
+
+use crate::{
+    fact::{FactBody, Hash, StoredEvent},
+    log::Draft,
+    tables::{self, SALT_LENGTH},
+};
+use bytes::Bytes;
+use contract::{
+    Error, ErrorCode, Result, access::Actor, id::EventId, id::LaneId, id::Sequence, limits,
+    master_api::StoreEvent, random::Random,
+};
+use sha2::{Digest, Sha256};
+
+/// An event that only lacks its place in the log.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Its id.
+    pub id: EventId,
+    /// Its fact.
+    pub body: FactBody,
+    /// Its fact, encoded.
+    pub draft: Draft,
+    /// Salt and payload.
+    pub payload: Bytes,
+    /// Key of its idempotency row, and SHA-256 of its payload.
+    pub idempotency: Option<(Vec<u8>, Hash)>,
+    /// The lanes it goes into.
+    pub lanes: Vec<LaneId>,
+    /// Position of the rules it was matched by.
+    pub rules: Sequence,
+    /// It is kept aside.
+    pub quarantined: bool,
+}
+
+impl Prepared {
+    /// Prepares an event. The actor is the broker: who sent the event is its origin.
+    pub fn new(command: StoreEvent, random: &dyn Random) -> Result<Self> {
+        let StoreEvent { id, event, stamp, schema_minor, quarantine, mut lanes, rules } = command;
+        if quarantine.is_some() {
+            lanes.clear();
+        }
+        lanes.sort_unstable();
+        lanes.dedup();
+        let key = event.idempotency_key.as_deref();
+        if key.is_some_and(|key| key.len() > limits::IDEMPOTENCY_KEY_LENGTH_MAX) {
+            let max = limits::IDEMPOTENCY_KEY_LENGTH_MAX;
+            let message = format!("the idempotency key has more than {max} bytes");
+            return Err(Error::new(ErrorCode::InvalidRequest, message));
+        }
+        let idempotency = key.map(|key| {
+            let payload = Hash(Sha256::digest(&event.payload).into());
+            (tables::idempotency_key(&event.origin, key), payload)
+        });
+        let payload = salted(&event.payload, random);
+        let stored = Box::new(StoredEvent {
+            id,
+            uri: event.uri,
+            direction: event.direction,
+            audience: event.audience,
+            origin: event.origin,
+            content_type: event.content_type,
+            headers: event.headers,
+            idempotency_key: event.idempotency_key,
+            received_at: event.received_at,
+            trace: event.trace,
+            stamp,
+            size: u64::try_from(event.payload.len()).unwrap_or(u64::MAX),
+            payload_digest: Hash(Sha256::digest(&payload).into()),
+            schema_minor,
+            lanes: lanes.clone(),
+            rules,
+        });
+        let quarantined = quarantine.is_some();
+        let body = match quarantine {
+            None => FactBody::EventAccepted { event: stored },
+            Some(reason) => FactBody::EventQuarantined { event: stored, reason },
+        };
+        let actor = Actor::Component("broker".to_owned());
+        let draft = Draft::new(&actor, &body).map_err(Error::internal)?;
+        Ok(Self { id, body, draft, payload, idempotency, lanes, rules, quarantined })
+    }
+}
+
+fn salted(payload: &[u8], random: &dyn Random) -> Bytes {
+    let mut row = Vec::with_capacity(SALT_LENGTH + payload.len());
+    row.resize(SALT_LENGTH, 0);
+    random.fill(&mut row);
+    row.extend(payload);
+    row.into()
+}

@@ -1,0 +1,118 @@
+//! What the ports, the writer and the keeper share: the state as of the last durable batch.
+
+use crate::{
+    config::Config,
+    lanes::LaneTable,
+    metrics::Metrics,
+    recent::Recent,
+    secrets::{Sealer, Vault},
+    state::State,
+    store::{Rows, StateStore},
+    tables::Head,
+};
+use arc_swap::ArcSwap;
+use contract::{Error, ErrorCode, clock::Clock, id::IdGenerator, random::Random, rules::Rules};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::watch;
+
+/// When to try again after `unavailable`.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What is outside of the log.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Dice.
+    pub random: Arc<dyn Random>,
+    /// New ids.
+    pub ids: Arc<dyn IdGenerator>,
+    /// What is measured.
+    pub metrics: Metrics,
+}
+
+/// Whether work can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// The writer runs, and no write has ever failed.
+    pub writing: bool,
+    /// The file system has more left than the reserve.
+    pub space: bool,
+}
+
+/// Everything that several threads look at.
+pub struct Shared {
+    /// Settings.
+    pub config: Config,
+    /// Time, dice, ids, metrics.
+    pub around: Surroundings,
+    /// The rows.
+    pub store: Arc<dyn StateStore>,
+    /// Seals secrets.
+    pub sealer: Sealer,
+    /// The configuration.
+    pub state: ArcSwap<State>,
+    /// Bytes of the secrets.
+    pub vault: ArcSwap<Vault>,
+    /// The rules made from both.
+    pub rules: watch::Sender<Arc<Rules>>,
+    /// Whether work can be done.
+    pub health: watch::Sender<Health>,
+    /// Events on their way to a first attempt.
+    pub recent: Recent,
+    head: Mutex<Head>,
+    lanes: Mutex<LaneTable>,
+}
+
+impl Shared {
+    /// As of an opened log.
+    pub fn new(
+        (config, around): (Config, Surroundings),
+        (store, sealer): (Arc<dyn StateStore>, Sealer),
+        (head, state, vault): (Head, State, Vault),
+        lanes: LaneTable,
+    ) -> Self {
+        let rules = Arc::new(state.rules(&vault));
+        Self {
+            recent: Recent::new(config.recent_bytes_max),
+            config,
+            around,
+            store,
+            sealer,
+            state: ArcSwap::from_pointee(state),
+            vault: ArcSwap::from_pointee(vault),
+            rules: watch::Sender::new(rules),
+            health: watch::Sender::new(Health { writing: true, space: true }),
+            head: Mutex::new(head),
+            lanes: Mutex::new(lanes),
+        }
+    }
+
+    /// The rows as of the last batch.
+    pub fn rows(&self) -> &dyn Rows {
+        &*self.store
+    }
+
+    /// Where the log ends.
+    pub fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lanes.
+    pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing can be written any more.
+    pub fn stop_writing(&self) {
+        self.health.send_if_modified(|health| std::mem::replace(&mut health.writing, false));
+    }
+}
+
+/// The store can take no more now.
+pub fn unavailable(why: &str) -> Error {
+    Error::new(ErrorCode::Unavailable, why).retry_after(RETRY_AFTER)
+}

@@ -1,0 +1,259 @@
+//! The configuration as it stands: a fold of the configuration facts. Pure and total.
+
+use crate::fact::{Bucket, FactBody, Hash};
+use contract::{
+    access::ApiKey,
+    backoff::{BackoffRule, BackoffTarget},
+    command::Target,
+    event::Direction,
+    id::{KeyId, SecretId, Sequence, SubscriptionNumber},
+    rules::Rules,
+    schema::SchemaVersion,
+    secret::Secret,
+    source::Source,
+    subscription::{EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec},
+    uri::EventUri,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// Everything that was configured, as of [`Self::sequence`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The last configuration fact that is in it.
+    pub sequence: Sequence,
+    /// The last fact by which an event could match otherwise than before.
+    pub match_sequence: Sequence,
+    /// The format that the log may hold.
+    pub format: u32,
+    /// Days of traffic that ended, by day.
+    pub buckets: BTreeMap<Bucket, ClosedBucket>,
+    /// Stored secrets.
+    pub secrets: BTreeMap<SecretId, SecretRef>,
+    /// Stamp keys, the current one last.
+    pub stamp_keys: Vec<SecretRef>,
+    /// API keys that work.
+    pub keys: BTreeMap<KeyId, Arc<ApiKey>>,
+    /// Subscribers by id.
+    pub subscribers: BTreeMap<String, Arc<Subscriber>>,
+    /// Event types with defaults.
+    pub event_types: BTreeMap<EventUri, Arc<EventType>>,
+    /// Sources by name.
+    pub sources: BTreeMap<String, Arc<Source>>,
+    /// Back-off rules.
+    pub backoffs: BTreeMap<(BackoffTarget, Direction), Arc<BackoffRule>>,
+    /// Latest version of each schema.
+    pub schemas: BTreeMap<EventUri, Arc<SchemaVersion>>,
+    /// Subscriptions by number.
+    pub subscriptions: BTreeMap<SubscriptionNumber, Arc<Subscription>>,
+    /// Numbers of the subscriptions by name.
+    pub subscription_names: BTreeMap<String, SubscriptionNumber>,
+    /// The highest number that was ever given.
+    pub last_number: SubscriptionNumber,
+    /// Removed subscriptions that may still have waiting deliveries.
+    pub clearing: BTreeSet<SubscriptionNumber>,
+    /// What manifests put.
+    pub managed: BTreeSet<Target>,
+}
+
+/// What is kept of a day of traffic when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClosedBucket {
+    /// How many facts it holds.
+    pub count: u64,
+    /// Its last fact.
+    pub last: Sequence,
+    /// Hash of its last fact.
+    pub hash: Hash,
+}
+
+impl State {
+    /// The subscription of that name.
+    pub fn subscription_named(&self, name: &str) -> Option<&Arc<Subscription>> {
+        self.subscriptions.get(self.subscription_names.get(name)?)
+    }
+
+    /// The day that holds the traffic fact at `sequence`; None: the day that is open.
+    pub fn closed_bucket_of(&self, sequence: Sequence) -> Option<Bucket> {
+        let mut newest_first = self.buckets.iter().rev();
+        let before = newest_first.by_ref().take_while(|(_, closed)| closed.last >= sequence);
+        before.last().map(|(bucket, _)| *bucket)
+    }
+
+    /// Takes in the fact at `sequence`.
+    pub fn apply(&mut self, sequence: Sequence, body: &FactBody) {
+        if self.changes_match(body) {
+            self.match_sequence = sequence;
+        }
+        match body {
+            FactBody::EventAccepted { .. }
+            | FactBody::EventQuarantined { .. }
+            | FactBody::AttemptRecorded { .. }
+            | FactBody::DeliveryResent { .. }
+            | FactBody::DeliveryCancelled { .. } => return,
+            FactBody::FormatRaised { format } => self.format = *format,
+            FactBody::BucketClosed { bucket, count, last, hash } => {
+                let closed = ClosedBucket { count: *count, last: *last, hash: *hash };
+                self.buckets.insert(*bucket, closed);
+            }
+            FactBody::SecretStored(secret) => {
+                self.secrets.insert(secret.id, secret.clone());
+            }
+            FactBody::SecretErased { id } => _ = self.secrets.remove(id),
+            FactBody::StampKeyCreated(secret) => self.stamp_keys.push(secret.clone()),
+            FactBody::KeyIssued(key) => {
+                self.keys.insert(key.id, Arc::new(ApiKey::clone(key)));
+            }
+            FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
+            FactBody::SchemaPublished(version) => {
+                let version = SchemaVersion::clone(version);
+                self.schemas.insert(version.uri.clone(), Arc::new(version));
+            }
+            FactBody::ObjectManaged(target) => _ = self.managed.insert(target.clone()),
+            FactBody::SubscriberPut(subscriber) => {
+                self.subscribers.insert(subscriber.id.clone(), Arc::new(subscriber.clone()));
+            }
+            FactBody::SubscriberRemoved { id } => self.remove_subscriber(id),
+            FactBody::EventTypePut(event_type) => {
+                self.event_types.insert(event_type.uri.clone(), Arc::new(event_type.clone()));
+            }
+            FactBody::EventTypeRemoved { uri } => self.remove_event_type(uri),
+            FactBody::SourcePut(source) => {
+                self.sources.insert(source.spec.name.clone(), Arc::new(Source::clone(source)));
+            }
+            FactBody::SourceRemoved { name } => self.remove_source(name),
+            FactBody::BackoffPut(rule) => {
+                let key = (rule.target.clone(), rule.direction);
+                self.backoffs.insert(key, Arc::new(BackoffRule::clone(rule)));
+            }
+            FactBody::BackoffRemoved { target, direction } => {
+                self.remove_backoff(target, *direction);
+            }
+            FactBody::SubscriptionCreated(subscription) => self.create(subscription),
+            FactBody::SubscriptionChanged { number, spec, secrets } => {
+                self.change(*number, |subscription| {
+                    subscription.spec = SubscriptionSpec::clone(spec);
+                    subscription.secrets.clone_from(secrets);
+                });
+            }
+            FactBody::SubscriptionStatusChanged { number, status, reason } => {
+                self.change(*number, |subscription| {
+                    subscription.status = *status;
+                    subscription.status_reason.clone_from(reason);
+                });
+            }
+            FactBody::SubscriptionRemoved { number } => self.remove_subscription(*number),
+            FactBody::SubscriptionCleared { number } => _ = self.clearing.remove(number),
+        }
+        self.sequence = sequence;
+    }
+
+    /// The snapshot that the other parts work by.
+    pub fn rules(&self, vault: &BTreeMap<SecretId, Secret>) -> Rules {
+        let bytes = |secret: &SecretRef| Some((secret.id, vault.get(&secret.id)?.clone()));
+        let of_sources = self.sources.values().flat_map(|source| &source.secrets);
+        let of_subscriptions = self.subscriptions.values().flat_map(|s| &s.secrets);
+        let by_digest = |key: &Arc<ApiKey>| (key.token_sha256.clone(), Arc::clone(key));
+        Rules {
+            sequence: self.sequence,
+            subscribers: self.subscribers.clone(),
+            event_types: self.event_types.clone(),
+            sources: self.sources.clone(),
+            subscriptions: self.subscriptions.clone(),
+            backoffs: self.backoffs.values().cloned().collect(),
+            schemas: self.schemas.clone(),
+            keys: self.keys.values().map(by_digest).collect(),
+            secrets: of_sources.chain(of_subscriptions).filter_map(bytes).collect(),
+            stamp_keys: self.stamp_keys.iter().filter_map(bytes).collect(),
+        }
+    }
+
+    /// Could an event match other lanes after this fact than before it?
+    fn changes_match(&self, body: &FactBody) -> bool {
+        match body {
+            FactBody::SubscriptionCreated(_)
+            | FactBody::SubscriptionRemoved { .. }
+            | FactBody::EventTypePut(_)
+            | FactBody::EventTypeRemoved { .. }
+            | FactBody::SourceRemoved { .. } => true,
+            FactBody::SubscriptionChanged { number, spec, .. } => {
+                self.subscriptions.get(number).is_none_or(|old| {
+                    let old = &old.spec;
+                    (&old.events, old.priority, &old.subscriber)
+                        != (&spec.events, spec.priority, &spec.subscriber)
+                })
+            }
+            FactBody::SourcePut(source) => self.sources.get(&source.spec.name).is_none_or(|old| {
+                (old.spec.priority, &old.spec.subscriber)
+                    != (source.spec.priority, &source.spec.subscriber)
+            }),
+            FactBody::EventAccepted { .. }
+            | FactBody::EventQuarantined { .. }
+            | FactBody::AttemptRecorded { .. }
+            | FactBody::DeliveryResent { .. }
+            | FactBody::DeliveryCancelled { .. }
+            | FactBody::FormatRaised { .. }
+            | FactBody::BucketClosed { .. }
+            | FactBody::SecretStored(_)
+            | FactBody::SecretErased { .. }
+            | FactBody::StampKeyCreated(_)
+            | FactBody::KeyIssued(_)
+            | FactBody::KeyRevoked { .. }
+            | FactBody::SubscriberPut(_)
+            | FactBody::SubscriberRemoved { .. }
+            | FactBody::BackoffPut(_)
+            | FactBody::BackoffRemoved { .. }
+            | FactBody::SchemaPublished(_)
+            | FactBody::SubscriptionStatusChanged { .. }
+            | FactBody::SubscriptionCleared { .. }
+            | FactBody::ObjectManaged(_) => false,
+        }
+    }
+}
+
+/// What a manifest can name, a manifest can also lose: with an object goes the mark on it.
+impl State {
+    fn remove_subscriber(&mut self, id: &str) {
+        self.subscribers.remove(id);
+        self.managed.remove(&Target::Subscriber(id.to_owned()));
+    }
+
+    fn remove_event_type(&mut self, uri: &EventUri) {
+        self.event_types.remove(uri);
+        self.managed.remove(&Target::EventType(uri.clone()));
+    }
+
+    fn remove_source(&mut self, name: &str) {
+        self.sources.remove(name);
+        self.managed.remove(&Target::Source(name.to_owned()));
+    }
+
+    fn remove_backoff(&mut self, target: &BackoffTarget, direction: Direction) {
+        self.backoffs.remove(&(target.clone(), direction));
+        self.managed.remove(&Target::Backoff(target.clone(), direction));
+    }
+
+    fn create(&mut self, subscription: &Subscription) {
+        let number = subscription.number;
+        self.last_number = self.last_number.max(number);
+        self.subscription_names.insert(subscription.spec.name.clone(), number);
+        self.subscriptions.insert(number, Arc::new(subscription.clone()));
+    }
+
+    fn change(&mut self, number: SubscriptionNumber, change: impl FnOnce(&mut Subscription)) {
+        if let Some(subscription) = self.subscriptions.get_mut(&number) {
+            change(Arc::make_mut(subscription));
+        }
+    }
+
+    fn remove_subscription(&mut self, number: SubscriptionNumber) {
+        if let Some(subscription) = self.subscriptions.remove(&number) {
+            let name = subscription.spec.name.clone();
+            self.subscription_names.remove(&name);
+            self.managed.remove(&Target::Subscription(name));
+        }
+        self.clearing.insert(number);
+    }
+}

@@ -1,0 +1,163 @@
+//! What every [`StateStore`] must do, run by each of them.
+
+use super::{Batch, Embedded, Memory, Rows, Scan, StateStore, Table};
+use crate::fact::Bucket;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A store, and how to open it again; None: it does not outlive itself.
+struct Subject {
+    store: Box<dyn StateStore>,
+    directory: Option<tempfile::TempDir>,
+}
+
+fn subjects() -> [Subject; 2] {
+    let directory = tempfile::tempdir().unwrap();
+    let embedded = Embedded::open(directory.path(), 1 << 20).unwrap();
+    [
+        Subject { store: Box::new(Memory::default()), directory: None },
+        Subject { store: Box::new(embedded), directory: Some(directory) },
+    ]
+}
+
+fn keys(rows: &dyn Rows, scan: &Scan) -> Vec<Vec<u8>> {
+    rows.scan(scan).unwrap().into_iter().map(|(key, _)| key.to_vec()).collect()
+}
+
+fn as_rows(store: &dyn StateStore) -> &dyn Rows {
+    store
+}
+
+#[test]
+fn rows_are_read_as_they_were_written() {
+    for subject in subjects() {
+        let store = &*subject.store;
+        assert_eq!(store.get(Table::Due, b"a").unwrap(), None);
+        assert!(store.scan(&Scan::all(Table::Due, 10)).unwrap().is_empty());
+        let mut batch = Batch::default();
+        for key in ["b", "a", "c", "ab"] {
+            batch.put(Table::Due, key, key.as_bytes().to_vec());
+        }
+        batch.put(Table::Dead, "a", "other".as_bytes().to_vec());
+        store.commit(batch).unwrap();
+        assert_eq!(store.get(Table::Due, b"ab").unwrap().unwrap(), "ab");
+        assert_eq!(store.get(Table::Dead, b"a").unwrap().unwrap(), "other");
+        let mut batch = Batch::default();
+        batch.remove(Table::Due, "a");
+        batch.put(Table::Due, "b", "new".as_bytes().to_vec());
+        store.commit(batch).unwrap();
+        assert_eq!(store.get(Table::Due, b"a").unwrap(), None);
+        assert_eq!(store.get(Table::Due, b"b").unwrap().unwrap(), "new");
+    }
+}
+
+#[test]
+fn scans_keep_their_bounds() {
+    for subject in subjects() {
+        let mut batch = Batch::default();
+        for key in [&b"a"[..], b"b\x00", b"b\xff", b"b\xff\xff", b"c"] {
+            batch.put(Table::Due, key, "x".as_bytes().to_vec());
+        }
+        subject.store.commit(batch).unwrap();
+        let rows = as_rows(&*subject.store);
+        let all = Scan::all(Table::Due, 10);
+        assert_eq!(keys(rows, &Scan::prefix(Table::Due, b"b", 10)).len(), 3);
+        assert_eq!(keys(rows, &Scan::prefix(Table::Due, b"b\xff", 10)).len(), 2);
+        assert_eq!(keys(rows, &Scan::prefix(Table::Due, b"", 10)).len(), 5);
+        assert_eq!(keys(rows, &all.clone().after(b"b\xff")), [&b"b\xff\xff"[..], b"c"]);
+        assert_eq!(keys(rows, &all.clone().from(b"b\xff").before(b"c")).len(), 2);
+        assert_eq!(keys(rows, &all.clone().before(b"b").reversed()), [b"a"]);
+        assert_eq!(keys(rows, &Scan::all(Table::Due, 2).reversed()), [&b"c"[..], b"b\xff\xff"]);
+        assert!(keys(rows, &all.clone().from(b"c").before(b"a")).is_empty());
+        assert!(keys(rows, &all.after(b"c").before(b"c")).is_empty());
+    }
+}
+
+#[test]
+fn a_snapshot_stands_still() {
+    for subject in subjects() {
+        let put = |value: &str| {
+            let mut batch = Batch::default();
+            batch.put(Table::Meta, "k", value.as_bytes().to_vec());
+            subject.store.commit(batch).unwrap();
+        };
+        put("before");
+        let snapshot = subject.store.snapshot();
+        put("after");
+        assert_eq!(snapshot.get(Table::Meta, b"k").unwrap().unwrap(), "before");
+        assert_eq!(snapshot.scan(&Scan::all(Table::Meta, 9)).unwrap()[0].1, "before");
+        assert_eq!(subject.store.get(Table::Meta, b"k").unwrap().unwrap(), "after");
+    }
+}
+
+#[test]
+fn a_dropped_table_is_gone_and_can_come_again() {
+    for subject in subjects() {
+        let table = Table::Traffic(Bucket(20_000));
+        let put = || {
+            let mut batch = Batch::default();
+            batch.put(table, "k", "v".as_bytes().to_vec());
+            subject.store.commit(batch).unwrap();
+        };
+        put();
+        assert_eq!(subject.store.tables(), [table]);
+        subject.store.drop_table(table).unwrap();
+        assert!(subject.store.tables().is_empty());
+        assert_eq!(subject.store.get(table, b"k").unwrap(), None);
+        put();
+        assert_eq!(subject.store.get(table, b"k").unwrap().unwrap(), "v");
+    }
+}
+
+#[test]
+fn what_outlives_a_store_is_all_there() {
+    for Subject { store, directory } in subjects() {
+        let Some(directory) = directory else { continue };
+        let mut batch = Batch::default();
+        batch.put(Table::Payloads(Bucket(7)), "k", vec![7; 100_000]);
+        batch.put(Table::Secrets, "s", "v".as_bytes().to_vec());
+        store.commit(batch).unwrap();
+        let refused = Embedded::open(directory.path(), 1 << 20).unwrap_err();
+        assert!(matches!(refused, super::StoreError::InUse(_)), "{refused}");
+        drop(store);
+        let store = Embedded::open(directory.path(), 1 << 20).unwrap();
+        assert_eq!(store.tables(), [Table::Payloads(Bucket(7)), Table::Secrets]);
+        assert_eq!(store.get(Table::Payloads(Bucket(7)), b"k").unwrap().unwrap(), vec![7; 100_000]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn both_are_an_ordered_map(
+        batches in proptest::collection::vec(
+            proptest::collection::btree_map("[a-c]{1,3}", proptest::option::of("[a-z]{0,4}"), 1..8),
+            1..8,
+        ),
+        from in "[a-c]{0,3}", to in "[a-c]{0,3}", reverse: bool, limit in 0_usize..6,
+    ) {
+        for subject in subjects() {
+            let mut model = BTreeMap::new();
+            for changes in &batches {
+                let mut batch = Batch::default();
+                for (key, value) in changes {
+                    if let Some(value) = value {
+                        model.insert(key.clone(), value.clone());
+                        batch.put(Table::Due, key.as_bytes(), value.clone().into_bytes());
+                    } else {
+                        model.remove(key);
+                        batch.remove(Table::Due, key.as_bytes());
+                    }
+                }
+                subject.store.commit(batch).unwrap();
+            }
+            let scan = Scan::all(Table::Due, limit).from(from.as_bytes()).before(to.as_bytes());
+            let scan = if reverse { scan.reversed() } else { scan };
+            let mut wanted: Vec<_> = model.iter().filter(|(key, _)| **key >= from && **key < to)
+                .map(|(key, _)| key.as_bytes().to_vec()).collect();
+            if reverse { wanted.reverse(); }
+            wanted.truncate(limit);
+            prop_assert_eq!(keys(as_rows(&*subject.store), &scan), wanted);
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! What the rows of each table look like: their keys, and what is in them.
+//!
+//! | table | key | row |
+//! |---|---|---|
+//! | `Meta` | `head`, `format` | [`Head`], a number |
+//! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
+//! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
+//! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
+//! | `EventIds` | event id | [`EventIdRow`] |
+//! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
+//! | `Due` | lane, due time, sequence | nothing |
+//! | `Dead` | sequence, lane | nothing |
+//! | `Cursors` | lane | sequence |
+//! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
+//!
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. `EventIds` to `Dead` can
+//! be rebuilt from the facts ([`crate::project`]).
+
+use crate::fact::{Bucket, Hash};
+use contract::{
+    clock::Timestamp,
+    delivery::{Attempt, Cause, Delivery, DeliveryState},
+    event::Origin,
+    id::{DeliveryId, EventId, LaneId, Sequence},
+    master_api::Stats,
+};
+use serde::{Deserialize, Serialize};
+
+/// Key of the log's head.
+pub const HEAD: &[u8] = b"head";
+/// Key of the stored format: a `u32`, big-endian, readable by every version of the program.
+pub const FORMAT: &[u8] = b"format";
+/// Bytes of random salt in front of every payload.
+pub const SALT_LENGTH: usize = 16;
+
+/// Where the log ends, and the counters as of there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Head {
+    /// The last fact.
+    pub sequence: Sequence,
+    /// Its time.
+    pub time: Timestamp,
+    /// Hash of the last configuration fact.
+    pub configuration: Hash,
+    /// Hash of the last traffic fact.
+    pub traffic: Hash,
+    /// The last traffic fact.
+    pub last_traffic: Sequence,
+    /// The day that traffic facts go into; None before the first.
+    pub bucket: Option<Bucket>,
+    /// Facts in that day so far.
+    pub bucket_count: u64,
+    /// Numbers of the whole deployment.
+    pub stats: Stats,
+}
+
+/// What an event id leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventIdRow {
+    /// Position of the event's fact.
+    #[serde(rename = "s")]
+    pub sequence: Sequence,
+    /// Day of the event's fact.
+    #[serde(rename = "b")]
+    pub bucket: Bucket,
+    /// The lanes it was put into.
+    #[serde(rename = "l")]
+    pub lanes: Vec<LaneId>,
+    /// It was kept aside.
+    #[serde(rename = "q")]
+    pub quarantined: bool,
+}
+
+/// What an idempotency key leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdempotencyRow {
+    /// The first event with it.
+    pub event: EventId,
+    /// SHA-256 of that event's payload. Not salted, as it has to be compared; the row lives for
+    /// two days at most.
+    pub payload: Hash,
+    /// When.
+    pub time: Timestamp,
+}
+
+/// A delivery as it stands, under its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryRow {
+    /// The event.
+    pub event: EventId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Why it is dead.
+    pub cause: Option<Cause>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When the next attempt is due.
+    pub due: Option<Timestamp>,
+    /// It waits in `Due`, and no longer for its first turn in its lane.
+    pub scheduled: bool,
+    /// The attempts so far, oldest first.
+    pub attempts: Vec<Attempt>,
+    /// Attempts that lie before the last resend.
+    pub attempts_before_resend: u32,
+}
+
+impl DeliveryRow {
+    /// A delivery that was just made.
+    pub const fn new(event: EventId, now: Timestamp) -> Self {
+        Self {
+            event,
+            state: DeliveryState::Waiting,
+            cause: None,
+            created_at: now,
+            due: Some(now),
+            scheduled: false,
+            attempts: Vec::new(),
+            attempts_before_resend: 0,
+        }
+    }
+
+    /// Does it wait for its first attempt, in the order of its lane?
+    pub fn is_fresh(&self) -> bool {
+        self.state == DeliveryState::Waiting && !self.scheduled
+    }
+
+    /// The number that the next attempt will have.
+    pub fn next_attempt(&self) -> u32 {
+        self.attempts.last().map_or(1, |attempt| attempt.number.saturating_add(1))
+    }
+
+    /// The delivery as the ports show it.
+    pub fn into_delivery(self, id: DeliveryId) -> Delivery {
+        Delivery {
+            id,
+            event: self.event,
+            state: self.state,
+            cause: self.cause,
+            created_at: self.created_at,
+            due: self.due,
+            attempts: self.attempts,
+            attempts_before_resend: self.attempts_before_resend,
+        }
+    }
+}
+
+/// Key of a fact or a payload.
+pub const fn sequence_key(sequence: Sequence) -> [u8; 8] {
+    sequence.0.to_be_bytes()
+}
+
+/// The reverse of [`sequence_key`].
+pub fn sequence_of(key: &[u8]) -> Option<Sequence> {
+    key.try_into().ok().map(u64::from_be_bytes).map(Sequence)
+}
+
+/// Key of a lane's cursor, and what all keys of a lane start with.
+pub const fn lane_key(lane: LaneId) -> [u8; 4] {
+    lane.0.to_be_bytes()
+}
+
+/// Key of a retry.
+pub fn due_key(delivery: DeliveryId, due: Timestamp) -> Vec<u8> {
+    let mut key = due_floor(delivery.lane, due);
+    key.extend(sequence_key(delivery.sequence));
+    key
+}
+
+/// The lowest key of a retry of `lane` that is due at `due` or later.
+pub fn due_floor(lane: LaneId, due: Timestamp) -> Vec<u8> {
+    let mut key = Vec::with_capacity(20);
+    key.extend(lane_key(lane));
+    key.extend(u64::try_from(due.0).unwrap_or(0).to_be_bytes());
+    key
+}
+
+/// The retry and its due time that a key of `Due` names.
+pub fn due_of(key: &[u8]) -> Option<(DeliveryId, Timestamp)> {
+    let (lane, rest) = key.split_first_chunk()?;
+    let (due, sequence) = rest.split_first_chunk()?;
+    let due = Timestamp(i64::try_from(u64::from_be_bytes(*due)).ok()?);
+    let lane = LaneId(u32::from_be_bytes(*lane));
+    Some((DeliveryId { lane, sequence: sequence_of(sequence)? }, due))
+}
+
+/// Key of a dead letter.
+pub fn dead_key(delivery: DeliveryId) -> Vec<u8> {
+    [sequence_key(delivery.sequence).as_slice(), &lane_key(delivery.lane)].concat()
+}
+
+/// The dead letter that a key of `Dead` names.
+pub fn dead_of(key: &[u8]) -> Option<DeliveryId> {
+    let (sequence, lane) = key.split_first_chunk()?;
+    let lane = LaneId(u32::from_be_bytes(lane.try_into().ok()?));
+    Some(DeliveryId { lane, sequence: Sequence(u64::from_be_bytes(*sequence)) })
+}
+
+/// The delivery that a key of `Deliveries` names.
+pub fn delivery_of(key: &[u8]) -> Option<DeliveryId> {
+    key.try_into().ok().map(DeliveryId::from_bytes)
+}
+
+/// Key of an idempotency row: keys of different origins never meet. The length of the name keeps
+/// `a` + `bc` apart from `ab` + `c`.
+pub fn idempotency_key(origin: &Origin, key: &str) -> Vec<u8> {
+    let (kind, name) = match origin {
+        Origin::Source(name) => (b's', name.as_bytes().to_vec()),
+        Origin::Producer(id) => (b'p', id.to_bytes().to_vec()),
+        Origin::Server => (b'o', Vec::new()),
+    };
+    let mut bytes = vec![kind];
+    bytes.extend(u64::try_from(name.len()).unwrap_or(u64::MAX).to_be_bytes());
+    bytes.extend(name);
+    bytes.extend(key.as_bytes());
+    bytes
+}

@@ -1,0 +1,9 @@
+//! Master API as a whole, on a clock that the tests step.
+
+mod harness;
+mod start;
+mod storing;
+mod delivering;
+mod configuring;
+mod damage;
+mod sequences;

@@ -1,0 +1,340 @@
+//! Changesets: what they change, and what is refused.
+
+use super::harness::{Bench, operator, put_subscription, signing_secret, subscription};
+use contract::{
+    ErrorCode,
+    access::Roles,
+    backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
+    clock::Timestamp,
+    command::{Change, ChangeKind, Changeset, Command, Target},
+    event::{Direction, Disposition},
+    id::SubscriptionNumber,
+    master_api::{Configuration, Deliveries},
+    schema::{SchemaVersion, UnknownFields},
+    secret::Secret,
+    source::{Scheme, SourceSpec, Template},
+    subscription::{EventType, Priority, Subscriber, SubscriptionSpec, SubscriptionStatus},
+};
+
+fn source(name: &str) -> SourceSpec {
+    SourceSpec {
+        name: name.into(),
+        verify: Scheme::Github,
+        event_type: Template("github/1/{header:x-github-event}".into()),
+        idempotency_key: None,
+        unvalidated: Disposition::Reject,
+        invalid: Disposition::Reject,
+        subscriber: None,
+        priority: None,
+        backoff: None,
+        body_bytes_max: None,
+        tolerance_s: None,
+    }
+}
+
+fn put_source(name: &str, secret: &str) -> Command {
+    Command::PutSource { spec: source(name), secrets: vec![Secret::new(secret)] }
+}
+
+fn put(spec: SubscriptionSpec) -> Command {
+    Command::PutSubscription { spec, secrets: Vec::new() }
+}
+
+fn global_backoff() -> BackoffRule {
+    let (target, direction) = (BackoffTarget::Global, Direction::Incoming);
+    BackoffRule { target, direction, policy: BackoffPolicy::default() }
+}
+
+fn manifest() -> Vec<Command> {
+    let event_type =
+        EventType { uri: "github/1/push".parse().unwrap(), priority: Priority::try_from(7).ok() };
+    let mut spec = subscription("ci");
+    spec.subscriber = Some("org_123".into());
+    vec![
+        Command::PutSubscriber(Subscriber { id: "org_123".into(), name: "Meetly".into() }),
+        Command::PutEventType(event_type),
+        put_source("github", "s3cret"),
+        Command::PutBackoff(global_backoff()),
+        Command::PutSubscription { spec, secrets: vec![signing_secret(1)] },
+    ]
+}
+
+async fn apply(bench: &Bench, commands: Vec<Command>, prune: bool) -> Vec<Change> {
+    let changes = Changeset { commands, managed: true, prune, dry_run: false };
+    bench.api.execute(operator(), changes).await.unwrap()
+}
+
+fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
+    changes.iter().map(|change| change.kind).collect()
+}
+
+#[tokio::test]
+async fn applying_a_manifest_twice_changes_nothing_the_second_time() {
+    let bench = Bench::memory();
+    let first = apply(&bench, manifest(), false).await;
+    assert_eq!(kinds(&first), [ChangeKind::Created; 5]);
+    assert!(first.iter().all(|change| change.revealed.is_none()));
+    let head = bench.rules();
+    let second = apply(&bench, manifest(), true).await;
+    assert_eq!(kinds(&second), [ChangeKind::Unchanged; 5]);
+    assert_eq!(bench.rules(), head);
+    let rules = bench.api.rules().borrow().clone();
+    let ci = rules.subscription_named("ci").unwrap();
+    assert_eq!(rules.secrets_of(&ci.secrets).collect::<Vec<_>>(), [&signing_secret(1)]);
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn pruning_takes_only_what_a_manifest_put() {
+    let bench = Bench::memory();
+    bench.subscribe("by hand").await;
+    apply(&bench, manifest(), false).await;
+    let pruned = apply(&bench, vec![put_source("github", "s3cret")], true).await;
+    let removed: Vec<_> = pruned
+        .iter()
+        .filter(|change| change.kind == ChangeKind::Removed)
+        .map(|change| change.noun.as_str())
+        .collect();
+    assert_eq!(removed, ["subscription", "backoff", "event_type", "subscriber"]);
+    let rules = bench.api.rules().borrow().clone();
+    assert!(rules.subscription_named("by hand").is_some());
+    assert_eq!(rules.subscriptions.len(), 1);
+    assert_eq!((rules.sources.len(), rules.subscribers.len()), (1, 0));
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn a_dry_run_only_says_what_would_change() {
+    let bench = Bench::memory();
+    let head = bench.rules();
+    let commands = vec![put_subscription("ci"), Command::RevokeKey(admin_key(&bench))];
+    let dry = Changeset { commands: commands[..1].to_vec(), dry_run: true, ..Changeset::default() };
+    let changes = bench.api.execute(operator(), dry).await.unwrap();
+    assert_eq!(kinds(&changes), [ChangeKind::Created]);
+    assert!(changes[0].revealed.is_none() && changes[0].id.is_none());
+    assert_eq!(bench.rules(), head);
+    // What would be refused is refused.
+    let dry = Changeset { commands, dry_run: true, ..Changeset::default() };
+    let error = bench.api.execute(operator(), dry).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+}
+
+fn admin_key(bench: &Bench) -> contract::id::KeyId {
+    bench.api.rules().borrow().keys.values().find(|key| key.name == "admin").unwrap().id
+}
+
+#[tokio::test]
+async fn all_commands_take_effect_or_none() {
+    let bench = Bench::memory();
+    let (head, stats) = (bench.rules(), bench.api.stats().await.unwrap());
+    let mut bad = subscription("second");
+    bad.url = "ftp://example.com/".into();
+    let error = bench.execute(vec![put_subscription("first"), put(bad)]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidDefinition);
+    assert!(error.message.contains("subscription `second`: url"), "{error}");
+    assert_eq!((bench.rules(), bench.api.stats().await.unwrap()), (head, stats));
+    assert!(bench.api.rules().borrow().subscriptions.is_empty());
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn a_new_subscription_shows_its_secret_once() {
+    let bench = Bench::memory();
+    let made = bench.execute(vec![put_subscription("ci")]).await.unwrap().remove(0);
+    let secret = made.revealed.unwrap();
+    assert_eq!(secret.webhook_key().unwrap().len(), 32);
+    assert!(made.id.unwrap().starts_with("sub_"));
+    let again = bench.execute(vec![put_subscription("ci")]).await.unwrap().remove(0);
+    assert_eq!((again.kind, again.revealed), (ChangeKind::Unchanged, None));
+    let rules = bench.api.rules().borrow().clone();
+    let held = rules.subscription_named("ci").unwrap();
+    assert_eq!(rules.secrets_of(&held.secrets).collect::<Vec<_>>(), [&secret]);
+}
+
+#[tokio::test]
+async fn rotating_a_secret_keeps_the_old_one_as_long_as_it_is_named() {
+    let bench = Bench::memory();
+    let rotate = |secrets: &[u8]| {
+        let secrets = secrets.iter().map(|byte| signing_secret(*byte)).collect();
+        vec![Command::PutSubscription { spec: subscription("ci"), secrets }]
+    };
+    let held = || {
+        let rules = bench.api.rules().borrow().clone();
+        let refs = rules.subscription_named("ci").unwrap().secrets.clone();
+        let bytes: Vec<_> = rules.secrets_of(&refs).cloned().collect();
+        (refs, bytes)
+    };
+    bench.execute(rotate(&[1])).await.unwrap();
+    let (first, _) = held();
+    bench.execute(rotate(&[2, 1])).await.unwrap();
+    let (both, bytes) = held();
+    assert_eq!(bytes, [signing_secret(2), signing_secret(1)]);
+    assert_eq!(both[1], first[0]);
+    bench.execute(rotate(&[2])).await.unwrap();
+    assert_eq!(held().1, [signing_secret(2)]);
+    // The stamp key is the only other secret left.
+    assert_eq!(bench.api.shared.vault.load().len(), 2);
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn keys_are_issued_and_revoked() {
+    let bench = Bench::memory();
+    let issue = |name: &str, role: &str, expires_at| Command::IssueKey {
+        name: name.into(),
+        roles: Roles::parse([role]).unwrap(),
+        subscriber: None,
+        expires_at,
+    };
+    let made = bench.execute(vec![issue("shop", "producer", None)]).await.unwrap().remove(0);
+    let token = made.revealed.unwrap();
+    let rules = bench.api.rules().borrow().clone();
+    let principal = rules.authenticate(&token, super::harness::now(&bench)).unwrap();
+    assert_eq!((principal.name.as_str(), principal.key.to_string()), ("shop", made.id.unwrap()));
+    let twice = bench.execute(vec![issue("shop", "producer", None)]).await.unwrap_err();
+    assert_eq!(twice.code, ErrorCode::Conflict);
+    let past = bench.execute(vec![issue("late", "producer", Some(Timestamp(1)))]).await;
+    assert_eq!(past.unwrap_err().code, ErrorCode::InvalidDefinition);
+
+    bench.execute(vec![Command::RevokeKey(principal.key)]).await.unwrap();
+    let rules = bench.api.rules().borrow().clone();
+    assert!(rules.authenticate(&token, super::harness::now(&bench)).is_none());
+    let error = bench.execute(vec![Command::RevokeKey(principal.key)]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::NotFound);
+    let last = bench.execute(vec![Command::RevokeKey(admin_key(&bench))]).await.unwrap_err();
+    assert_eq!(last.code, ErrorCode::Conflict);
+    bench.execute(vec![issue("second", "admin", None)]).await.unwrap();
+    bench.execute(vec![Command::RevokeKey(admin_key(&bench))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_status_is_set_and_taken_back() {
+    let bench = Bench::memory();
+    bench.subscribe("ci").await;
+    let set = |status, reason: Option<&str>| Command::SetSubscriptionStatus {
+        name: "ci".into(),
+        status,
+        reason: reason.map(str::to_owned),
+    };
+    let paused = set(SubscriptionStatus::Paused, Some("maintenance"));
+    assert_eq!(kinds(&bench.execute(vec![paused.clone()]).await.unwrap()), [ChangeKind::Changed]);
+    assert_eq!(kinds(&bench.execute(vec![paused]).await.unwrap()), [ChangeKind::Unchanged]);
+    bench.execute(vec![set(SubscriptionStatus::Active, Some("done"))]).await.unwrap();
+    let rules = bench.api.rules().borrow().clone();
+    let held = rules.subscriptions.get(&SubscriptionNumber(1)).unwrap();
+    assert_eq!((held.status, &held.status_reason), (SubscriptionStatus::Active, &None));
+}
+
+#[tokio::test]
+async fn schemas_follow_one_another() {
+    let bench = Bench::memory();
+    let version = |minor, digest| SchemaVersion {
+        uri: "github/1/push".parse().unwrap(),
+        minor,
+        message: "certes.github.v1.Push".into(),
+        digest: [digest; 32],
+        unknown_fields: UnknownFields::Ignore,
+        published_at: Timestamp(1),
+    };
+    let publish =
+        |minor, digest| bench.execute(vec![Command::PublishSchema(version(minor, digest))]);
+    assert_eq!(publish(1, 1).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(kinds(&publish(0, 1).await.unwrap()), [ChangeKind::Created]);
+    assert_eq!(kinds(&publish(1, 1).await.unwrap()), [ChangeKind::Unchanged]);
+    assert_eq!(kinds(&publish(1, 2).await.unwrap()), [ChangeKind::Changed]);
+    assert_eq!(publish(1, 3).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(bench.api.rules().borrow().schemas.values().next().unwrap().minor, 1);
+}
+
+#[tokio::test]
+async fn what_others_point_to_stays() {
+    let bench = Bench::memory();
+    apply(&bench, manifest(), false).await;
+    let remove = |target| bench.execute(vec![Command::Remove(target)]);
+    let error = remove(Target::Subscriber("org_123".into())).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("`ci`"), "{error}");
+    remove(Target::Subscription("ci".into())).await.unwrap();
+    remove(Target::Subscriber("org_123".into())).await.unwrap();
+    let unknown = [
+        Target::Subscriber("x".into()),
+        Target::Source("x".into()),
+        Target::Subscription("x".into()),
+        Target::EventType("x/1/y".parse().unwrap()),
+        Target::Backoff(BackoffTarget::Source("x".into()), Direction::Incoming),
+    ];
+    for target in unknown {
+        assert_eq!(remove(target).await.unwrap_err().code, ErrorCode::NotFound);
+    }
+}
+
+/// A change that makes a definition unacceptable.
+type Spoil<T> = fn(&mut T);
+
+#[tokio::test]
+async fn definitions_that_cannot_work_are_refused_with_a_sentence() {
+    let bench = Bench::memory();
+    let spoils: &[(&str, Spoil<SubscriptionSpec>)] = &[
+        ("a name has 1", |spec| spec.name = String::new()),
+        ("no space at its ends", |spec| spec.name = " ci".into()),
+        ("is no URL", |spec| spec.url = "example.com/hook".into()),
+        ("allowed: http, https", |spec| spec.url = "file:///etc/passwd".into()),
+        ("user name or password", |spec| spec.url = "http://a:b@example.com/".into()),
+        ("1 to 64 patterns", |spec| spec.events.clear()),
+        ("max_in_flight", |spec| spec.max_in_flight = Some(0)),
+        ("timeout_ms", |spec| spec.timeout_ms = Some(999)),
+        ("there is no subscriber `org_9`", |spec| spec.subscriber = Some("org_9".into())),
+        ("max_retries", |spec| {
+            let mut policy =
+                BackoffPolicy { kind: contract::backoff::Kind::Linear, ..Default::default() };
+            (policy.delays, policy.base) = (Vec::new(), Some("1s".parse().unwrap()));
+            spec.backoff = Some(policy);
+        }),
+    ];
+    for (expected, spoil) in spoils {
+        let mut spec = subscription("ci");
+        spoil(&mut spec);
+        let error = bench.execute(vec![put(spec)]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidDefinition, "{expected}");
+        assert!(error.message.contains(expected), "{expected}: {error}");
+    }
+    for secret in ["whsec_short", "whsec_c2hvcnQ=", "not base64 at all"] {
+        let secrets = vec![Secret::new(secret)];
+        let command = Command::PutSubscription { spec: subscription("ci"), secrets };
+        let error = bench.execute(vec![command]).await.unwrap_err();
+        assert!(error.message.contains("24 to 64 bytes"), "{error}");
+        assert!(!error.message.contains(secret), "{error}");
+    }
+    let twice = bench.execute(vec![put_subscription("ci"), put_subscription("ci")]).await;
+    assert!(twice.unwrap_err().message.contains("named twice"));
+}
+
+#[tokio::test]
+async fn sources_that_cannot_work_are_refused_with_a_sentence() {
+    let bench = Bench::memory();
+    let spoils: &[(&str, Spoil<SourceSpec>)] = &[
+        ("allowed are letters", |spec| spec.name = "a/b".into()),
+        ("event_type: ", |spec| spec.event_type = Template("a/1/{body}".into())),
+        ("not an event URI", |spec| spec.event_type = Template("github".into())),
+        ("event_type is empty", |spec| spec.event_type = Template(String::new())),
+        ("idempotency_key", |spec| spec.idempotency_key = Some(Template("{".into()))),
+        ("reject and quarantine", |spec| spec.invalid = Disposition::Accept),
+        ("body_bytes_max", |spec| spec.body_bytes_max = Some(0)),
+        ("tolerance_s", |spec| spec.tolerance_s = Some(100_000)),
+        ("there is no subscriber", |spec| spec.subscriber = Some("org_9".into())),
+    ];
+    for (expected, spoil) in spoils {
+        let mut spec = source("github");
+        spoil(&mut spec);
+        let command = Command::PutSource { spec, secrets: vec![Secret::new("s")] };
+        let error = bench.execute(vec![command]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidDefinition, "{expected}");
+        assert!(error.message.contains(expected), "{expected}: {error}");
+    }
+    let bare = Command::PutSource { spec: source("github"), secrets: Vec::new() };
+    let error = bench.execute(vec![bare.clone()]).await.unwrap_err();
+    assert!(error.message.contains("needs a secret"), "{error}");
+    bench.execute(vec![put_source("github", "s")]).await.unwrap();
+    // It keeps the one it has.
+    assert_eq!(kinds(&bench.execute(vec![bare]).await.unwrap()), [ChangeKind::Unchanged]);
+}

@@ -1,0 +1,213 @@
+//! A Master API to try things on.
+
+use crate::{
+    Config, MasterApi, Metrics, Surroundings,
+    store::{Memory, StateStore},
+};
+use bytes::Bytes;
+use contract::{
+    Result,
+    access::Actor,
+    backoff::Span,
+    clock::{Clock, Timestamp},
+    command::{Change, Changeset, Command},
+    delivery::{Attempt, AttemptReport, Cause, Next},
+    event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
+    id::{DeliveryId, EventId, IdGenerator, LaneId, Sequence},
+    master_api::{Configuration, Deliveries, Events, StoreEvent, Stored},
+    secret::Secret,
+    stamp::Stamp,
+    subscription::{Priority, SubscriptionSpec},
+    testing::{ManualClock, SeededRandom, seeded_ids},
+};
+use prometheus_client::registry::Registry;
+use std::{path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+/// 2026-11-21, noon.
+pub const START: Timestamp = Timestamp(1_795_262_400_000_000);
+pub const DAY: Duration = Duration::from_secs(86_400);
+
+pub struct Bench {
+    pub clock: Arc<ManualClock>,
+    pub directory: TempDir,
+    pub ids: Arc<dyn IdGenerator>,
+    pub api: Arc<MasterApi>,
+}
+
+pub fn config(directory: &Path) -> Config {
+    let data_dir = directory.to_path_buf();
+    let reports_hold = Span(Duration::from_millis(1));
+    Config {
+        data_dir,
+        store_reserve_bytes: 0,
+        cache_bytes: 1 << 20,
+        reports_hold,
+        ..Config::default()
+    }
+}
+
+pub fn around(clock: &Arc<ManualClock>, seed: u64) -> Surroundings {
+    Surroundings {
+        clock: clock.clone(),
+        random: SeededRandom::new(seed),
+        ids: seeded_ids(clock.clone(), seed + 1),
+        metrics: Metrics::new(&mut Registry::default()),
+    }
+}
+
+pub fn open_at(clock: &Arc<ManualClock>, config: Config) -> Result<Arc<MasterApi>> {
+    let metrics = Metrics::new(&mut Registry::default());
+    MasterApi::open(config, clock.clone(), SeededRandom::new(77), metrics)
+}
+
+impl Bench {
+    /// On the embedded store.
+    pub fn embedded() -> Self {
+        Self::with(|clock, config| open_at(clock, config).unwrap())
+    }
+
+    /// In memory.
+    pub fn memory() -> Self {
+        Self::on(Arc::new(Memory::default()))
+    }
+
+    pub fn on(store: Arc<dyn StateStore>) -> Self {
+        Self::with(|clock, config| MasterApi::on(store, config, around(clock, 7)).unwrap())
+    }
+
+    fn with(open: impl FnOnce(&Arc<ManualClock>, Config) -> Arc<MasterApi>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = ManualClock::new(START);
+        let api = open(&clock, config(directory.path()));
+        let ids = seeded_ids(clock.clone(), 3);
+        Self { clock, directory, ids, api }
+    }
+
+    /// Closes it and opens it again.
+    pub async fn reopen(mut self) -> Self {
+        self.api.close().await;
+        let spare = Self::memory().api;
+        drop(std::mem::replace(&mut self.api, spare));
+        self.api = open_at(&self.clock, config(self.directory.path())).unwrap();
+        self
+    }
+
+    pub fn new_id(&self) -> EventId {
+        EventId::from_bytes(self.ids.uuid())
+    }
+
+    pub fn rules(&self) -> Sequence {
+        self.api.rules().borrow().sequence
+    }
+
+    /// Creates a subscription; gives its lane at the default priority.
+    pub async fn subscribe(&self, name: &str) -> LaneId {
+        self.execute(vec![put_subscription(name)]).await.unwrap();
+        let rules = self.api.rules().borrow().clone();
+        LaneId::new(rules.subscription_named(name).unwrap().number, Priority::default())
+    }
+
+    pub async fn execute(&self, commands: Vec<Command>) -> Result<Vec<Change>> {
+        self.api.execute(operator(), Changeset { commands, ..Changeset::default() }).await
+    }
+
+    pub fn event(&self, lanes: &[LaneId]) -> StoreEvent {
+        event(self.new_id(), lanes, self.rules())
+    }
+
+    pub async fn store(&self, lanes: &[LaneId]) -> Stored {
+        self.api.store_event(self.event(lanes)).await.unwrap()
+    }
+
+    pub async fn attempt(&self, delivery: DeliveryId, number: u32, next: Next) -> bool {
+        let reports = vec![report(delivery, number, next)];
+        self.api.record_attempts(reports).await.unwrap()[0]
+    }
+
+    /// All is as the facts say.
+    pub async fn assert_verified(&self) {
+        let report = self.api.verify().await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.facts, report.head.0);
+    }
+}
+
+pub fn operator() -> Actor {
+    Actor::Component("test".into())
+}
+
+pub fn event(id: EventId, lanes: &[LaneId], rules: Sequence) -> StoreEvent {
+    let event = NewEvent {
+        uri: "github/1/push".parse().unwrap(),
+        direction: Direction::Incoming,
+        audience: Audience::Own,
+        origin: Origin::Source("github".into()),
+        payload: Bytes::from(format!(r#"{{"id":"{id}"}}"#)),
+        content_type: "application/json".into(),
+        headers: Headers(vec![("x-github-event".into(), "push".into())]),
+        idempotency_key: None,
+        received_at: START,
+        trace: Trace::default(),
+        unvalidated: Disposition::Reject,
+        invalid: Disposition::Reject,
+    };
+    let stamp = Stamp { key: contract::id::SecretId::from_bytes([1; 16]), mac: [2; 32] };
+    let (lanes, quarantine) = (lanes.to_vec(), None);
+    StoreEvent { id, event, stamp, schema_minor: Some(0), quarantine, lanes, rules }
+}
+
+pub fn report(delivery: DeliveryId, number: u32, next: Next) -> AttemptReport {
+    let failed = next != Next::Done;
+    let attempt = Attempt {
+        number,
+        started_at: START,
+        duration_ms: 12,
+        status: Some(if failed { 500 } else { 200 }),
+        cause: failed.then_some(Cause::Status),
+        error: failed.then(|| "the endpoint answered 500".into()),
+        address: Some("127.0.0.1:9000".into()),
+        response_excerpt: None,
+        backoff_rule: failed.then(|| "default".into()),
+    };
+    AttemptReport { delivery, attempt, next, pause_subscription: false }
+}
+
+pub fn subscription(name: &str) -> SubscriptionSpec {
+    SubscriptionSpec {
+        name: name.into(),
+        subscriber: None,
+        url: "http://127.0.0.1:9000/hook".into(),
+        events: vec!["github/1/*".parse().unwrap()],
+        priority: None,
+        backoff: None,
+        max_in_flight: None,
+        timeout_ms: None,
+    }
+}
+
+pub fn put_subscription(name: &str) -> Command {
+    Command::PutSubscription { spec: subscription(name), secrets: Vec::new() }
+}
+
+pub fn signing_secret(byte: u8) -> Secret {
+    Secret::webhook(&[byte; 32])
+}
+
+/// Copies a directory as it lies there: what a crash would leave.
+pub fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+pub fn now(bench: &Bench) -> Timestamp {
+    bench.clock.now()
+}

@@ -1,0 +1,148 @@
+//! Whatever is done in whatever order, the rows are what the facts lead to, and a log that is
+//! opened again knows all it knew.
+
+use super::harness::{Bench, around, config, event, now, operator, put_subscription, report};
+use crate::{MasterApi, store::Memory};
+use contract::{
+    Result,
+    command::{Command, Target},
+    delivery::{Cause, DeliveryState, Next},
+    id::{DeliveryId, Sequence},
+    master_api::{Configuration, Deliveries, Events, Lanes},
+    subscription::{Priority, SubscriptionStatus},
+};
+use proptest::prelude::*;
+use std::{sync::Arc, time::Duration};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8, Option<u8>),
+    Remove(u8),
+    Pause(u8),
+    Store { key: Option<u8>, stale: bool, quarantine: bool },
+    Attempt { which: u8, number_off: bool, end: u8, gone: bool },
+    Resend(u8),
+    Advance(u8),
+    Wait(u32),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0_u8..4;
+    let priority = proptest::option::of(0_u8..10);
+    prop_oneof![
+        3 => (name.clone(), priority).prop_map(|(name, priority)| Step::Put(name, priority)),
+        1 => name.clone().prop_map(Step::Remove),
+        1 => name.prop_map(Step::Pause),
+        8 => (proptest::option::of(0_u8..3), prop::bool::weighted(0.1), prop::bool::weighted(0.1))
+            .prop_map(|(key, stale, quarantine)| Step::Store { key, stale, quarantine }),
+        8 => (any::<u8>(), prop::bool::weighted(0.1), 0_u8..4, prop::bool::weighted(0.05))
+            .prop_map(|(which, number_off, end, gone)| Step::Attempt { which, number_off, end, gone }),
+        2 => any::<u8>().prop_map(Step::Resend),
+        1 => any::<u8>().prop_map(Step::Advance),
+        1 => (0_u32..100_000).prop_map(Step::Wait),
+    ]
+}
+
+/// Does a step. That it is refused is as good as that it is done.
+async fn take(bench: &Bench, ids: &mut Vec<DeliveryId>, step: Step) -> Result<()> {
+    let name = |n: u8| format!("s{n}");
+    let pick =
+        |ids: &[DeliveryId], which: u8| ids.get(usize::from(which) % ids.len().max(1)).copied();
+    match step {
+        Step::Put(n, priority) => {
+            let Command::PutSubscription { mut spec, secrets } = put_subscription(&name(n)) else {
+                return Ok(());
+            };
+            spec.priority = priority.and_then(|level| Priority::try_from(level).ok());
+            bench.execute(vec![Command::PutSubscription { spec, secrets }]).await?;
+        }
+        Step::Remove(n) => {
+            bench.execute(vec![Command::Remove(Target::Subscription(name(n)))]).await?;
+        }
+        Step::Pause(n) => {
+            let (name, status, reason) = (name(n), SubscriptionStatus::Paused, None);
+            bench.execute(vec![Command::SetSubscriptionStatus { name, status, reason }]).await?;
+        }
+        Step::Store { key, stale, quarantine } => {
+            let rules = bench.api.rules().borrow().clone();
+            let uri = "github/1/push".parse().unwrap();
+            let origin = contract::event::Origin::Source("github".into());
+            let lane = |s: &Arc<contract::subscription::Subscription>| {
+                contract::id::LaneId::new(s.number, rules.priority(s, &uri, &origin))
+            };
+            let lanes: Vec<_> = rules.subscriptions.values().map(lane).collect();
+            let rules = if stale { Sequence(0) } else { rules.sequence };
+            let mut command = event(bench.new_id(), &lanes, rules);
+            command.event.idempotency_key = key.map(|key| key.to_string());
+            command.quarantine = quarantine.then(|| "odd".to_owned());
+            let stored = bench.api.store_event(command).await?;
+            let made = stored.lanes.into_iter();
+            ids.extend(made.map(|lane| DeliveryId { lane, sequence: stored.sequence }));
+        }
+        Step::Attempt { which, number_off, end, gone } => {
+            let Some(id) = pick(ids, which) else { return Ok(()) };
+            let delivery = bench.api.delivery(id).await?.unwrap();
+            let number = delivery.next_attempt() + u32::from(number_off);
+            let next = match end {
+                0 => Next::Done,
+                1 => Next::Dead(Cause::Exhausted),
+                _ => Next::Retry(now(bench).after(Duration::from_secs(u64::from(end) * 100))),
+            };
+            let mut report = report(id, number, next);
+            report.pause_subscription = gone;
+            let recorded = bench.api.record_attempts(vec![report]).await?[0];
+            let expected = !number_off && delivery.state == DeliveryState::Waiting;
+            // A removed subscription's deliveries may be cancelled at any time.
+            assert!(recorded == expected || !recorded, "{id} {number}");
+        }
+        Step::Resend(which) => {
+            if let Some(id) = pick(ids, which) {
+                bench.api.resend(operator(), id).await?;
+            }
+        }
+        Step::Advance(which) => {
+            if let Some(id) = pick(ids, which) {
+                bench.api.advance(vec![(id.lane, id.sequence)]).await?;
+            }
+        }
+        Step::Wait(seconds) => bench.clock.advance(Duration::from_secs(u64::from(seconds))),
+    }
+    Ok(())
+}
+
+async fn run(steps: Vec<Step>) {
+    let store = Arc::new(Memory::default());
+    let bench = Bench::on(store.clone());
+    let mut ids = Vec::new();
+    for step in steps {
+        drop(take(&bench, &mut ids, step).await);
+    }
+    bench.api.close().await;
+    bench.assert_verified().await;
+    let (state, head) = (bench.api.shared.state.load_full(), *bench.api.shared.head());
+    let lanes = bench.api.lanes(contract::clock::Timestamp(i64::MAX)).await.unwrap();
+    let rules = bench.api.rules().borrow().clone();
+    drop(bench.api);
+
+    let again =
+        MasterApi::on(store, config(bench.directory.path()), around(&bench.clock, 9)).unwrap();
+    let opened = again.shared.state.load_full();
+    assert_eq!((&*opened, again.shared.head().sequence), (&*state, head.sequence));
+    assert_eq!(again.rules().borrow().secrets, rules.secrets);
+    // The floor of the retries is a lower bound before, and exact after.
+    let lanes_again = again.lanes(contract::clock::Timestamp(i64::MAX)).await.unwrap();
+    for lane in lanes_again {
+        let before = lanes.iter().find(|before| before.lane == lane.lane).unwrap();
+        assert_eq!((before.cursor, before.head), (lane.cursor, lane.head));
+        assert!(before.next_due <= lane.next_due || lane.next_due.is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn rows_are_always_what_the_facts_lead_to(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(steps));
+    }
+}

@@ -1,0 +1,170 @@
+//! First start, restart, and what is refused at start.
+
+use super::harness::{Bench, config, copy_directory, open_at, signing_secret, subscription};
+use crate::{
+    store::{Embedded, StateStore, Table},
+    tables,
+};
+use contract::{
+    ErrorCode,
+    access::{Access, Noun},
+    clock::Clock,
+    command::Command,
+    master_api::{Configuration, Deliveries, Events},
+    secret::Secret,
+    testing::ManualClock,
+};
+use std::{fs, os::unix::fs::PermissionsExt};
+
+fn token(bench: &Bench) -> Secret {
+    let text = fs::read_to_string(bench.directory.path().join("admin.key")).unwrap();
+    Secret::new(text.trim())
+}
+
+#[tokio::test]
+async fn the_first_start_makes_a_key_for_the_administrator_alone() {
+    let bench = Bench::embedded();
+    for file in ["admin.key", "secret.key"] {
+        let mode = fs::metadata(bench.directory.path().join(file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let rules = bench.api.rules().borrow().clone();
+    let admin = rules.authenticate(&token(&bench), bench.clock.now()).unwrap();
+    assert!(admin.roles.allow(Noun::Keys, Access::Write));
+    assert!(rules.authenticate(&Secret::new("certes_00"), bench.clock.now()).is_none());
+    assert_eq!(rules.stamp_keys().len(), 1);
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn a_restart_changes_nothing() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    let stored = bench.store(&[lane]).await;
+    let (before, key) = (bench.api.rules().borrow().clone(), token(&bench));
+    let bench = bench.reopen().await;
+    let after = bench.api.rules().borrow().clone();
+    assert_eq!(before.sequence, after.sequence);
+    assert_eq!(before.secrets, after.secrets);
+    assert_eq!(before.subscriptions, after.subscriptions);
+    assert_eq!(before.stamp_keys, after.stamp_keys);
+    assert_eq!(token(&bench), key);
+    assert_eq!(bench.api.event(stored.id).await.unwrap().unwrap().lanes, [lane]);
+    assert_eq!(bench.store(&[lane]).await.sequence.0, stored.sequence.0 + 1);
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn a_crash_loses_nothing_that_was_acknowledged() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    let mut stored = Vec::new();
+    for _ in 0..50 {
+        stored.push(bench.store(&[lane]).await);
+    }
+    let crashed = tempfile::tempdir().unwrap();
+    copy_directory(bench.directory.path(), crashed.path());
+    let api = open_at(&bench.clock, config(crashed.path())).unwrap();
+    for stored in stored {
+        assert!(api.event(stored.id).await.unwrap().is_some());
+        let payload = api.payload(stored.id).await.unwrap().unwrap();
+        assert_eq!(payload, format!(r#"{{"id":"{}"}}"#, stored.id));
+    }
+    assert_eq!(api.stats().await.unwrap().waiting, 50);
+    assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn another_secret_key_is_refused() {
+    let bench = Bench::embedded();
+    bench.api.close().await;
+    let (directory, clock) = (bench.directory, bench.clock);
+    drop(bench.api);
+    let other = Some(Secret::new("ab".repeat(32)));
+    let with_other = crate::Config { secret_key: other, ..config(directory.path()) };
+    let error = open_at(&clock, with_other).unwrap_err();
+    assert!(error.message.contains("does not fit"), "{error}");
+    fs::remove_file(directory.path().join("secret.key")).unwrap();
+    let error = open_at(&clock, config(directory.path())).unwrap_err();
+    assert!(error.message.contains("secret.key is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused() {
+    let bench = Bench::embedded();
+    bench.api.close().await;
+    let (directory, clock) = (bench.directory, bench.clock);
+    drop(bench.api);
+    let store = Embedded::open(&crate::log::store_in(directory.path()), 1 << 20).unwrap();
+    let mut batch = crate::store::Batch::default();
+    batch.put(Table::Meta, tables::FORMAT, 2_u32.to_be_bytes().to_vec());
+    store.commit(batch).unwrap();
+    drop(store);
+    let error = open_at(&clock, config(directory.path())).unwrap_err();
+    assert!(error.message.contains("format 2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_running_server_keeps_others_out() {
+    let bench = Bench::embedded();
+    let error = open_at(&bench.clock, config(bench.directory.path())).unwrap_err();
+    assert!(error.message.contains("in use"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_given_is_not_written_down() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(super::harness::START);
+    let given = Secret::new("certes_given");
+    let mut config = config(directory.path());
+    (config.admin_key, config.secret_key) =
+        (Some(given.clone()), Some(Secret::new("cd".repeat(32))));
+    let api = open_at(&clock, config).unwrap();
+    let rules = api.rules().borrow().clone();
+    assert!(rules.authenticate(&given, clock.now()).is_some());
+    assert!(!directory.path().join("admin.key").exists());
+    assert!(!directory.path().join("secret.key").exists());
+}
+
+#[tokio::test]
+async fn no_stored_row_holds_a_secret_in_the_clear() {
+    let bench = Bench::embedded();
+    let secrets = vec![signing_secret(1), signing_secret(2)];
+    let command = Command::PutSubscription { spec: subscription("ci"), secrets: secrets.clone() };
+    bench.execute(vec![command]).await.unwrap();
+    let mut needles = vec![token(&bench)];
+    needles.extend(secrets);
+    needles.extend(bench.api.rules().borrow().stamp_keys.iter().map(|(_, key)| key.clone()));
+    let store = &bench.api.shared.store;
+    let mut rows = 0;
+    for table in store.tables() {
+        for (key, row) in store.scan(&crate::store::Scan::all(table, usize::MAX)).unwrap() {
+            rows += 1;
+            for needle in &needles {
+                let needle = needle.expose().trim_start_matches("whsec_").as_bytes();
+                let found = |bytes: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+                assert!(!found(&row) && !found(&key), "{table:?}");
+            }
+        }
+    }
+    assert!(rows > 10, "{rows}");
+}
+
+#[tokio::test]
+async fn without_space_events_are_refused_and_attempts_recorded() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    let stored = bench.store(&[lane]).await;
+    bench.api.close().await;
+    let (directory, clock, ids) = (bench.directory, bench.clock, bench.ids);
+    drop(bench.api);
+    let config = crate::Config { store_reserve_bytes: u64::MAX, ..config(directory.path()) };
+    let api = open_at(&clock, config).unwrap();
+    let bench = Bench { clock, directory, ids, api };
+    assert!(!bench.api.ready());
+    let error = bench.api.store_event(bench.event(&[lane])).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert!(error.retry_after.is_some());
+    let delivery = contract::id::DeliveryId { lane, sequence: stored.sequence };
+    assert!(bench.attempt(delivery, 1, contract::delivery::Next::Done).await);
+}

@@ -1,0 +1,348 @@
+//! One batch in the making: decides commands one after the other, each on what the ones before it
+//! left, and gathers their rows. A refused command leaves no trace in it.
+
+use crate::{
+    decide::{
+        self, Decided, Given,
+        cancel::Progress,
+        store_event::{Known, Question, Verdict},
+    },
+    fact::{Bucket, FactBody},
+    lanes::LaneTable,
+    log::{Draft, LogError},
+    prepare::Prepared,
+    project::{Projector, decode, encode},
+    secrets::Vault,
+    shared::Shared,
+    state::State,
+    store::{Batch, Table},
+    tables::{self, EventIdRow, Head, IdempotencyRow},
+};
+use contract::{
+    Error, Result,
+    access::Actor,
+    clock::Timestamp,
+    command::{Change, ChangeKind, Changeset},
+    delivery::{AttemptReport, Delivery, DeliveryState},
+    id::{DeliveryId, EventId, SecretId, Sequence, SubscriptionNumber},
+    master_api::Stored,
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Deliveries that are cancelled in one batch.
+const CANCELLED_PER_BATCH: usize = 512;
+
+/// A batch in the making.
+pub struct Round<'a> {
+    shared: &'a Shared,
+    now: Timestamp,
+    /// The log's end, with what is in the batch.
+    pub head: Head,
+    /// The configuration, with what is in the batch.
+    pub state: Arc<State>,
+    /// Bytes of the secrets, with what is in the batch.
+    pub vault: Arc<Vault>,
+    /// Subscriptions that the batch removes.
+    pub removed: Vec<SubscriptionNumber>,
+    /// The newest event id that was ever seen.
+    pub newest_event: EventId,
+    /// The read models.
+    pub projector: Projector<'a>,
+    event_ids: HashMap<EventId, EventIdRow>,
+    idempotency: HashMap<Vec<u8>, IdempotencyRow>,
+    sealed: BTreeMap<SecretId, Option<Vec<u8>>>,
+}
+
+impl<'a> Round<'a> {
+    /// Begins a batch on top of the last one. Its time is never before that one's.
+    pub fn new(shared: &'a Shared, newest_event: EventId) -> Self {
+        let head = *shared.head();
+        Self {
+            shared,
+            now: shared.around.clock.now().max(head.time),
+            head,
+            state: shared.state.load_full(),
+            vault: shared.vault.load_full(),
+            removed: Vec::new(),
+            newest_event,
+            projector: Projector::new(shared.rows(), head.stats),
+            event_ids: HashMap::new(),
+            idempotency: HashMap::new(),
+            sealed: BTreeMap::new(),
+        }
+    }
+
+    /// Appends an event, unless it was here before.
+    pub fn store_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
+        let question = Question {
+            id: event.id,
+            payload: event.idempotency.as_ref().map(|(_, payload)| *payload),
+            rules: event.rules,
+        };
+        let known = self.known_of(event)?;
+        let metrics = &self.shared.around.metrics;
+        match decide::store_event::store_event(question, &known, self.now) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(Verdict::Before(stored)) => {
+                metrics.events_duplicate.inc();
+                return Ok(Ok(stored));
+            }
+            Ok(Verdict::Take) => {}
+        }
+        if event.quarantined { &metrics.events_quarantined } else { &metrics.events_accepted }
+            .inc();
+        let (sequence, bucket) = self.place(event.draft.clone(), &event.body)?;
+        let batch = &mut self.projector.batch;
+        let key = tables::sequence_key(sequence);
+        batch.put(Table::Payloads(bucket), key, event.payload.clone());
+        if let Some((key, payload)) = &event.idempotency {
+            let row = IdempotencyRow { event: event.id, payload: *payload, time: self.now };
+            self.idempotency.insert(key.clone(), row);
+        }
+        let (lanes, quarantined) = (event.lanes.clone(), event.quarantined);
+        let row = EventIdRow { sequence, bucket, lanes: lanes.clone(), quarantined };
+        self.event_ids.insert(event.id, row);
+        self.newest_event = self.newest_event.max(event.id);
+        Ok(Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined }))
+    }
+
+    /// Takes down an attempt; false: it came too late.
+    pub fn record_attempt(&mut self, report: &AttemptReport) -> Result<bool, LogError> {
+        let row = self.projector.delivery(report.delivery)?;
+        let metrics = &self.shared.around.metrics;
+        let Some(fact) = decide::record_attempt::record_attempt(row, report, self.now) else {
+            metrics.attempts_superseded.inc();
+            return Ok(false);
+        };
+        metrics.attempts_recorded.inc();
+        let actor = component("consumer");
+        self.record(&actor, &fact)?;
+        if report.pause_subscription {
+            let number = report.delivery.lane.subscription();
+            if let Some(pause) = decide::pause_after_gone(&self.state, number) {
+                self.record(&actor, &pause)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes a finished delivery wait again.
+    pub fn resend(&mut self, actor: &Actor, id: DeliveryId) -> Result<Result<Delivery>, LogError> {
+        let row = self.projector.delivery(id)?;
+        let fact = match decide::resend::resend(&self.state, id, row) {
+            Ok(fact) => fact,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.record(actor, &fact)?;
+        let row = self.projector.delivery(id)?.cloned();
+        let delivery = row.map(|row| row.into_delivery(id));
+        Ok(delivery.ok_or_else(|| Error::internal("the delivery is gone")))
+    }
+
+    /// Carries out a changeset, all or nothing.
+    pub fn execute(
+        &mut self,
+        actor: &Actor,
+        changeset: &Changeset,
+    ) -> Result<Result<Vec<Change>>, LogError> {
+        let (state, vault) = (Arc::clone(&self.state), Arc::clone(&self.vault));
+        let around = &self.shared.around;
+        let given = Given {
+            state: &state,
+            vault: &vault,
+            now: self.now,
+            ids: &*around.ids,
+            random: &*around.random,
+        };
+        let decided = match decide::changeset(given, changeset) {
+            Ok(decided) => decided,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if changeset.dry_run {
+            let would = |change: Change| match change.kind {
+                // Nothing was made: an id or secret shown here would never come true.
+                ChangeKind::Created => Change { id: None, revealed: None, ..change },
+                ChangeKind::Changed | ChangeKind::Unchanged | ChangeKind::Removed => change,
+            };
+            return Ok(Ok(decided.changes.into_iter().map(would).collect()));
+        }
+        drop((state, vault));
+        self.record_all(actor, decided)
+    }
+
+    /// Records what was decided, with its secrets.
+    pub fn record_all(
+        &mut self,
+        actor: &Actor,
+        decided: Decided,
+    ) -> Result<Result<Vec<Change>>, LogError> {
+        let mut sealed = Vec::with_capacity(decided.secrets.len());
+        for (id, secret) in &decided.secrets {
+            match self.shared.sealer.seal(*id, secret, &*self.shared.around.random) {
+                Ok(row) => sealed.push((*id, Some(row))),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        self.sealed.extend(sealed);
+        if !decided.secrets.is_empty() {
+            Arc::make_mut(&mut self.vault).extend(decided.secrets);
+        }
+        for fact in &decided.facts {
+            self.record(actor, fact)?;
+        }
+        Ok(Ok(decided.changes))
+    }
+
+    /// Cancels some waiting deliveries of a removed subscription; None: that were all, and it is
+    /// noted.
+    pub fn cancel(&mut self, progress: Progress) -> Result<Option<Progress>, LogError> {
+        let actor = component("master-api");
+        let (facts, next) =
+            decide::cancel::cancel(self.shared.rows(), progress, CANCELLED_PER_BATCH)?;
+        for fact in &facts {
+            let FactBody::DeliveryCancelled { delivery, .. } = fact else { continue };
+            // A report in this same batch may have finished it.
+            let row = self.projector.delivery(*delivery)?;
+            if row.is_some_and(|row| row.state == DeliveryState::Waiting) {
+                self.record(&actor, fact)?;
+            }
+        }
+        if next.is_none() {
+            self.record(&actor, &FactBody::SubscriptionCleared { number: progress.number })?;
+        }
+        Ok(next)
+    }
+
+    /// All rows of the batch, with the head and the moved cursors; empty if nothing happened.
+    pub fn finish(&mut self, lanes: &mut LaneTable) -> Result<Batch, LogError> {
+        self.projector.finish()?;
+        let before = self.shared.head().sequence;
+        let mut batch = std::mem::take(&mut self.projector.batch);
+        for (key, row) in &self.idempotency {
+            let table = Table::Idempotency(Bucket::of(self.now));
+            batch.put(table, key.clone(), encode("idempotency key", row)?);
+        }
+        for (id, sealed) in std::mem::take(&mut self.sealed) {
+            match sealed {
+                Some(row) => batch.put(Table::Secrets, id.to_bytes(), row),
+                None => batch.remove(Table::Secrets, id.to_bytes()),
+            }
+        }
+        for (lane, cursor) in lanes.take_moved() {
+            let key = tables::lane_key(lane);
+            batch.put(Table::Cursors, key, tables::sequence_key(cursor).to_vec());
+        }
+        if self.head.sequence != before {
+            self.head.stats = self.projector.stats;
+            batch.put(Table::Meta, tables::HEAD, encode("head", &self.head)?);
+        }
+        Ok(batch)
+    }
+
+    /// Records a fact.
+    fn record(&mut self, actor: &Actor, fact: &FactBody) -> Result<(), LogError> {
+        let draft = Draft::new(actor, fact)
+            .map_err(|source| LogError::Row { what: "a new fact".to_owned(), source })?;
+        self.place(draft, fact).map(|_place| ())
+    }
+
+    /// Gives a fact its place in its chain.
+    fn place(&mut self, draft: Draft, body: &FactBody) -> Result<(Sequence, Bucket), LogError> {
+        let bucket = Bucket::of(self.now);
+        let is_traffic = body.chain() == crate::fact::Chain::Traffic;
+        if is_traffic && self.head.bucket != Some(bucket) {
+            self.open_bucket(bucket)?;
+        }
+        let sequence = Sequence(self.head.sequence.0 + 1);
+        self.head.sequence = sequence;
+        self.head.time = self.now;
+        let key = tables::sequence_key(sequence);
+        if is_traffic {
+            let (row, hash) = draft.place(sequence, self.now, self.head.traffic);
+            self.head.traffic = hash;
+            self.head.last_traffic = sequence;
+            self.head.bucket_count += 1;
+            self.projector.batch.put(Table::Traffic(bucket), key, row);
+            self.projector.apply((sequence, self.now, bucket), body)?;
+        } else {
+            let (row, hash) = draft.place(sequence, self.now, self.head.configuration);
+            self.head.configuration = hash;
+            self.projector.batch.put(Table::Configuration, key, row);
+            self.apply_configuration(sequence, body);
+        }
+        Ok((sequence, bucket))
+    }
+
+    /// A new day: what is known of the last one becomes a fact of the configuration.
+    fn open_bucket(&mut self, bucket: Bucket) -> Result<(), LogError> {
+        if let Some(ended) = self.head.bucket {
+            let Head { bucket_count: count, last_traffic: last, traffic: hash, .. } = self.head;
+            let closed = FactBody::BucketClosed { bucket: ended, count, last, hash };
+            self.record(&component("master-api"), &closed)?;
+        }
+        self.head.bucket = Some(bucket);
+        self.head.bucket_count = 0;
+        Ok(())
+    }
+
+    fn apply_configuration(&mut self, sequence: Sequence, body: &FactBody) {
+        if let FactBody::FormatRaised { format } = body {
+            let row = format.to_be_bytes().to_vec();
+            self.projector.batch.put(Table::Meta, tables::FORMAT, row);
+        }
+        if let FactBody::SecretErased { id } = body {
+            self.sealed.insert(*id, None);
+            Arc::make_mut(&mut self.vault).remove(id);
+        }
+        if let FactBody::SubscriptionRemoved { number } = body {
+            self.removed.push(*number);
+        }
+        Arc::make_mut(&mut self.state).apply(sequence, body);
+    }
+
+    fn known_of(&self, event: &Prepared) -> Result<Known, LogError> {
+        let by_key = match &event.idempotency {
+            Some((key, _)) => self.event_by_key(key)?,
+            None => None,
+        };
+        Ok(Known {
+            by_id: self.event_by_id(event.id)?,
+            by_key,
+            match_sequence: self.state.match_sequence,
+            newest_rules: self.state.sequence,
+        })
+    }
+
+    fn event_by_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+        // Ids grow with time: most are newer than all before, and need no look into the store.
+        if id > self.newest_event {
+            return Ok(None);
+        }
+        if let Some(row) = self.event_ids.get(&id) {
+            return Ok(Some(row.clone()));
+        }
+        let row = self.shared.store.get(Table::EventIds, &id.to_bytes())?;
+        row.map(|row| decode("event id", &row)).transpose()
+    }
+
+    /// The newest use of an idempotency key. It lives for 24 hours, so it is in one of two days.
+    fn event_by_key(&self, key: &[u8]) -> Result<Option<(IdempotencyRow, EventIdRow)>, LogError> {
+        let today = Bucket::of(self.now);
+        let mut used = self.idempotency.get(key).cloned();
+        for day in [today, Bucket(today.0.saturating_sub(1))] {
+            if used.is_none() {
+                let row = self.shared.store.get(Table::Idempotency(day), key)?;
+                used = row.map(|row| decode("idempotency key", &row)).transpose()?;
+            }
+        }
+        let Some(used) = used else { return Ok(None) };
+        Ok(self.event_by_id(used.event)?.map(|event| (used, event)))
+    }
+}
+
+fn component(name: &str) -> Actor {
+    Actor::Component(name.to_owned())
+}
