@@ -178,7 +178,6 @@ async fn start_split(base: &Config, environment: &Environment) -> Result<Vec<Ser
             address.map(|address| format!("http://{address}")).into_iter().collect::<Vec<_>>()
         };
         peers.master_api.extend(known(addresses.master_api_grpc));
-        peers.master_api_http.extend(known(addresses.master_api_http));
         peers.queue.extend(known(addresses.queue));
         peers.schema_registry.extend(known(addresses.schema_registry));
         peers.broker.extend(known(addresses.broker));

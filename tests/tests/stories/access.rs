@@ -4,7 +4,6 @@ use contract::{
     access::Roles,
     command::{Changeset, Command},
     event::Audience,
-    master_api::Configuration,
     secret::Secret,
 };
 use serde_json::json;
@@ -20,9 +19,7 @@ async fn key(certes: &Deployment, role: &str) -> Secret {
         expires_at: None,
     };
     let changes = Changeset { commands: vec![issue], ..Changeset::default() };
-    let actor = contract::access::Actor::Component("story".into());
-    let remote = certes.remote().await.unwrap();
-    let made = remote.configuration.execute(actor, changes).await.unwrap();
+    let made = certes.remote().await.unwrap().execute(changes).await.unwrap();
     made[0].revealed.clone().unwrap()
 }
 
@@ -146,8 +143,7 @@ async fn a_manifest_is_idempotent(wiring: Wiring) {
     assert!(made["createSubscription"]["secret"].as_str().unwrap().starts_with("whsec_"));
     let remote = certes.remote().await.unwrap();
     let none = Changeset { managed: true, prune: true, ..Changeset::default() };
-    let actor = contract::access::Actor::Component("story".into());
-    let pruned = remote.configuration.execute(actor, none).await.unwrap();
+    let pruned = remote.execute(none).await.unwrap();
     let mut removed: Vec<_> =
         pruned.iter().filter(|c| c.kind == Removed).map(|c| c.name.as_str()).collect();
     removed.sort_unstable();

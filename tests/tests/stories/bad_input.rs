@@ -23,26 +23,26 @@ async fn refusals_have_stable_codes(wiring: Wiring) {
     let json = ("content-type", "application/json");
     let auth = ("authorization", bearer.as_str());
 
-    let unsigned =
-        post(&format!("{base}/events/github"), &[json, ("x-github-event", "push")], PUSH);
-    assert_problem(&unsigned.await.unwrap(), 401, "invalid_signature");
-    let wrong = [json, ("x-github-event", "push"), ("x-hub-signature-256", "sha256=00")];
-    let wrong = post(&format!("{base}/events/github"), &wrong, PUSH).await.unwrap();
-    assert_problem(&wrong, 401, "invalid_signature");
-    let nobody = post(&format!("{base}/events/nobody"), &[json], PUSH).await.unwrap();
-    assert_problem(&nobody, 404, "unknown_source");
+    let send = async |path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        post(&format!("{base}/events/{path}"), headers, body.to_vec()).await.unwrap()
+    };
+
+    let event = ("x-github-event", "push");
+    assert_problem(&send("github", &[json, event], PUSH).await, 401, "invalid_signature");
+    let wrong = ("x-hub-signature-256", "sha256=00");
+    assert_problem(&send("github", &[json, event, wrong], PUSH).await, 401, "invalid_signature");
+    assert_problem(&send("nobody", &[json], PUSH).await, 404, "unknown_source");
     let unknown = github(base, "no_such_event", "d-1", b"{}").await.unwrap();
     assert_problem(&unknown, 404, "unknown_event_type");
     let no_json = github(base, "push", "d-2", b"{\"ref\": ").await.unwrap();
     assert_problem(&no_json, 422, "malformed_payload");
-    let no_key = post(&format!("{base}/events/github/1/push"), &[json], PUSH).await.unwrap();
-    assert_problem(&no_key, 401, "unauthenticated");
-    let bad_uri = post(&format!("{base}/events/github/zero/push"), &[json, auth], PUSH);
-    assert_problem(&bad_uri.await.unwrap(), 400, "invalid_event_uri");
-    let own = post(&format!("{base}/events/_certes/1/delivery_dead"), &[json, auth], "{}");
-    assert_problem(&own.await.unwrap(), 403, "permission_denied");
+    assert_problem(&send("github/1/push", &[json], PUSH).await, 401, "unauthenticated");
+    let zero = send("github/zero/push", &[json, auth], PUSH).await;
+    assert_problem(&zero, 400, "invalid_event_uri");
+    let own = send("_certes/1/delivery_dead", &[json, auth], b"{}").await;
+    assert_problem(&own, 403, "permission_denied");
     let large = vec![b' '; 5 * 1024 * 1024 + 1];
-    let large = post(&format!("{base}/events/github/1/push"), &[json, auth], large).await.unwrap();
+    let large = send("github/1/push", &[json, auth], &large).await;
     assert_problem(&large, 413, "body_too_large");
     assert_problem(&get(&format!("{base}/nowhere")).await.unwrap(), 404, "not_found");
 
