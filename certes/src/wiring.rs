@@ -27,6 +27,7 @@ use schema_registry::{DirectoryStore, LocalValidator, Registry};
 use std::{collections::HashMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic_health::ServingStatus;
 
 /// A listener of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -256,12 +257,17 @@ impl Wiring<'_> {
             clock: clock.clone(),
             random: random.clone(),
         };
-        let public = PublicConfig {
+        let mut public = PublicConfig {
             unvalidated: config.unvalidated,
             payload_bytes_max: config.body_bytes_max,
             ..PublicConfig::default()
         };
-        let (grpc, _health) = server::public_routes(ports, public).await?;
+        public.credential_headers.extend(config.credential_headers.iter().cloned());
+        let (grpc, health) = server::public_routes(ports, public).await?;
+        self.run(|stop| async move {
+            stop.cancelled().await;
+            health.set_service_status("", ServingStatus::NotServing).await;
+        });
         let grpc = grpc.into_axum_router();
         let metrics = gateway::Metrics::new(&mut self.metrics);
         let rules = self.master_api.rules();

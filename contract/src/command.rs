@@ -113,7 +113,7 @@ pub enum ChangeKind {
 
 impl std::fmt::Display for ChangeKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::Created => "created",
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",

@@ -1,0 +1,202 @@
+//! What callers give: filters and declarations, turned into the contract's nouns.
+
+use super::access::{OrShow, Result, error, invalid, sees};
+use async_graphql::{InputObject, Json};
+use contract::{
+    Error, ErrorCode,
+    access::Principal,
+    backoff::BackoffPolicy,
+    command::Command,
+    event::{Disposition, EventState},
+    master_api::{DeliveryFilter, EventFilter},
+    rules::Rules,
+    secret::Secret,
+    source::{SourceSpec, Template},
+    subscription::{Priority, SubscriptionSpec},
+};
+
+/// Which events. All given conditions hold together.
+#[derive(Debug, Default, InputObject)]
+#[graphql(name = "EventFilter")]
+pub(super) struct EventFilterInput {
+    /// Of this type: an event URI.
+    r#type: Option<String>,
+    /// From this source.
+    source: Option<String>,
+    /// `accepted` or `quarantined`.
+    state: Option<String>,
+    /// Received at or after, RFC 3339.
+    since: Option<String>,
+    /// Received before, RFC 3339.
+    until: Option<String>,
+    /// With this idempotency key.
+    idempotency_key: Option<String>,
+}
+
+impl TryFrom<EventFilterInput> for EventFilter {
+    type Error = async_graphql::Error;
+
+    fn try_from(input: EventFilterInput) -> Result<Self> {
+        let time = |name: &str, text: Option<String>| {
+            let parse = |text: String| {
+                text.parse()
+                    .map_err(|_e| invalid(format!("`{name}`: `{text}` is no RFC 3339 time")))
+            };
+            text.map(parse).transpose()
+        };
+        let state = input.state.as_deref().map(|state| match state {
+            "accepted" => Ok(EventState::Accepted),
+            "quarantined" => Ok(EventState::Quarantined),
+            other => Err(invalid(format!("`{other}` is no state; allowed: accepted, quarantined"))),
+        });
+        Ok(Self {
+            uri: input.r#type.map(|uri| uri.parse().or_show()).transpose()?,
+            source: input.source,
+            state: state.transpose()?,
+            since: time("since", input.since)?,
+            until: time("until", input.until)?,
+            idempotency_key: input.idempotency_key,
+        })
+    }
+}
+
+/// Which deliveries.
+#[derive(Debug, Default, InputObject)]
+#[graphql(name = "DeliveryFilter")]
+pub(super) struct DeliveryFilterInput {
+    /// `waiting`, `delivered`, `dead` or `cancelled`.
+    state: Option<String>,
+    /// Of the subscription of this name.
+    subscription: Option<String>,
+}
+
+impl DeliveryFilterInput {
+    /// The filter, within what the caller may see.
+    pub(super) fn resolve(self, rules: &Rules, principal: &Principal) -> Result<DeliveryFilter> {
+        let state = self.state.map(|state| state.parse().map_err(invalid)).transpose()?;
+        let find = |name: &str| {
+            let found = rules.subscription_named(name).filter(|found| sees(principal, found));
+            let missing = || Error::new(ErrorCode::NotFound, format!("no subscription `{name}`"));
+            found.map(|found| found.id).ok_or_else(|| error(&missing()))
+        };
+        let subscription = self.subscription.as_deref().map(find).transpose()?;
+        if subscription.is_none() && principal.subscriber.is_some() {
+            return Err(invalid("a key of one subscriber must name a `subscription`"));
+        }
+        Ok(DeliveryFilter { state, subscription })
+    }
+}
+
+/// What is declared of a source.
+#[derive(Debug, InputObject)]
+pub(super) struct SourceInput {
+    /// Its name, the path segment after `/events/`.
+    pub(super) name: String,
+    /// `github`, `standard-webhooks` or `none`.
+    verify: String,
+    /// Secrets that verify, the newest first. None given: it keeps those it has.
+    #[graphql(default)]
+    secrets: Vec<String>,
+    /// As in `github/1/{header:x-github-event}`.
+    event_type: String,
+    /// As in `{header:x-delivery}`; null: the scheme's own.
+    idempotency_key: Option<String>,
+    /// `reject` (default), `accept`, `quarantine`.
+    unvalidated: Option<String>,
+    /// `reject` (default), `quarantine`.
+    invalid: Option<String>,
+    /// Whose subscriptions its events may match; null: our own.
+    subscriber: Option<String>,
+    /// Default priority, 0 to 9.
+    priority: Option<u8>,
+    /// Default back-off, as in `{"kind": "linear", "base": "10s", "max_retries": 20}`.
+    backoff: Option<Json<BackoffPolicy>>,
+    /// Largest body in bytes.
+    body_bytes_max: Option<u64>,
+    /// How old a signed timestamp may be, in seconds.
+    tolerance_s: Option<u32>,
+}
+
+impl TryFrom<SourceInput> for Command {
+    type Error = async_graphql::Error;
+
+    fn try_from(input: SourceInput) -> Result<Self> {
+        let spec = SourceSpec {
+            name: input.name,
+            verify: input.verify.parse().map_err(invalid)?,
+            event_type: Template(input.event_type),
+            idempotency_key: input.idempotency_key.map(Template),
+            unvalidated: disposition(input.unvalidated)?,
+            invalid: disposition(input.invalid)?,
+            subscriber: input.subscriber,
+            priority: priority(input.priority)?,
+            backoff: input.backoff.map(|policy| policy.0),
+            body_bytes_max: input.body_bytes_max,
+            tolerance_s: input.tolerance_s,
+        };
+        Ok(Self::PutSource { spec, secrets: secrets(input.secrets) })
+    }
+}
+
+/// What is declared of a subscription.
+#[derive(Debug, InputObject)]
+pub(super) struct SubscriptionInput {
+    /// Its name, unique.
+    pub(super) name: String,
+    /// Whose it is; null: our own.
+    pub(super) subscriber: Option<String>,
+    /// Where deliveries go.
+    url: String,
+    /// Patterns of event URIs, as in `github/1/*`.
+    events: Vec<String>,
+    /// 0 to 9; null: the event type's, the source's, or 5.
+    priority: Option<u8>,
+    /// As in `{"kind": "constant", "base": "1s", "max_retries": 10}`.
+    backoff: Option<Json<BackoffPolicy>>,
+    /// Signing secrets `whsec_...`, the newest first. None given: it keeps those it has, and a
+    /// new one gets one that is shown once.
+    #[graphql(default)]
+    secrets: Vec<String>,
+    /// Most attempts at once.
+    max_in_flight: Option<u32>,
+    /// Time limit of an attempt in milliseconds.
+    timeout_ms: Option<u32>,
+}
+
+impl TryFrom<SubscriptionInput> for Command {
+    type Error = async_graphql::Error;
+
+    fn try_from(input: SubscriptionInput) -> Result<Self> {
+        let events = input.events.iter().map(|pattern| pattern.parse().or_show());
+        let spec = SubscriptionSpec {
+            name: input.name,
+            subscriber: input.subscriber,
+            url: input.url,
+            events: events.collect::<Result<_>>()?,
+            priority: priority(input.priority)?,
+            backoff: input.backoff.map(|policy| policy.0),
+            max_in_flight: input.max_in_flight,
+            timeout_ms: input.timeout_ms,
+        };
+        Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })
+    }
+}
+
+fn priority(level: Option<u8>) -> Result<Option<Priority>> {
+    level.map(Priority::try_from).transpose().map_err(invalid)
+}
+
+fn secrets(texts: Vec<String>) -> Vec<Secret> {
+    texts.into_iter().map(Secret::new).collect()
+}
+
+fn disposition(text: Option<String>) -> Result<Disposition> {
+    match text.as_deref() {
+        None | Some("reject") => Ok(Disposition::Reject),
+        Some("accept") => Ok(Disposition::Accept),
+        Some("quarantine") => Ok(Disposition::Quarantine),
+        Some(other) => {
+            Err(invalid(format!("`{other}` is not allowed; write reject, accept or quarantine")))
+        }
+    }
+}

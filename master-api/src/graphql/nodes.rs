@@ -1,0 +1,430 @@
+//! The objects that queries walk: events, deliveries, attempts, subscriptions, sources, schemas.
+
+use super::access::{OrShow, Result, allowed_everywhere, master_api, rules};
+use async_graphql::{Context, ID, Object, SimpleObject};
+use contract::{
+    access::{Access, ApiKey, Noun},
+    delivery::{Attempt, Delivery},
+    event::{Audience, Event, Origin},
+    master_api::Stats,
+    schema::SchemaVersion,
+    source::Source,
+    subscription::Subscription,
+};
+use std::sync::Arc;
+
+/// An event.
+#[derive(Debug)]
+pub(super) struct EventNode(pub(super) Event);
+
+#[Object(name = "Event")]
+impl EventNode {
+    /// `evt_...`, also the `webhook-id` of its deliveries.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its type: an event URI.
+    async fn r#type(&self) -> &str {
+        self.0.uri.as_str()
+    }
+    /// `accepted` or `quarantined`.
+    async fn state(&self) -> String {
+        self.0.state.to_string()
+    }
+    /// Why it was kept aside.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+    /// `incoming` or `outgoing`.
+    async fn direction(&self) -> String {
+        self.0.direction.to_string()
+    }
+    /// Name of the source that sent it.
+    async fn source(&self) -> Option<&str> {
+        match &self.0.origin {
+            Origin::Source(name) => Some(name),
+            Origin::Producer(_) | Origin::Server => None,
+        }
+    }
+    /// Id of the key that sent it.
+    async fn producer(&self) -> Option<String> {
+        match &self.0.origin {
+            Origin::Producer(key) => Some(key.to_string()),
+            Origin::Source(_) | Origin::Server => None,
+        }
+    }
+    /// The subscriber it is for; `*`: all of them; null: our own subscriptions.
+    async fn subscriber(&self) -> Option<&str> {
+        match &self.0.audience {
+            Audience::Own => None,
+            Audience::Subscriber(id) => Some(id),
+            Audience::All => Some("*"),
+        }
+    }
+    /// When the gateway had it, RFC 3339.
+    async fn received_at(&self) -> String {
+        self.0.received_at.to_string()
+    }
+    /// Media type of the payload.
+    async fn content_type(&self) -> &str {
+        &self.0.content_type
+    }
+    /// Size of the payload in bytes.
+    async fn size(&self) -> String {
+        self.0.size.to_string()
+    }
+    /// Key against repeats.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
+    }
+    /// Minor version of the schema it was checked against; null: unchecked.
+    async fn schema_minor(&self) -> Option<u32> {
+        self.0.schema_minor
+    }
+    /// Position of its fact in the log.
+    async fn sequence(&self) -> String {
+        self.0.sequence.to_string()
+    }
+    /// W3C trace context.
+    async fn traceparent(&self) -> &str {
+        &self.0.trace.traceparent
+    }
+    /// The parts it passed.
+    async fn trail(&self) -> &[String] {
+        &self.0.trace.trail
+    }
+    /// Kept headers.
+    async fn headers(&self) -> Vec<HeaderNode> {
+        let header = |(name, value): &(String, String)| HeaderNode {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        self.0.headers.0.iter().map(header).collect()
+    }
+    /// The payload as text; null if it is no UTF-8 or its retention has passed.
+    async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
+        let payload = master_api(context)?.payload(self.0.id).await.or_show()?;
+        Ok(payload.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
+    }
+    /// Its deliveries, one for each subscription that matched.
+    async fn deliveries(&self, context: &Context<'_>) -> Result<Vec<DeliveryNode>> {
+        if self.0.lanes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let deliveries = master_api(context)?.deliveries_of(self.0.id).await.or_show()?;
+        Ok(deliveries.into_iter().map(DeliveryNode).collect())
+    }
+}
+
+/// A header.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Header")]
+pub(super) struct HeaderNode {
+    /// In lower case.
+    name: String,
+    /// Credentials are `***` and a fingerprint.
+    value: String,
+}
+
+/// One event for one subscription.
+#[derive(Debug)]
+pub(super) struct DeliveryNode(pub(super) Delivery);
+
+#[Object(name = "Delivery")]
+impl DeliveryNode {
+    /// `dlv_...`
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// `waiting`, `delivered`, `dead`, `cancelled`.
+    async fn state(&self) -> &str {
+        self.0.state.as_str()
+    }
+    /// Why it is dead.
+    async fn cause(&self) -> Option<&str> {
+        self.0.cause.map(contract::delivery::Cause::as_str)
+    }
+    /// Priority it was accepted at, 0 to 9.
+    async fn priority(&self) -> u8 {
+        self.0.id.lane.priority().into()
+    }
+    /// When it was made, RFC 3339.
+    async fn created_at(&self) -> String {
+        self.0.created_at.to_string()
+    }
+    /// When its next attempt is due; null when finished.
+    async fn due(&self) -> Option<String> {
+        self.0.due.map(|due| due.to_string())
+    }
+    /// Id of the event.
+    async fn event_id(&self) -> ID {
+        self.0.event.to_string().into()
+    }
+    /// The event. For keys that see everybody's events.
+    async fn event(&self, context: &Context<'_>) -> Result<Option<EventNode>> {
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
+        Ok(master_api(context)?.event(self.0.event).await.or_show()?.map(EventNode))
+    }
+    /// The subscription; null once it was removed.
+    async fn subscription(&self, context: &Context<'_>) -> Result<Option<SubscriptionNode>> {
+        let rules = rules(context)?;
+        let subscription = rules.subscriptions.get(&self.0.id.lane.subscription());
+        Ok(subscription.cloned().map(SubscriptionNode))
+    }
+    /// The HTTP requests so far, oldest first.
+    async fn attempts(&self) -> Vec<AttemptNode> {
+        self.0.attempts.iter().cloned().map(AttemptNode).collect()
+    }
+}
+
+/// One HTTP request of a delivery.
+#[derive(Debug)]
+pub(super) struct AttemptNode(Attempt);
+
+#[Object(name = "Attempt")]
+impl AttemptNode {
+    /// From 1.
+    async fn number(&self) -> u32 {
+        self.0.number
+    }
+    /// HTTP status; null if there was no answer.
+    async fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+    /// Why it did not deliver, in a word.
+    async fn cause(&self) -> Option<&str> {
+        self.0.cause.map(contract::delivery::Cause::as_str)
+    }
+    /// Why it did not deliver, in a sentence.
+    async fn error(&self) -> Option<&str> {
+        self.0.error.as_deref()
+    }
+    /// When it started, RFC 3339.
+    async fn started_at(&self) -> String {
+        self.0.started_at.to_string()
+    }
+    /// How long it took, in milliseconds.
+    async fn duration_ms(&self) -> u32 {
+        self.0.duration_ms
+    }
+    /// The address that was dialled.
+    async fn address(&self) -> Option<&str> {
+        self.0.address.as_deref()
+    }
+    /// Beginning of the response body.
+    async fn response_excerpt(&self) -> Option<&str> {
+        self.0.response_excerpt.as_deref()
+    }
+    /// Which back-off rule decided what came next.
+    async fn backoff_rule(&self) -> Option<&str> {
+        self.0.backoff_rule.as_deref()
+    }
+}
+
+/// Who gets what, and where.
+#[derive(Debug)]
+pub(super) struct SubscriptionNode(pub(super) Arc<Subscription>);
+
+#[Object(name = "Subscription")]
+impl SubscriptionNode {
+    /// `sub_...`
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.0.spec.name
+    }
+    /// Whose it is; null: our own.
+    async fn subscriber(&self) -> Option<&str> {
+        self.0.spec.subscriber.as_deref()
+    }
+    /// Where deliveries go.
+    async fn url(&self) -> &str {
+        &self.0.spec.url
+    }
+    /// Patterns of event URIs.
+    async fn events(&self) -> Vec<&str> {
+        self.0.spec.events.iter().map(contract::uri::EventPattern::as_str).collect()
+    }
+    /// Its own priority, 0 to 9; null: the event type's, the source's, or 5.
+    async fn priority(&self) -> Option<u8> {
+        self.0.spec.priority.map(Into::into)
+    }
+    /// `active`, `paused` or `disabled`.
+    async fn status(&self) -> String {
+        self.0.status.to_string()
+    }
+    /// Why it is not active.
+    async fn status_reason(&self) -> Option<&str> {
+        self.0.status_reason.as_deref()
+    }
+    /// Most attempts at once; null: adapted.
+    async fn max_in_flight(&self) -> Option<u32> {
+        self.0.spec.max_in_flight
+    }
+    /// Time limit of an attempt in milliseconds; null: the consumer's.
+    async fn timeout_ms(&self) -> Option<u32> {
+        self.0.spec.timeout_ms
+    }
+    /// Its own back-off policy; null: the event type's, the source's, or the global one.
+    async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {
+        self.0.spec.backoff.clone().map(async_graphql::Json)
+    }
+    /// Fingerprints of its signing secrets, the newest first.
+    async fn secret_fingerprints(&self) -> Vec<&str> {
+        self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect()
+    }
+    /// When it was created, RFC 3339.
+    async fn created_at(&self) -> String {
+        self.0.created_at.to_string()
+    }
+}
+
+/// A third party that posts webhooks.
+#[derive(Debug)]
+pub(super) struct SourceNode(pub(super) Arc<Source>);
+
+#[Object(name = "Source")]
+impl SourceNode {
+    /// Its name, the path segment after `/events/`.
+    async fn name(&self) -> &str {
+        &self.0.spec.name
+    }
+    /// How requests are verified.
+    async fn verify(&self) -> &str {
+        self.0.spec.verify.as_str()
+    }
+    /// How the event type is found.
+    async fn event_type(&self) -> &str {
+        &self.0.spec.event_type.0
+    }
+    /// For types without a schema: `reject`, `accept`, `quarantine`.
+    async fn unvalidated(&self) -> String {
+        text(&self.0.spec.unvalidated)
+    }
+    /// For payloads that break their schema: `reject`, `quarantine`.
+    async fn invalid(&self) -> String {
+        text(&self.0.spec.invalid)
+    }
+    /// Whose subscriptions its events may match; null: our own.
+    async fn subscriber(&self) -> Option<&str> {
+        self.0.spec.subscriber.as_deref()
+    }
+    /// Default priority of what it brings.
+    async fn priority(&self) -> Option<u8> {
+        self.0.spec.priority.map(Into::into)
+    }
+    /// Fingerprints of its secrets.
+    async fn secret_fingerprints(&self) -> Vec<&str> {
+        self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect()
+    }
+}
+
+/// A value's name as its serialised form gives it.
+fn text(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+/// Latest version of the contract of an event type.
+#[derive(Debug)]
+pub(super) struct SchemaNode(pub(super) Arc<SchemaVersion>);
+
+#[Object(name = "Schema")]
+impl SchemaNode {
+    /// The event type.
+    async fn uri(&self) -> &str {
+        self.0.uri.as_str()
+    }
+    /// `major.minor`
+    async fn version(&self) -> String {
+        format!("{}.{}", self.0.uri.major(), self.0.minor)
+    }
+    /// Full name of the protobuf message.
+    async fn message(&self) -> &str {
+        &self.0.message
+    }
+    /// SHA-256 of the bundle in hex.
+    async fn digest(&self) -> String {
+        hex::encode(self.0.digest)
+    }
+    /// For unknown fields: `ignore` or `reject`.
+    async fn unknown_fields(&self) -> String {
+        text(&self.0.unknown_fields)
+    }
+    /// When it was published, RFC 3339.
+    async fn published_at(&self) -> String {
+        self.0.published_at.to_string()
+    }
+}
+
+/// An API key, without its token.
+#[derive(Debug)]
+pub(super) struct KeyNode(pub(super) Arc<ApiKey>);
+
+#[Object(name = "Key")]
+impl KeyNode {
+    /// `key_...`
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// A name for people.
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+    /// How its token begins.
+    async fn prefix(&self) -> &str {
+        &self.0.prefix
+    }
+    /// What it may do.
+    async fn roles(&self) -> Vec<String> {
+        self.0.roles.names()
+    }
+    /// Sees this subscriber only.
+    async fn subscriber(&self) -> Option<&str> {
+        self.0.subscriber.as_deref()
+    }
+    /// When it was made, RFC 3339.
+    async fn created_at(&self) -> String {
+        self.0.created_at.to_string()
+    }
+    /// When it stops working, RFC 3339.
+    async fn expires_at(&self) -> Option<String> {
+        self.0.expires_at.map(|time| time.to_string())
+    }
+}
+
+/// Numbers of the whole deployment.
+#[derive(Debug)]
+pub(super) struct StatsNode(pub(super) Stats);
+
+#[Object(name = "Stats")]
+impl StatsNode {
+    /// Events accepted.
+    async fn accepted(&self) -> u64 {
+        self.0.accepted
+    }
+    /// Events kept aside.
+    async fn quarantined(&self) -> u64 {
+        self.0.quarantined
+    }
+    /// Deliveries with a 2xx.
+    async fn delivered(&self) -> u64 {
+        self.0.delivered
+    }
+    /// Deliveries with an attempt to come.
+    async fn waiting(&self) -> u64 {
+        self.0.waiting
+    }
+    /// Dead letters.
+    async fn dead(&self) -> u64 {
+        self.0.dead
+    }
+    /// Deliveries taken back.
+    async fn cancelled(&self) -> u64 {
+        self.0.cancelled
+    }
+}
