@@ -101,8 +101,12 @@ impl LaneTable {
 
     /// Forgets the lanes of a subscription that was removed.
     pub fn remove(&mut self, number: SubscriptionNumber) {
-        self.lanes.retain(|id, _| id.subscription() != number);
-        self.moved.retain(|id| id.subscription() != number);
+        let lanes = LaneId(number.0 << 4)..LaneId((number.0 + 1) << 4);
+        let gone: Vec<_> = self.lanes.range(lanes).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.lanes.remove(&id);
+            self.moved.remove(&id);
+        }
     }
 
     /// Moves a cursor forward; a lane that is unknown is passed over.

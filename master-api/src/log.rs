@@ -129,7 +129,7 @@ impl Draft {
     }
 
     /// Gives it its place: its row, and the hash that the next one in the chain builds on.
-    pub fn place(self, sequence: Sequence, time: Timestamp, prev_hash: Hash) -> (Vec<u8>, Hash) {
+    pub fn place(&self, sequence: Sequence, time: Timestamp, prev_hash: Hash) -> (Vec<u8>, Hash) {
         let mut row = Vec::with_capacity(HEAD_LENGTH + self.bytes.len());
         row.push(ROW_VERSION);
         row.extend(time.0.to_be_bytes());

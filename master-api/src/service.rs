@@ -52,6 +52,9 @@ impl MasterApi {
         fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let directory = log::store_in(&config.data_dir);
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
+        // The directory itself must outlive a power cut, too.
+        head_file::sync_parent(&directory).map_err(failed)?;
+        head_file::sync_parent(&config.data_dir).map_err(failed)?;
         let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
         let around = Surroundings { clock, random, ids, metrics };
         Self::on(Arc::new(store), config, around)
@@ -111,7 +114,8 @@ impl MasterApi {
         let verify = move || {
             let store = &*shared.store;
             let (snapshot, tables) = (store.snapshot(), store.tables());
-            log::verify_rows(&*snapshot, &tables, &Memory::default(), None)
+            let live = shared.state.load_full();
+            log::verify_rows(&*snapshot, &tables, &Memory::default(), Some(&live))
         };
         let report = tokio::task::spawn_blocking(verify).await.map_err(Error::internal)?;
         Ok(report?)

@@ -16,6 +16,15 @@
 //! Numbers in keys are big-endian, so that keys sort as the numbers do. `EventIds` to `Dead` can
 //! be rebuilt from the facts ([`crate::project`]).
 
+//!
+//! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
+//! gives the space back at once: payloads first (`Payloads`), the facts (`Traffic`) when their
+//! time comes. The chain still verifies, because `BucketClosed` keeps each day's last hash and
+//! count in the configuration, which stays. Finished deliveries of a dropped day are the rows of
+//! each lane up to the day's last sequence: one range per lane; unfinished ones are carried forward
+//! first. `EventIds` sort by time, so theirs is one range, too. Erasing a single payload removes
+//! its row and with it the salt, after which the digest in the fact says nothing.
+
 use crate::fact::{Bucket, Hash};
 use contract::{
     clock::Timestamp,

@@ -58,6 +58,7 @@ impl Loop {
     fn run(mut self) {
         loop {
             let clearing = self.shared.state.load().clearing.first().copied();
+            let clearing = clearing.filter(|_| self.shared.health.borrow().writing);
             self.cancelling = match (self.cancelling, clearing) {
                 (Some(progress), Some(number)) if progress.number == number => Some(progress),
                 (_, clearing) => clearing.map(Progress::new),
@@ -129,7 +130,8 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     let before = std::mem::replace(&mut *shared.head(), head);
     let mut lanes = shared.lanes();
     lanes.gain(projector.lanes);
-    removed.iter().for_each(|number| lanes.remove(*number));
+    // A late attempt of a removed subscription may have brought its lane back.
+    removed.iter().chain(&state.clearing).for_each(|number| lanes.remove(*number));
     drop(lanes);
     let changed = state.sequence != shared.state.load().sequence;
     shared.state.store(Arc::clone(&state));
@@ -155,19 +157,32 @@ fn drop_old_keys(shared: &Shared, before: &Head, head: &Head) {
 
 fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
     Ok(match command {
-        Command::Store(event, reply) => answer(reply, round.store_event(&event)?),
-        Command::Resend(actor, id, reply) => answer(reply, round.resend(&actor, id)?),
+        Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
+        Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
         Command::Execute(actor, changeset, reply) => {
-            answer(reply, round.execute(&actor, &changeset)?)
+            answer(reply, spared(round.execute(&actor, &changeset))?)
         }
     })
 }
 
 fn record(round: &mut Round<'_>, reports: Reports) -> Result<Answer, LogError> {
     let Reports { reports, reply, .. } = reports;
-    let recorded = |report: &AttemptReport| round.record_attempt(report);
-    let recorded: Result<Vec<bool>, LogError> = reports.iter().map(recorded).collect();
-    Ok(answer(reply, Ok(recorded?)))
+    let recorded = |report: &AttemptReport| spared(round.record_attempt(report).map(Ok));
+    // A report that cannot be read against its delivery fails its caller, and nobody else.
+    let recorded: Result<Result<Vec<bool>>, LogError> = reports.iter().map(recorded).collect();
+    Ok(answer(reply, recorded?))
+}
+
+/// A row that does not read is found before anything is decided from it: it fails the command
+/// that needs it and spares its neighbours. What the store itself reports ends all writing.
+fn spared<T>(decided: Result<Result<T>, LogError>) -> Result<Result<T>, LogError> {
+    match decided {
+        Err(error @ (LogError::Row { .. } | LogError::Fact { .. })) => {
+            tracing::error!(%error, "a row cannot be read");
+            Ok(Err(Error::internal("a row of the log cannot be read")))
+        }
+        other => other,
+    }
 }
 
 fn answer<T: 'static>(reply: oneshot::Sender<Result<T>>, result: Result<T>) -> Answer {

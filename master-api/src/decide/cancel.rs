@@ -43,9 +43,11 @@ pub fn cancel(
         let page = rows.scan(&fresh(rows, progress, limit)?)?;
         for (key, row) in &page {
             let Some(id) = tables::delivery_of(key) else { continue };
-            let row: DeliveryRow = decode("delivery", row)?;
-            if row.is_fresh() {
-                waiting.insert(id);
+            match decode::<DeliveryRow>("delivery", row) {
+                Ok(row) if row.is_fresh() => _ = waiting.insert(id),
+                Ok(_) => {}
+                // One row that does not read must not keep the others waiting for ever.
+                Err(error) => tracing::error!(%id, %error, "cannot cancel a delivery"),
             }
             next = Some(Progress { number, after: Some(id) });
         }

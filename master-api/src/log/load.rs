@@ -8,7 +8,6 @@ use crate::{
     store::{Rows, Scan, Table},
     tables::{self, Head},
 };
-use contract::id::Sequence;
 use std::path::{Path, PathBuf};
 
 /// A log that was opened.
@@ -64,12 +63,12 @@ pub(super) fn stored_format(rows: &dyn Rows) -> Result<u32, LogError> {
 fn check_traffic(rows: &dyn Rows, head: &Head) -> Result<(), LogError> {
     let Some(bucket) = head.bucket else { return Ok(()) };
     let newest = rows.scan(&Scan::all(Table::Traffic(bucket), 1).reversed())?;
-    let hash = newest.first().map(hash_of).transpose()?;
-    // The day may have been opened by its first fact only; it is never left empty.
-    if hash == Some(head.traffic) {
-        Ok(())
-    } else {
-        let found = newest.first().and_then(|(key, _)| tables::sequence_of(key));
-        Err(LogError::Shortened { found: found.unwrap_or(Sequence(0)), reached: head.last_traffic })
+    let found = newest.first().and_then(|(key, _)| tables::sequence_of(key)).unwrap_or_default();
+    if found != head.last_traffic {
+        return Err(LogError::Shortened { found, reached: head.last_traffic });
+    }
+    match newest.first().map(hash_of).transpose()? {
+        Some(hash) if hash == head.traffic => Ok(()),
+        Some(_) | None => Err(LogError::Changed { sequence: found }),
     }
 }

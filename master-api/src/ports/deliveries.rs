@@ -242,7 +242,7 @@ fn of_subscription(
             return Ok(None);
         }
         rows.sort_unstable_by_key(|(id, _)| std::cmp::Reverse((id.sequence, id.lane)));
-        // Below this many, a lane may have rows that were not read.
+        // Beyond this many, a lane that had more to give may have newer ones.
         rows.truncate(ROWS_PER_SCAN);
         for (id, row) in rows {
             position = Some((id.sequence, id.lane));

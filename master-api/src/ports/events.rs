@@ -27,11 +27,14 @@ use std::{sync::Arc, time::Duration};
 /// that differ. Bounds on `received_at` become bounds on ids only with this to spare.
 const ID_LAG_MAX: Duration = Duration::from_secs(3600);
 
+/// Largest payload that is hashed by the thread that serves others, too.
+const PREPARED_HERE_BYTES_MAX: usize = 256 << 10;
+
 #[async_trait]
 impl Events for MasterApi {
     async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
         self.require_space()?;
-        let prepared = Arc::new(Prepared::new(event, &*self.shared.around.random)?);
+        let prepared = Arc::new(self.prepare(event).await?);
         let event = Arc::clone(&prepared);
         let stored = self.writer.ask(|reply| Command::Store(event, reply)).await?;
         if stored.id == prepared.id && !stored.lanes.is_empty() {
@@ -74,6 +77,18 @@ impl Events for MasterApi {
             Ok(deliveries)
         })
         .await
+    }
+}
+
+impl MasterApi {
+    /// Large payloads take long to hash: where nobody waits for this thread.
+    async fn prepare(&self, event: StoreEvent) -> Result<Prepared> {
+        let random = Arc::clone(&self.shared.around.random);
+        if event.event.payload.len() <= PREPARED_HERE_BYTES_MAX {
+            return Prepared::new(event, &*random);
+        }
+        let prepare = move || Prepared::new(event, &*random);
+        tokio::task::spawn_blocking(prepare).await.map_err(Error::internal)?
     }
 }
 

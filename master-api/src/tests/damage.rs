@@ -187,6 +187,21 @@ async fn every_damaged_row_is_found() {
     assert!(!bench.api.verify().await.unwrap().problems.is_empty());
 }
 
+#[tokio::test]
+async fn a_row_that_does_not_read_fails_its_own_command_only() {
+    let store = Arc::new(Memory::default());
+    let bench = Bench::on(store.clone());
+    let lane = bench.subscribe("ci").await;
+    let [bad, good] = [bench.store(&[lane]).await, bench.store(&[lane]).await]
+        .map(|stored| DeliveryId { lane, sequence: stored.sequence });
+    write(&store, Table::Deliveries, &bad.to_bytes(), Some(Bytes::from_static(b"\x01??")));
+    let report = |id| super::harness::report(id, 1, contract::delivery::Next::Done);
+    let error = bench.api.record_attempts(vec![report(bad)]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(bench.attempt(good, 1, contract::delivery::Next::Done).await);
+    assert!(bench.api.ready());
+}
+
 fn write(store: &Memory, table: Table, key: &[u8], value: Option<Bytes>) {
     let mut batch = Batch::default();
     match value {

@@ -10,7 +10,7 @@ use contract::{
     master_api::{Configuration, Deliveries, DeliveryFilter, Events, FeedPage, Lanes, PageRequest},
     subscription::SubscriptionStatus,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -176,9 +176,7 @@ async fn removing_a_subscription_cancels_what_waits() {
     assert!(bench.attempt(ids[1], 1, Next::Done).await);
     let remove = Command::Remove(Target::Subscription("ci".into()));
     bench.execute(vec![remove]).await.unwrap();
-    let mut rules = bench.api.rules();
-    let cleared = rules.wait_for(|_| bench.api.shared.state.load().clearing.is_empty());
-    tokio::time::timeout(Duration::from_secs(30), cleared).await.unwrap().unwrap();
+    bench.cleared().await;
     let stats = bench.api.stats().await.unwrap();
     assert_eq!((stats.cancelled, stats.delivered, stats.waiting), (699, 1, 700));
     assert!(!bench.attempt(ids[0], 2, Next::Done).await);
@@ -187,6 +185,70 @@ async fn removing_a_subscription_cancels_what_waits() {
     // Its number is never given again.
     let again = bench.subscribe("ci").await;
     assert!(again > other);
+    bench.assert_verified().await;
+}
+
+/// Storing, feeding and recording at once, on the real store, until nothing waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn everything_at_once_ends_with_nothing_waiting() {
+    const EVENTS: u64 = 400;
+    let bench = Arc::new(Bench::embedded());
+    let lanes = [bench.subscribe("a").await, bench.subscribe("b").await];
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let bench = bench.clone();
+        tasks.spawn(async move {
+            for _ in 0..EVENTS / 4 {
+                bench.store(&lanes).await;
+            }
+        });
+    }
+    for lane in lanes {
+        tasks.spawn(deliver_all(bench.clone(), lane, EVENTS));
+    }
+    let all = async { while tasks.join_next().await.transpose().unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(60), all).await.unwrap();
+    let stats = bench.api.stats().await.unwrap();
+    assert_eq!((stats.accepted, stats.delivered, stats.waiting), (EVENTS, 2 * EVENTS, 0));
+    bench.assert_verified().await;
+}
+
+/// Delivers what a lane brings; every third one at the second attempt.
+async fn deliver_all(bench: Arc<Bench>, lane: LaneId, count: u64) {
+    let (mut cursor, mut delivered) = (Sequence(0), 0);
+    while delivered < count {
+        let page = feed(&bench, lane, cursor.0, 32).await;
+        let mut reports = Vec::new();
+        for item in page.fresh.iter().chain(&page.due) {
+            let work = bench.api.work(vec![item.delivery]).await.unwrap().remove(0).unwrap();
+            assert!(work.payload.is_some());
+            let number = work.delivery.next_attempt();
+            let again = number == 1 && item.delivery.sequence.0 % 3 == 0;
+            delivered += u64::from(!again);
+            let next = if again { Next::Retry(now(&bench)) } else { Next::Done };
+            reports.push(report(item.delivery, number, next));
+        }
+        let recorded = bench.api.record_attempts(reports).await.unwrap();
+        assert!(recorded.iter().all(|recorded| *recorded));
+        cursor = page.read_to;
+        bench.api.advance(vec![(lane, cursor)]).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_cancelling() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    for _ in 0..5 {
+        bench.store(&[lane]).await;
+    }
+    let remove = Command::Remove(Target::Subscription("ci".into()));
+    bench.execute(vec![remove]).await.unwrap();
+    let bench = bench.reopen().await;
+    bench.cleared().await;
+    assert_eq!(bench.api.stats().await.unwrap().cancelled, 5);
+    assert!(bench.api.lanes(Timestamp(i64::MAX)).await.unwrap().is_empty());
     bench.assert_verified().await;
 }
 

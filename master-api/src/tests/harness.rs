@@ -125,6 +125,13 @@ impl Bench {
         self.api.record_attempts(reports).await.unwrap()[0]
     }
 
+    /// Returns when the deliveries of all removed subscriptions are cancelled.
+    pub async fn cleared(&self) {
+        let mut rules = self.api.rules();
+        let cleared = rules.wait_for(|_| self.api.shared.state.load().clearing.is_empty());
+        tokio::time::timeout(Duration::from_secs(30), cleared).await.unwrap().unwrap();
+    }
+
     /// All is as the facts say.
     pub async fn assert_verified(&self) {
         let report = self.api.verify().await.unwrap();

@@ -117,6 +117,7 @@ async fn run(steps: Vec<Step>) {
     for step in steps {
         drop(take(&bench, &mut ids, step).await);
     }
+    bench.cleared().await;
     bench.api.close().await;
     bench.assert_verified().await;
     let (state, head) = (bench.api.shared.state.load_full(), *bench.api.shared.head());

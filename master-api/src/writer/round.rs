@@ -94,7 +94,7 @@ impl<'a> Round<'a> {
         }
         if event.quarantined { &metrics.events_quarantined } else { &metrics.events_accepted }
             .inc();
-        let (sequence, bucket) = self.place(event.draft.clone(), &event.body)?;
+        let (sequence, bucket) = self.place(&event.draft, &event.body)?;
         let batch = &mut self.projector.batch;
         let key = tables::sequence_key(sequence);
         batch.put(Table::Payloads(bucket), key, event.payload.clone());
@@ -246,11 +246,11 @@ impl<'a> Round<'a> {
     fn record(&mut self, actor: &Actor, fact: &FactBody) -> Result<(), LogError> {
         let draft = Draft::new(actor, fact)
             .map_err(|source| LogError::Row { what: "a new fact".to_owned(), source })?;
-        self.place(draft, fact).map(|_place| ())
+        self.place(&draft, fact).map(|_place| ())
     }
 
     /// Gives a fact its place in its chain.
-    fn place(&mut self, draft: Draft, body: &FactBody) -> Result<(Sequence, Bucket), LogError> {
+    fn place(&mut self, draft: &Draft, body: &FactBody) -> Result<(Sequence, Bucket), LogError> {
         let bucket = Bucket::of(self.now);
         let is_traffic = body.chain() == crate::fact::Chain::Traffic;
         if is_traffic && self.head.bucket != Some(bucket) {
