@@ -82,6 +82,8 @@ pub enum Target {
     Backoff(BackoffTarget, Direction),
     /// A subscription, by name. Its waiting deliveries are cancelled.
     Subscription(String),
+    /// A schema: one major of a type. Refused while subscriptions need it.
+    Schema(EventUri),
 }
 
 /// Commands that take effect together or not at all.

@@ -9,6 +9,7 @@ use crate::{
     event::{Event, EventState, NewEvent},
     id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
     rules::RulesReceiver,
+    schema::SchemaVersion,
     stamp::Stamp,
     uri::EventUri,
 };
@@ -228,6 +229,17 @@ pub trait Configuration: Send + Sync {
     ///
     /// Errors: `invalid_definition`, `not_found`, `conflict`.
     async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>>;
+    /// All versions of a schema that were ever published, oldest first, also when it was removed
+    /// since. Where no history is kept: the one in force.
+    async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        let rules = self.rules().borrow().clone();
+        Ok(rules
+            .schemas
+            .get(uri)
+            .map(|version| SchemaVersion::clone(version))
+            .into_iter()
+            .collect())
+    }
 }
 
 /// All of Master API.

@@ -1,8 +1,9 @@
 //! Schemas: the protobuf contract of an event type, in versions.
 
-use crate::{Result, clock::Timestamp, stamp::hex_or_bytes, uri::EventUri};
+use crate::{Error, ErrorCode, Result, clock::Timestamp, stamp::hex_or_bytes, uri::EventUri};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
 /// One way in which a payload breaks its contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,113 @@ pub enum UnknownFields {
     Reject,
 }
 
+/// Which changes to a contract are compatible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rulebook {
+    /// The strict one: what a payload of the old version holds means the same in the new one, in
+    /// JSON and in binary, and readers of the old version meet nothing but new fields.
+    #[default]
+    Certes,
+    /// The rules of Confluent's schema registry for protobuf.
+    Confluent,
+    /// Binary wire compatibility: numbers and encodings count, names do not. Source: protobuf.dev,
+    /// "Updating a message type".
+    Wire,
+}
+
+impl Rulebook {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Certes, Self::Confluent, Self::Wire];
+
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Certes => "certes",
+            Self::Confluent => "confluent",
+            Self::Wire => "wire",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Rulebook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Rulebook {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|rulebook| rulebook.as_str() == text);
+        known.ok_or_else(|| format!("`{text}` is no rulebook; allowed: certes, confluent, wire"))
+    }
+}
+
+/// What a rulebook says about a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may go into the next minor version.
+    Compatible,
+    /// It needs the next major version.
+    Breaking,
+}
+
+/// One difference between two versions of a contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Full name of the field, message, enum or value, as in `shop.v1.Paid.amount`; empty for the
+    /// contract as a whole.
+    pub path: String,
+    /// What kind of change it is: `field_added`, `field_type_changed`, ...
+    pub rule: String,
+    /// What the rulebook says about it.
+    pub verdict: Verdict,
+    /// One sentence for a person.
+    pub text: String,
+}
+
+/// Number of a version, as in `1.2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionNumber {
+    /// Named by subscribers.
+    pub major: u32,
+    /// From 0.
+    pub minor: u32,
+}
+
+impl fmt::Display for VersionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}.{}", self.major, self.minor))
+    }
+}
+
+impl FromStr for VersionNumber {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let canonical = |digits: &str| {
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            let one_way = digits == "0" || !digits.starts_with('0');
+            if plain && one_way { digits.parse::<u32>().ok() } else { None }
+        };
+        let parsed = text.split_once('.').and_then(|(major, minor)| {
+            let major = canonical(major).filter(|major| *major > 0)?;
+            Some(Self { major, minor: canonical(minor)? })
+        });
+        parsed.ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            let message = format!("`{shown}` is no version; write MAJOR.MINOR, as in 1.2");
+            Error::new(ErrorCode::InvalidRequest, message)
+        })
+    }
+}
+
 /// A published version of a schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaVersion {
@@ -42,8 +150,18 @@ pub struct SchemaVersion {
     pub digest: [u8; 32],
     /// What happens to unknown fields.
     pub unknown_fields: UnknownFields,
+    /// By which the next version is compared with this one, unless it names another.
+    #[serde(default, skip_serializing_if = "Rulebook::is_default")]
+    pub rulebook: Rulebook,
     /// When it was published.
     pub published_at: Timestamp,
+}
+
+impl SchemaVersion {
+    /// Its number, as in `1.2`.
+    pub fn number(&self) -> VersionNumber {
+        VersionNumber { major: self.uri.major(), minor: self.minor }
+    }
 }
 
 /// One `.proto` file.
@@ -64,12 +182,21 @@ pub struct SchemaSource {
     pub entry: String,
     /// All files: the entry and what it imports (well-known types are built in).
     pub files: Vec<ProtoFile>,
-    /// Full name of the message; None: the entry's last top-level one.
+    /// Full name of the message; None: the entry's only top-level one, or the last of several.
     #[serde(default)]
     pub message: Option<String>,
     /// What happens to unknown fields.
     #[serde(default)]
     pub unknown_fields: UnknownFields,
+    /// By which it is compared with the version before; None: as that version says, else `certes`.
+    #[serde(default)]
+    pub rulebook: Option<Rulebook>,
+    /// A breaking change makes the next major version instead of being refused.
+    #[serde(default)]
+    pub next_major: bool,
+    /// An example payload in JSON, which must keep the contract.
+    #[serde(default)]
+    pub example: Option<String>,
 }
 
 /// A version with what is needed to use it.
@@ -81,17 +208,33 @@ pub struct SchemaBundle {
     pub descriptor_set: Bytes,
     /// The sources it was compiled from.
     pub files: Vec<ProtoFile>,
+    /// An example payload in JSON.
+    pub example: Option<String>,
 }
 
 /// What publishing did or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The version that holds the content now.
+    /// The version that holds the content now; of a check that refuses: the latest one.
     pub version: SchemaVersion,
     /// False: the same content was there already and nothing changed.
     pub changed: bool,
-    /// Differences to the latest version, one sentence each.
-    pub differences: Vec<String>,
+    /// All differences to the latest version of the major that was named.
+    pub differences: Vec<Difference>,
+    /// Only of a check: why publishing would be refused.
+    #[serde(default)]
+    pub refusal: Option<String>,
+    /// Names of the subscriptions, not disabled, that receive the type and are hit by a breaking
+    /// change.
+    #[serde(default)]
+    pub subscriptions: Vec<String>,
+}
+
+impl Published {
+    /// Does a difference break the contract?
+    pub fn is_breaking(&self) -> bool {
+        self.differences.iter().any(|found| found.verdict == Verdict::Breaking)
+    }
 }
 
 /// What validation found out about a payload that passed.
@@ -108,4 +251,28 @@ pub trait EventValidator: Send + Sync {
     /// Errors: `contract_violation` with all violations, `malformed_payload`,
     /// `unsupported_media_type`.
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_numbers_have_one_way_to_be_written() {
+        for text in ["1.0", "12.34", "4294967295.4294967295"] {
+            assert_eq!(text.parse::<VersionNumber>().unwrap().to_string(), text);
+        }
+        for text in ["", "1", "1.", ".1", "0.1", "01.1", "1.01", "+1.0", "1.0.0", "4294967296.0"] {
+            assert!(text.parse::<VersionNumber>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rulebooks_are_found_by_their_names() {
+        for rulebook in Rulebook::ALL {
+            assert_eq!(rulebook.to_string().parse(), Ok(rulebook));
+            assert_eq!(serde_json::to_value(rulebook).unwrap(), rulebook.as_str());
+        }
+        assert!("strict".parse::<Rulebook>().unwrap_err().contains("certes, confluent, wire"));
+    }
 }

@@ -49,6 +49,17 @@ impl EventUri {
         self.0.rsplit('/').next().unwrap_or("")
     }
 
+    /// The same type with another major version of its contract.
+    /// Errors: `invalid_event_uri` when it becomes too long, or `major` is 0.
+    pub fn with_major(&self, major: u32) -> Result<Self, Error> {
+        let mut segments: Vec<&str> = self.0.split('/').collect();
+        let (text, at) = (major.to_string(), segments.len().saturating_sub(2));
+        if let Some(segment) = segments.get_mut(at) {
+            *segment = &text;
+        }
+        segments.join("/").parse()
+    }
+
     /// Is it an event of the server's own?
     pub fn is_own(&self) -> bool {
         self.domain().is_none() && self.0.starts_with("_certes/")
@@ -223,6 +234,14 @@ mod tests {
         assert_eq!(uri("1/push").as_str(), "_/1/push");
         assert_eq!(uri("a.b/2/x").as_str(), "a.b/_/2/x");
         assert_eq!(uri("a.b/2/x").namespace(), "_");
+    }
+
+    #[test]
+    fn another_major_is_the_same_type() {
+        let next = uri("a.b/shop/eu/1/1").with_major(2).unwrap();
+        assert_eq!(next.as_str(), "a.b/shop/eu/2/1");
+        assert_eq!(uri("1/push").with_major(12).unwrap().as_str(), "_/12/push");
+        assert!(uri("1/push").with_major(0).is_err());
     }
 
     #[test]

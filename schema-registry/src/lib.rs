@@ -12,6 +12,7 @@ mod load;
 mod compile;
 mod compare;
 mod bundle;
+mod plan;
 mod store;
 mod service;
 

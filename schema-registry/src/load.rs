@@ -140,7 +140,16 @@ impl<'c> Tree<'c> {
         }
         let files = files.into_iter().map(|(path, text)| ProtoFile { path, text }).collect();
         let unknown_fields = self.config.unknown_fields;
-        Ok(SchemaSource { uri, entry, files, message: None, unknown_fields })
+        Ok(SchemaSource {
+            uri,
+            entry,
+            files,
+            message: None,
+            unknown_fields,
+            rulebook: None,
+            next_major: false,
+            example: None,
+        })
     }
 
     fn parsed(&mut self, path: &str) -> Result<Option<Parsed>> {

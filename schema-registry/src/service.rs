@@ -2,31 +2,34 @@
 
 use crate::{
     BundleStore, Config, LocalValidator, Metrics, bundle,
-    compare::{Difference, Version, compare},
-    compile::{Compiled, compile, invalid},
+    compare::Version,
+    plan::{Candidate, Plan, differences, refused},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     clock::Clock,
-    command::{Changeset, Command},
+    command::{ChangeKind, Changeset, Command, Target},
     master_api::Configuration,
     registry::SchemaRegistry,
-    schema::{Published, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields},
+    rules::Rules,
+    schema::{
+        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+    },
+    subscription::SubscriptionStatus,
     uri::EventUri,
 };
 use prost_reflect::DescriptorPool;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
+use tokio::time::timeout;
 
-/// How often a publication starts over because somebody else published the same type.
-const ATTEMPTS_MAX: usize = 5;
-/// Differences that a refusal lists.
-const DIFFERENCES_SHOWN_MAX: usize = 50;
+/// How long a lost race waits until the winner's version is known here.
+const NEWS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Publishes contracts and gives them out. Which version is latest is a fact of Master API; what it
 /// consists of is in the bundle store.
@@ -73,20 +76,23 @@ impl Registry {
     }
 
     async fn candidate(&self, source: SchemaSource) -> Result<Candidate> {
-        if source.uri.domain().is_some() {
-            let uri = &source.uri;
-            return Err(invalid(format!("{uri} belongs to another deployment: publish it there")));
-        }
         let config = self.config.clone();
         // Compiling takes milliseconds: too long for a thread that serves others.
-        let work = tokio::task::spawn_blocking(move || Candidate::new(&source, &config));
+        let work = tokio::task::spawn_blocking(move || Candidate::new(source, &config));
         work.await.map_err(Error::internal)?
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.master_api.rules().borrow())
+    }
+
+    fn in_force(&self, uri: &EventUri) -> Option<Arc<SchemaVersion>> {
+        self.rules().schemas.get(uri).map(Arc::clone)
     }
 
     /// The latest version of a type, if there is one.
     async fn latest(&self, uri: &EventUri) -> Result<Option<Arc<SchemaBundle>>> {
-        let version = self.master_api.rules().borrow().schemas.get(uri).map(Arc::clone);
-        let Some(version) = version else {
+        let Some(version) = self.in_force(uri) else {
             self.bundles().remove(uri);
             return Ok(None);
         };
@@ -94,61 +100,154 @@ impl Registry {
         if let Some(bundle) = cached.filter(|bundle| bundle.version == *version) {
             return Ok(Some(bundle));
         }
-        let bytes = self.store.get(version.digest).await?.ok_or_else(|| {
-            let address = hex::encode(version.digest);
-            Error::internal(format!("the schema store lacks the bundle {address} of {uri}"))
-        })?;
-        let bundle = Arc::new(bundle::decode(SchemaVersion::clone(&version), &bytes)?);
+        let bundle = Arc::new(self.bundle(SchemaVersion::clone(&version)).await?);
         self.bundles().insert(uri.clone(), Arc::clone(&bundle));
         Ok(Some(bundle))
+    }
+
+    /// A version with what the store has of it.
+    async fn bundle(&self, version: SchemaVersion) -> Result<SchemaBundle> {
+        let bytes = self.store.get(version.digest).await?.ok_or_else(|| {
+            let (address, uri) = (hex::encode(version.digest), &version.uri);
+            Error::internal(format!("the schema store lacks the bundle {address} of {uri}"))
+        })?;
+        bundle::decode(version, &bytes)
     }
 
     fn bundles(&self) -> std::sync::MutexGuard<'_, HashMap<EventUri, Arc<SchemaBundle>>> {
         self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The minor version that comes next. Numbers of a deleted schema are not given again.
+    async fn next_minor(&self, uri: &EventUri) -> Result<u32> {
+        let newest = self.master_api.schema_versions(uri).await?.pop();
+        let next = newest.map_or(Some(0), |newest| newest.minor.checked_add(1));
+        next.ok_or_else(|| Error::internal("too many minor versions"))
+    }
+
+    /// What publishing would do.
+    async fn plan(&self, candidate: &Candidate) -> Result<Plan> {
+        let uri = &candidate.uri;
+        let Some(latest) = self.latest(uri).await? else {
+            let number = self.next_minor(uri).await?;
+            let (now, rulebook) = (self.clock.now(), Rulebook::default());
+            return Ok(candidate.next(uri.clone(), number, now, rulebook));
+        };
+        let plan = candidate.compared_with(&latest)?;
+        if !plan.is_breaking() {
+            return match plan.same {
+                true => Ok(plan),
+                false => {
+                    let number = self.next_minor(uri).await?;
+                    let (now, rulebook) = (self.clock.now(), plan.version.rulebook);
+                    let next = candidate.next(uri.clone(), number, now, rulebook);
+                    Ok(Plan { differences: plan.differences, ..next })
+                }
+            };
+        }
+        let plan = Plan { subscriptions: receivers(&self.rules(), uri), ..plan };
+        match candidate.next_major {
+            true => self.next_major(candidate, plan).await,
+            false => Ok(plan),
+        }
+    }
+
+    /// The major after the highest one in force, unless that one has the content already.
+    async fn next_major(&self, candidate: &Candidate, breaking: Plan) -> Result<Plan> {
+        let uri = &candidate.uri;
+        let rules = self.rules();
+        let of_type = rules.schemas.keys().filter(|known| is_major_of(uri, known));
+        let highest = of_type.map(EventUri::major).max().unwrap_or_else(|| uri.major());
+        if highest > uri.major()
+            && let Some(bundle) = self.latest(&uri.with_major(highest)?).await?
+            && candidate.is_same(&bundle)
+        {
+            return Ok(Plan { version: bundle.version.clone(), same: true, ..breaking });
+        }
+        let next = highest.checked_add(1).ok_or_else(|| Error::internal("too many majors"))?;
+        let target = uri.with_major(next)?;
+        let number = self.next_minor(&target).await?;
+        let Plan { version, differences, subscriptions, .. } = breaking;
+        let next = candidate.next(target, number, self.clock.now(), version.rulebook);
+        Ok(Plan { differences, subscriptions, ..next })
+    }
+
     async fn try_publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+        // What the publisher could have looked at: whatever comes after it is news to them.
+        let base = self.in_force(&source.uri);
         let candidate = self.candidate(source).await?;
         let _turn = self.publishing.lock().await;
-        for _ in 0..ATTEMPTS_MAX {
-            let latest = self.latest(&candidate.uri).await?;
-            let plan = candidate.plan(latest.as_deref(), self.clock.as_ref())?;
-            if plan.changed {
-                self.store.put(candidate.digest, candidate.bytes.clone()).await?;
-                let command = Command::PublishSchema(plan.version.clone());
-                let changes = Changeset { commands: vec![command], ..Changeset::default() };
-                match self.master_api.execute(actor.clone(), changes).await {
-                    Ok(_) => {}
-                    // Another registry was faster: look again at what is latest now.
-                    Err(error) if error.code == ErrorCode::Conflict => continue,
-                    Err(error) => return Err(error),
+        let plan = self.plan(&candidate).await?;
+        if plan.same {
+            self.install(&plan.version.uri).await?;
+            return Ok(plan.into_published());
+        }
+        if candidate.uri.is_own() && matches!(actor, Actor::Key(_)) {
+            return Err(not_yours(&candidate.uri));
+        }
+        let current = self.in_force(&candidate.uri);
+        if current != base {
+            return Err(overtaken(&candidate.uri, current.as_deref()));
+        }
+        if plan.is_refused() {
+            return Err(refused(&plan));
+        }
+        self.carry_out(actor, &candidate, plan).await
+    }
+
+    /// Bundle first, then the fact: what is in force is always in the store.
+    async fn carry_out(
+        &self,
+        actor: Actor,
+        candidate: &Candidate,
+        plan: Plan,
+    ) -> Result<Published> {
+        self.store.put(candidate.digest, candidate.bytes.clone()).await?;
+        let command = Command::PublishSchema(plan.version.clone());
+        let changes = Changeset { commands: vec![command], ..Changeset::default() };
+        let uri = plan.version.uri.clone();
+        let before = self.in_force(&uri);
+        let done = match self.master_api.execute(actor, changes).await {
+            // Another registry was faster.
+            Err(error) if error.code == ErrorCode::Conflict => {
+                let mut rules = self.master_api.rules();
+                let news = rules.wait_for(|rules| rules.schemas.get(&uri) != before.as_ref());
+                if !matches!(timeout(NEWS_PATIENCE, news).await, Ok(Ok(_))) {
+                    return Err(error);
+                }
+                let plan = self.plan(candidate).await?;
+                match plan.same {
+                    true => plan,
+                    false => return Err(overtaken(&uri, self.in_force(&uri).as_deref())),
                 }
             }
-            let in_force = self.latest(&candidate.uri).await?;
-            let Some(bundle) = in_force.filter(|bundle| plan.is_kept_by(&bundle.version)) else {
-                continue;
-            };
-            if let Some(validator) = &self.validator {
-                validator.install(&bundle)?;
+            Err(error) => return Err(error),
+            Ok(changes) => {
+                let same = changes.iter().all(|change| change.kind == ChangeKind::Unchanged);
+                Plan { same, ..plan }
             }
-            return Ok(Published { version: bundle.version.clone(), ..plan });
+        };
+        self.install(&done.version.uri).await?;
+        Ok(done.into_published())
+    }
+
+    /// Lets the validator of this process use the latest version.
+    async fn install(&self, uri: &EventUri) -> Result<()> {
+        match (&self.validator, self.latest(uri).await?) {
+            (Some(validator), Some(bundle)) => validator.install(&bundle),
+            _ => Ok(()),
         }
-        let message = format!("{} is being published by others: try again", candidate.uri);
-        Err(Error::new(ErrorCode::Conflict, message))
     }
 }
 
 #[async_trait]
 impl SchemaRegistry for Registry {
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
-        self.latest(uri).await?.ok_or_else(|| {
-            Error::new(ErrorCode::UnknownEventType, format!("no schema is known for {uri}"))
-        })
+        self.latest(uri).await?.ok_or_else(|| unknown(uri))
     }
 
     async fn list(&self) -> Result<Vec<SchemaVersion>> {
-        let rules = Arc::clone(&self.master_api.rules().borrow());
-        Ok(rules.schemas.values().map(|version| SchemaVersion::clone(version)).collect())
+        Ok(self.rules().schemas.values().map(|version| SchemaVersion::clone(version)).collect())
     }
 
     async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
@@ -157,8 +256,8 @@ impl SchemaRegistry for Registry {
         self.metrics.published(&result);
         match &result {
             Ok(published) => {
-                let (minor, changed) = (published.version.minor, published.changed);
-                tracing::info!(%uri, minor, changed, "schema published");
+                let (version, changed) = (published.version.number(), published.changed);
+                tracing::info!(%uri, %version, changed, "schema published");
             }
             Err(error) => tracing::info!(%uri, code = %error.code, "schema refused"),
         }
@@ -167,110 +266,94 @@ impl SchemaRegistry for Registry {
 
     async fn check(&self, source: SchemaSource) -> Result<Published> {
         let candidate = self.candidate(source).await?;
-        let latest = self.latest(&candidate.uri).await?;
-        candidate.plan(latest.as_deref(), self.clock.as_ref())
-    }
-}
-
-/// A schema that compiles and might be published.
-struct Candidate {
-    uri: EventUri,
-    unknown_fields: UnknownFields,
-    compiled: Compiled,
-    digest: [u8; 32],
-    bytes: Bytes,
-}
-
-impl Candidate {
-    fn new(source: &SchemaSource, config: &Config) -> Result<Self> {
-        let compiled = compile(source, config)?;
-        let bytes = bundle::encode(&compiled.descriptor_set, &compiled.files)?;
-        let (uri, unknown_fields) = (source.uri.clone(), source.unknown_fields);
-        Ok(Self { uri, unknown_fields, compiled, digest: bundle::digest(&bytes), bytes })
+        let plan = self.plan(&candidate).await?;
+        let own = (!plan.same && candidate.uri.is_own()).then(|| not_yours(&candidate.uri).message);
+        let published = plan.into_published();
+        Ok(Published { refusal: own.or(published.refusal), ..published })
     }
 
-    /// What publishing would do. Errors: `invalid_definition` when it would break the contract.
-    fn plan(&self, latest: Option<&SchemaBundle>, clock: &dyn Clock) -> Result<Published> {
-        let version = |minor| SchemaVersion {
-            uri: self.uri.clone(),
-            minor,
-            message: self.compiled.message.clone(),
-            digest: self.digest,
-            unknown_fields: self.unknown_fields,
-            published_at: clock.now(),
-        };
-        let Some(latest) = latest else {
-            return Ok(Published { version: version(0), changed: true, differences: Vec::new() });
-        };
-        if self.is_same(latest) {
-            let version = latest.version.clone();
-            return Ok(Published { version, changed: false, differences: Vec::new() });
+    async fn version(&self, uri: &EventUri, number: VersionNumber) -> Result<Arc<SchemaBundle>> {
+        let uri = uri.with_major(number.major)?;
+        let versions = self.master_api.schema_versions(&uri).await?;
+        if versions.is_empty() {
+            return Err(unknown(&uri));
         }
-        let differences = self.differences(latest)?;
-        let breaking: Vec<_> = differences.iter().filter(|found| found.breaking).collect();
-        if !breaking.is_empty() {
-            return Err(refusal(&latest.version, &breaking));
+        let newest = versions.last().map(|newest| newest.number().to_string()).unwrap_or_default();
+        let found = versions.into_iter().find(|version| version.minor == number.minor);
+        let found = found.ok_or_else(|| {
+            let message = format!("{uri} has no version {number}; the newest is {newest}");
+            Error::new(ErrorCode::NotFound, message)
+        })?;
+        self.bundle(found).await.map(Arc::new)
+    }
+
+    async fn versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        self.master_api.schema_versions(uri).await
+    }
+
+    async fn diff(
+        &self,
+        uri: &EventUri,
+        from: VersionNumber,
+        to: VersionNumber,
+        rulebook: Option<Rulebook>,
+    ) -> Result<Vec<Difference>> {
+        let (old, new) = (self.version(uri, from).await?, self.version(uri, to).await?);
+        let pool = DescriptorPool::decode(new.descriptor_set.as_ref());
+        let pool = pool.map_err(|error| Error::internal(format!("{uri} {to}: {error}")))?;
+        let side = Version { pool: &pool, message: &new.version.message };
+        differences(&old, side, (&new.version, new.example.as_deref()), rulebook)
+    }
+
+    async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()> {
+        if uri.is_own() && matches!(actor, Actor::Key(_)) {
+            return Err(not_yours(uri));
         }
-        let minor = latest.version.minor.checked_add(1);
-        let minor = minor.ok_or_else(|| Error::internal("too many minor versions"))?;
-        let differences = differences.into_iter().map(|found| found.text).collect();
-        Ok(Published { version: version(minor), changed: true, differences })
-    }
-
-    /// Sources decide: a newer compiler may describe the same text by other bytes.
-    fn is_same(&self, latest: &SchemaBundle) -> bool {
-        latest.version.message == self.compiled.message
-            && latest.version.unknown_fields == self.unknown_fields
-            && latest.files == self.compiled.files
-    }
-
-    fn differences(&self, latest: &SchemaBundle) -> Result<Vec<Difference>> {
-        let uri = &self.uri;
-        let pool = DescriptorPool::decode(latest.descriptor_set.as_ref())
-            .map_err(|error| Error::internal(format!("the latest bundle of {uri}: {error}")))?;
-        let old = Version { pool: &pool, message: &latest.version.message };
-        let new = Version { pool: &self.compiled.pool, message: &self.compiled.message };
-        let mut differences = compare(old, new);
-        if latest.version.unknown_fields != self.unknown_fields {
-            let text = match self.unknown_fields {
-                UnknownFields::Ignore => "unknown fields pass now",
-                UnknownFields::Reject => "unknown fields are refused now",
-            };
-            differences.push(Difference { breaking: false, text: text.to_owned() });
+        let command = Command::Remove(Target::Schema(uri.clone()));
+        let changes = Changeset { commands: vec![command], ..Changeset::default() };
+        match self.master_api.execute(actor, changes).await {
+            Ok(_) => {}
+            Err(error) if error.code == ErrorCode::NotFound => return Err(unknown(uri)),
+            Err(error) => return Err(error),
         }
-        Ok(differences)
+        self.bundles().remove(uri);
+        tracing::info!(%uri, "schema deleted");
+        Ok(())
     }
 }
 
-/// Is the version in force the one that was planned?
-trait KeptBy {
-    fn is_kept_by(&self, in_force: &SchemaVersion) -> bool;
+/// Names of the subscriptions that receive events of this type, by name.
+fn receivers(rules: &Rules, uri: &EventUri) -> Vec<String> {
+    let live = rules.subscriptions.values().filter(|found| {
+        found.status != SubscriptionStatus::Disabled
+            && found.spec.events.iter().any(|pattern| pattern.matches(uri))
+    });
+    let mut names: Vec<_> = live.map(|found| found.spec.name.clone()).collect();
+    names.sort_unstable();
+    names
 }
 
-impl KeptBy for Published {
-    fn is_kept_by(&self, in_force: &SchemaVersion) -> bool {
-        let planned = &self.version;
-        planned.digest == in_force.digest
-            && planned.minor == in_force.minor
-            && planned.message == in_force.message
-            && planned.unknown_fields == in_force.unknown_fields
-    }
+/// Is it the same type, in this or another major?
+fn is_major_of(uri: &EventUri, other: &EventUri) -> bool {
+    (uri.domain(), uri.namespace(), uri.name()) == (other.domain(), other.namespace(), other.name())
 }
 
-fn refusal(latest: &SchemaVersion, breaking: &[&Difference]) -> Error {
-    let (uri, minor, major) = (&latest.uri, latest.minor, latest.uri.major());
-    let shown: Vec<_> =
-        breaking.iter().take(DIFFERENCES_SHOWN_MAX).map(|found| found.text.as_str()).collect();
-    let more = match breaking.len() - shown.len() {
-        0 => String::new(),
-        more => format!("; and {more} more"),
+fn unknown(uri: &EventUri) -> Error {
+    Error::new(ErrorCode::UnknownEventType, format!("no schema is known for {uri}"))
+}
+
+fn not_yours(uri: &EventUri) -> Error {
+    let message = format!("{uri} is a type of the server's own: its schema ships with the server");
+    Error::new(ErrorCode::PermissionDenied, message)
+}
+
+fn overtaken(uri: &EventUri, current: Option<&SchemaVersion>) -> Error {
+    let news = match current {
+        Some(current) => format!("the current version is {} now", current.number()),
+        None => "it was deleted".to_owned(),
     };
-    invalid(format!(
-        "this breaks the contract of {uri} (version {major}.{minor}): {}{more}. Publish it as major \
-         {} instead",
-        shown.join("; "),
-        u64::from(major) + 1
-    ))
+    let message = format!("{uri} was changed meanwhile: {news}; look at it and publish again");
+    Error::new(ErrorCode::Conflict, message)
 }
 
 #[cfg(test)]

@@ -6,12 +6,16 @@ use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     clock::Timestamp,
-    command::{Change, ChangeKind, Changeset, Command},
+    command::{Change, ChangeKind, Changeset, Command, Target},
     master_api::Configuration,
     rules::{Rules, RulesReceiver},
-    schema::{ProtoFile, SchemaSource, SchemaVersion, UnknownFields},
+    schema::{ProtoFile, Rulebook, SchemaSource, SchemaVersion, UnknownFields},
+    uri::EventUri,
 };
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::watch;
 
 /// A schema whose entry is the first file.
@@ -26,6 +30,9 @@ pub(crate) fn source(uri: &str, files: &[(&str, &str)]) -> SchemaSource {
         files: files.iter().map(file).collect(),
         message: None,
         unknown_fields: UnknownFields::Ignore,
+        rulebook: None,
+        next_major: false,
+        example: None,
     }
 }
 
@@ -36,6 +43,7 @@ pub(crate) fn version(uri: &str, minor: u32) -> SchemaVersion {
         message: "X".to_owned(),
         digest: [0; 32],
         unknown_fields: UnknownFields::Ignore,
+        rulebook: Rulebook::default(),
         published_at: Timestamp(0),
     }
 }
@@ -50,6 +58,7 @@ pub(crate) type Interruption = Box<dyn FnOnce(&FakeRules) + Send>;
 /// Master API as far as schemas go: minor versions follow each other, or it is a conflict.
 pub(crate) struct FakeRules {
     rules: watch::Sender<Arc<Rules>>,
+    history: Mutex<BTreeMap<EventUri, Vec<SchemaVersion>>>,
     /// Runs once, before the next command: somebody else who is faster.
     pub before_next: Mutex<Option<Interruption>>,
 }
@@ -57,7 +66,7 @@ pub(crate) struct FakeRules {
 impl FakeRules {
     pub(crate) fn new() -> Arc<Self> {
         let rules = watch::Sender::new(Arc::new(Rules::default()));
-        Arc::new(Self { rules, before_next: Mutex::default() })
+        Arc::new(Self { rules, history: Mutex::default(), before_next: Mutex::default() })
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Rules)) {
@@ -67,6 +76,23 @@ impl FakeRules {
             change(rules);
         });
     }
+
+    /// Takes a version as published, whatever came before.
+    pub(crate) fn publish(&self, version: &SchemaVersion) {
+        let mut history = self.history.lock().unwrap();
+        history.entry(version.uri.clone()).or_default().push(version.clone());
+        self.change(|rules| {
+            rules.schemas.insert(version.uri.clone(), Arc::new(version.clone()));
+        });
+    }
+
+    fn versions(&self, uri: &EventUri) -> Vec<SchemaVersion> {
+        self.history.lock().unwrap().get(uri).cloned().unwrap_or_default()
+    }
+}
+
+fn change_of(kind: ChangeKind, uri: &EventUri) -> Change {
+    Change { kind, noun: "schema".to_owned(), name: uri.to_string(), revealed: None, id: None }
 }
 
 #[async_trait]
@@ -80,22 +106,28 @@ impl Configuration for FakeRules {
         if let Some(before) = before {
             before(self);
         }
-        let [Command::PublishSchema(version)] = changes.commands.as_slice() else {
-            panic!("unexpected {changes:?}");
+        let (kind, uri) = match changes.commands.as_slice() {
+            [Command::PublishSchema(version)] => {
+                let next = self.versions(&version.uri).last().map_or(0, |last| last.minor + 1);
+                if version.minor != next {
+                    return Err(Error::new(ErrorCode::Conflict, "not the next minor"));
+                }
+                self.publish(version);
+                (ChangeKind::Created, &version.uri)
+            }
+            [Command::Remove(Target::Schema(uri))] => {
+                if !self.rules.borrow().schemas.contains_key(uri) {
+                    return Err(Error::new(ErrorCode::NotFound, "no such schema"));
+                }
+                self.change(|rules| _ = rules.schemas.remove(uri));
+                (ChangeKind::Removed, uri)
+            }
+            _ => panic!("unexpected {changes:?}"),
         };
-        let latest = self.rules.borrow().schemas.get(&version.uri).map(|latest| latest.minor);
-        if version.minor != latest.map_or(0, |latest| latest + 1) {
-            return Err(Error::new(ErrorCode::Conflict, "not the next minor"));
-        }
-        self.change(|rules| {
-            rules.schemas.insert(version.uri.clone(), Arc::new(version.clone()));
-        });
-        Ok(vec![Change {
-            kind: ChangeKind::Created,
-            noun: "schema".to_owned(),
-            name: version.uri.to_string(),
-            revealed: None,
-            id: None,
-        }])
+        Ok(vec![change_of(kind, uri)])
+    }
+
+    async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        Ok(self.versions(uri))
     }
 }

@@ -7,7 +7,7 @@ use crate::{
 };
 use contract::{
     clock::Timestamp,
-    schema::{EventValidator, Validated},
+    schema::{EventValidator, UnknownFields, Validated},
     testing::ManualClock,
 };
 
@@ -37,6 +37,10 @@ fn actor() -> Actor {
 fn schema(fields: &str) -> SchemaSource {
     let text = format!("syntax = 'proto3'; package shop.v1; message Paid {{ {fields} }}");
     source("shop/1/paid", &[("shop/1/paid.proto", &text)])
+}
+
+fn texts(published: &Published) -> Vec<&str> {
+    published.differences.iter().map(|found| found.text.as_str()).collect()
 }
 
 const JSON: &str = "application/json";
@@ -72,7 +76,7 @@ async fn the_same_content_changes_nothing() {
         SchemaSource { unknown_fields: UnknownFields::Reject, ..schema("int32 amount = 1;") };
     let stricter = world.registry.publish(actor(), stricter).await.unwrap();
     assert_eq!((stricter.changed, stricter.version.minor), (true, 1));
-    assert_eq!(stricter.differences, ["unknown fields are refused now"]);
+    assert_eq!(texts(&stricter), ["unknown fields are refused now"]);
     let error = world.validator.validate(&stricter.version.uri, JSON, br#"{"a": 1}"#).unwrap_err();
     assert_eq!(error.violations[0].rule, "unknown_field");
 }
@@ -88,19 +92,22 @@ async fn compatible_is_the_next_minor_and_breaking_is_refused() {
     let published = world.registry.publish(actor(), wider).await.unwrap();
     assert_eq!(published, checked);
     assert_eq!(published.version.minor, 1);
-    assert_eq!(published.differences, ["field `shop.v1.Paid.currency` (2) was added"]);
+    assert_eq!(texts(&published), ["field `shop.v1.Paid.currency` (2) was added"]);
     assert_eq!(world.validator.version(&published.version.uri), Some(published.version.clone()));
 
     let breaking = schema("int64 amount = 1;");
-    for error in [
-        world.registry.check(breaking.clone()).await.unwrap_err(),
-        world.registry.publish(actor(), breaking).await.unwrap_err(),
-    ] {
-        assert_eq!(error.code, ErrorCode::InvalidDefinition);
-        for part in ["shop/1/paid (version 1.1)", "is of type int64", "currency", "as major 2"] {
-            assert!(error.message.contains(part), "{part}: {error}");
-        }
+    let checked = world.registry.check(breaking.clone()).await.unwrap();
+    assert!(checked.is_breaking() && checked.changed);
+    assert_eq!(checked.version, published.version, "nothing else is in force");
+    let error = world.registry.publish(actor(), breaking).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidDefinition);
+    for part in ["shop/1/paid (version 1.1)", "is of type int64", "currency", "as major 2"] {
+        assert!(error.message.contains(part), "{part}: {error}");
     }
+    assert_eq!(checked.refusal.as_ref(), Some(&error.message));
+    let rules: Vec<_> = error.violations.iter().map(|found| found.rule.as_str()).collect();
+    assert_eq!(rules, ["field_type_same_encoding", "field_removed"]);
+    assert_eq!(error.violations[0].path, "shop.v1.Paid.amount");
     assert_eq!(world.registry.list().await.unwrap()[0].minor, 1);
 }
 
@@ -143,23 +150,27 @@ async fn a_faster_registry_elsewhere_is_taken_into_account() {
     let other = Arc::new(registry(&world.rules, world.store.clone()));
     let first = other.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
     // While we publish a wider one, another registry publishes a wider one of its own.
-    let theirs = other.check(schema("int32 amount = 1; bool theirs = 9;")).await.unwrap().version;
-    let candidate = other.candidate(schema("int32 amount = 1; bool theirs = 9;")).await.unwrap();
-    world.store.put(candidate.digest, candidate.bytes).await.unwrap();
-    let faster = move |rules: &FakeRules| {
-        rules.change(|rules| {
-            rules.schemas.insert(theirs.uri.clone(), Arc::new(theirs.clone()));
-        });
+    let theirs = schema("int32 amount = 1; bool theirs = 9;");
+    let version = other.check(theirs.clone()).await.unwrap().version;
+    let candidate = other.candidate(theirs.clone()).await.unwrap();
+    world.store.put(candidate.digest, candidate.bytes.clone()).await.unwrap();
+    let faster = |version: SchemaVersion| -> Option<crate::testing::Interruption> {
+        Some(Box::new(move |rules: &FakeRules| rules.publish(&version)))
     };
-    *world.rules.before_next.lock().unwrap() = Some(Box::new(faster));
+    *world.rules.before_next.lock().unwrap() = faster(version);
     let ours = schema("int32 amount = 1; bool ours = 2;");
     let error = world.registry.publish(actor(), ours).await.unwrap_err();
-    assert!(error.message.contains("`shop.v1.Paid.theirs` (9) was removed"), "{error}");
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("the current version is 1.1 now"), "{error}");
 
     let both = schema("int32 amount = 1; bool theirs = 9; bool ours = 2;");
+    let version = world.registry.check(both.clone()).await.unwrap().version;
+    let candidate = other.candidate(both.clone()).await.unwrap();
+    world.store.put(candidate.digest, candidate.bytes.clone()).await.unwrap();
+    *world.rules.before_next.lock().unwrap() = faster(version);
     let published = world.registry.publish(actor(), both).await.unwrap();
-    assert_eq!(published.version.minor, 2);
-    assert_eq!(first.version.minor, 0);
+    assert!(!published.changed, "the winner published the same");
+    assert_eq!((first.version.minor, published.version.minor), (0, 2));
 }
 
 #[tokio::test]

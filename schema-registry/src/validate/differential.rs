@@ -182,7 +182,7 @@ fn shipped_contracts() -> Vec<(Contract, String)> {
             let version =
                 SchemaVersion { message, unknown_fields, ..version(source.uri.as_str(), 0) };
             let (descriptor_set, files) = (compiled.descriptor_set.clone(), compiled.files.clone());
-            let bundle = SchemaBundle { version, descriptor_set, files };
+            let bundle = SchemaBundle { version, descriptor_set, files, example: None };
             contracts.push((Contract::new(&bundle, 100).unwrap(), example.clone()));
         }
     }

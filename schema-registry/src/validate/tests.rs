@@ -18,7 +18,7 @@ pub(super) fn contract_of(message: &str, text: &str, unknown_fields: UnknownFiel
     let version =
         SchemaVersion { message: compiled.message, unknown_fields, ..version("a/1/x", 0) };
     let (descriptor_set, files) = (compiled.descriptor_set, compiled.files);
-    Contract::new(&SchemaBundle { version, descriptor_set, files }, 100).unwrap()
+    Contract::new(&SchemaBundle { version, descriptor_set, files, example: None }, 100).unwrap()
 }
 
 fn everything(unknown_fields: UnknownFields) -> Contract {
