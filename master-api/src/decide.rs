@@ -23,7 +23,7 @@ mod revoke_key;
 mod remove;
 
 pub use changeset::changeset;
-pub use first_start::{FirstStart, first_start};
+pub use first_start::{FirstStart, first_start, raise_format};
 pub use set_status::pause_after_gone;
 
 use crate::{fact::FactBody, secrets::Vault, state::State};

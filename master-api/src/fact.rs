@@ -195,10 +195,18 @@ pub enum FactBody {
     },
     /// A manifest put this object, so a later manifest without it may prune it.
     ObjectManaged(Target),
+    /// A schema is no longer in force. Its versions stay in the log, and their numbers are not
+    /// given again. Since format 2.
+    SchemaRemoved {
+        /// Which type and major.
+        uri: EventUri,
+    },
 }
 
 /// The newest format that this program reads and writes.
-pub const FORMAT: u32 = 1;
+///
+/// 2: [`FactBody::SchemaRemoved`], and the rulebook of a [`SchemaVersion`].
+pub const FORMAT: u32 = 2;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.
@@ -296,7 +304,8 @@ impl FactBody {
             | Self::SubscriptionStatusChanged { .. }
             | Self::SubscriptionRemoved { .. }
             | Self::SubscriptionCleared { .. }
-            | Self::ObjectManaged(_) => Chain::Configuration,
+            | Self::ObjectManaged(_)
+            | Self::SchemaRemoved { .. } => Chain::Configuration,
         }
     }
 }

@@ -98,7 +98,8 @@ fn event_of(body: FactBody, sequence: Sequence) -> Option<Event> {
         | FactBody::SubscriptionStatusChanged { .. }
         | FactBody::SubscriptionRemoved { .. }
         | FactBody::SubscriptionCleared { .. }
-        | FactBody::ObjectManaged(_) => None,
+        | FactBody::ObjectManaged(_)
+        | FactBody::SchemaRemoved { .. } => None,
     }
 }
 

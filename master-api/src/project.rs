@@ -144,7 +144,8 @@ impl<'a> Projector<'a> {
             | FactBody::SubscriptionStatusChanged { .. }
             | FactBody::SubscriptionRemoved { .. }
             | FactBody::SubscriptionCleared { .. }
-            | FactBody::ObjectManaged(_) => Ok(()),
+            | FactBody::ObjectManaged(_)
+            | FactBody::SchemaRemoved { .. } => Ok(()),
         }
     }
 

@@ -8,8 +8,9 @@ use crate::{
     lanes::LaneTable,
     log::{self, Loaded, LogError, Report, head_file},
     metrics::Metrics,
-    secrets::{Sealer, write_private},
+    secrets::{Sealer, Vault, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
+    state::State,
     store::{Embedded, Memory, Scan, StateStore, Table},
     writer::{self, Round, Writer},
 };
@@ -84,8 +85,15 @@ impl MasterApi {
         let begun = state.format > 0;
         let shared =
             Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
+        let found = shared.state.load().format;
         if !begun {
             begin(&shared)?;
+        } else if found < FORMAT {
+            // Nobody else has this log open, so nobody else must be able to read what follows.
+            let raised =
+                decide::raise_format(given(&shared, &shared.state.load(), &shared.vault.load()));
+            record(&shared, raised)?;
+            tracing::info!(from = found, to = FORMAT, "raised the format of the log");
         }
         keeper::run_once(&shared, &mut None);
         let newest = newest_event(&shared)?;
@@ -161,14 +169,7 @@ impl std::fmt::Debug for MasterApi {
 /// the log does not come to be after all, the next start makes another one.
 fn begin(shared: &Shared) -> Result<()> {
     let (state, vault) = (shared.state.load_full(), shared.vault.load_full());
-    let around = &shared.around;
-    let given = Given {
-        state: &state,
-        vault: &vault,
-        now: around.clock.now(),
-        ids: &*around.ids,
-        random: &*around.random,
-    };
+    let given = given(shared, &state, &vault);
     let first = decide::first_start(given, shared.config.admin_key.as_ref());
     if shared.config.admin_key.is_none() {
         let path = shared.config.data_dir.join(ADMIN_KEY_FILE);
@@ -176,8 +177,19 @@ fn begin(shared: &Shared) -> Result<()> {
             .map_err(|source| LogError::File { path: path.display().to_string(), source })?;
         tracing::info!(path = %path.display(), "made the administrator's key");
     }
+    record(shared, first.decided)
+}
+
+fn given<'a>(shared: &'a Shared, state: &'a State, vault: &'a Vault) -> Given<'a> {
+    let around = &shared.around;
+    let now = around.clock.now();
+    Given { state, vault, now, ids: &*around.ids, random: &*around.random }
+}
+
+/// Records what was decided before the writer runs.
+fn record(shared: &Shared, decided: decide::Decided) -> Result<()> {
     let mut round = Round::new(shared, EventId::from_bytes([0; 16]));
-    round.record_all(&Actor::Component("master-api".to_owned()), first.decided)??;
+    round.record_all(&Actor::Component("master-api".to_owned()), decided)??;
     let batch = round.finish(&mut shared.lanes())?;
     shared.store.commit(batch).map_err(LogError::from)?;
     writer::publish(shared, round);

@@ -46,6 +46,8 @@ pub struct State {
     pub backoffs: BTreeMap<(BackoffTarget, Direction), Arc<BackoffRule>>,
     /// Latest version of each schema.
     pub schemas: BTreeMap<EventUri, Arc<SchemaVersion>>,
+    /// All versions of each schema, oldest first, also of those that were removed since.
+    pub schema_versions: BTreeMap<EventUri, Arc<Vec<SchemaVersion>>>,
     /// Subscriptions by number.
     pub subscriptions: BTreeMap<SubscriptionNumber, Arc<Subscription>>,
     /// Numbers of the subscriptions by name.
@@ -107,10 +109,8 @@ impl State {
                 self.keys.insert(key.id, Arc::new(ApiKey::clone(key)));
             }
             FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
-            FactBody::SchemaPublished(version) => {
-                let version = SchemaVersion::clone(version);
-                self.schemas.insert(version.uri.clone(), Arc::new(version));
-            }
+            FactBody::SchemaPublished(version) => self.publish_schema(version),
+            FactBody::SchemaRemoved { uri } => self.remove_schema(uri),
             FactBody::ObjectManaged(target) => _ = self.managed.insert(target.clone()),
             FactBody::SubscriberPut(subscriber) => {
                 self.subscribers.insert(subscriber.id.clone(), Arc::new(subscriber.clone()));
@@ -208,7 +208,8 @@ impl State {
             | FactBody::SchemaPublished(_)
             | FactBody::SubscriptionStatusChanged { .. }
             | FactBody::SubscriptionCleared { .. }
-            | FactBody::ObjectManaged(_) => false,
+            | FactBody::ObjectManaged(_)
+            | FactBody::SchemaRemoved { .. } => false,
         }
     }
 }
@@ -233,6 +234,17 @@ impl State {
     fn remove_backoff(&mut self, target: &BackoffTarget, direction: Direction) {
         self.backoffs.remove(&(target.clone(), direction));
         self.managed.remove(&Target::Backoff(target.clone(), direction));
+    }
+
+    fn publish_schema(&mut self, version: &SchemaVersion) {
+        let versions = self.schema_versions.entry(version.uri.clone()).or_default();
+        Arc::make_mut(versions).push(version.clone());
+        self.schemas.insert(version.uri.clone(), Arc::new(version.clone()));
+    }
+
+    fn remove_schema(&mut self, uri: &EventUri) {
+        self.schemas.remove(uri);
+        self.managed.remove(&Target::Schema(uri.clone()));
     }
 
     fn create(&mut self, subscription: &Subscription) {

@@ -23,7 +23,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 22] = {
+pub const TABLE: [Rpc; 26] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Events, Keys, Schemas, Sources, Subscriptions};
     [
@@ -41,6 +41,10 @@ pub const TABLE: [Rpc; 22] = {
         rpc("/certes.v1.SchemaRegistry/List", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Publish", Schemas, Write, false),
         rpc("/certes.v1.SchemaRegistry/Check", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/GetVersion", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/ListVersions", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/Diff", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/Delete", Schemas, Write, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),
@@ -87,8 +91,17 @@ pub fn permit(principal: &Principal, rules: &Rules, changes: &Changeset) -> Resu
     }
     for command in &changes.commands {
         principal.require(noun(command), Access::Write)?;
-        if let Command::IssueKey { roles, .. } = command {
-            grant(principal, &roles.names())?;
+        match command {
+            Command::IssueKey { roles, .. } => grant(principal, &roles.names())?,
+            Command::PublishSchema(version) => {
+                // Only the registry knows that the version compiles and that its bundle is stored.
+                let uri = &version.uri;
+                return Err(denied(format!("{uri} is published through the schema registry")));
+            }
+            Command::Remove(Target::Schema(uri)) if uri.is_own() => {
+                return Err(denied(format!("{uri} is a type of the server's own")));
+            }
+            _ => {}
         }
     }
     let Some(subscriber) = &principal.subscriber else { return Ok(()) };
@@ -110,7 +123,7 @@ const fn noun(command: &Command) -> Noun {
         | Command::Remove(Target::Subscriber(_) | Target::Subscription(_)) => Noun::Subscriptions,
         Command::PutEventType(_)
         | Command::PublishSchema(_)
-        | Command::Remove(Target::EventType(_)) => Noun::Schemas,
+        | Command::Remove(Target::EventType(_) | Target::Schema(_)) => Noun::Schemas,
         Command::PutSource { .. } | Command::Remove(Target::Source(_)) => Noun::Sources,
         Command::PutBackoff(_) | Command::Remove(Target::Backoff(..)) => Noun::Backoffs,
         Command::IssueKey { .. } | Command::RevokeKey(_) => Noun::Keys,
@@ -209,6 +222,27 @@ mod tests {
         let prune = Changeset { prune: true, ..put(None) };
         assert!(permit(&principal(&["subscriptions:write"], None), &rules, &prune).is_err());
         assert!(permit(&principal(&["admin"], None), &rules, &prune).is_ok());
+    }
+
+    #[test]
+    fn schemas_are_published_by_the_registry_alone() {
+        let (rules, admin) = (Rules::default(), principal(&["admin"], None));
+        let only = |command| Changeset { commands: vec![command], ..Changeset::default() };
+        let publish = Command::PublishSchema(contract::schema::SchemaVersion {
+            uri: "shop/1/paid".parse().unwrap(),
+            minor: 0,
+            message: "Paid".into(),
+            digest: [0; 32],
+            unknown_fields: contract::schema::UnknownFields::Ignore,
+            rulebook: contract::schema::Rulebook::Certes,
+            published_at: contract::clock::Timestamp(0),
+        });
+        assert!(permit(&admin, &rules, &only(publish)).is_err());
+        let remove = |uri: &str| only(Command::Remove(Target::Schema(uri.parse().unwrap())));
+        assert!(permit(&admin, &rules, &remove("shop/1/paid")).is_ok());
+        assert!(permit(&admin, &rules, &remove("_certes/1/delivery_dead")).is_err());
+        let reader = principal(&["schemas:read"], None);
+        assert!(permit(&reader, &rules, &remove("shop/1/paid")).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Hop 3a: contracts compiled, published and enforced at run time.
 //!
-//! A contract comes as `.proto` text ([`load`] reads a directory of it), is compiled, compared
+//! A contract comes as `.proto` text ([`load`] reads a directory or a tar of it), is compiled, compared
 //! with the version before it, stored as a bundle and published by [`Registry`]. Whoever checks
 //! events holds a [`LocalValidator`], which has every contract compiled and at hand.
 
@@ -20,10 +20,14 @@ mod service;
 mod validate;
 mod validator;
 
+// Explaining: from a version to a payload that keeps it.
+mod skeleton;
+
 pub use config::Config;
 pub use load::load;
 pub use metrics::Metrics;
 pub use service::Registry;
+pub use skeleton::skeleton;
 pub use store::{BundleStore, DirectoryStore, MemoryStore};
 pub use validator::LocalValidator;
 

@@ -1,8 +1,12 @@
-//! Reads a directory of `.proto` files into schemas that can be published.
+//! Reads the contracts of a directory or of a tar into schemas that can be published.
 //!
-//! A contract lies at `<namespace>/<major>/<name>.proto`; every other `.proto` file is there to be
-//! imported, by its path from the root. The root is the directory given, or the one above it if the
-//! directory given is a namespace itself, that is, if majors lie directly in it.
+//! A contract lies at `<namespace>/<major>/<name>.proto`, and an example payload of it at
+//! `<namespace>/<major>/<name>.example.json`; every other `.proto` file is there to be imported, by
+//! its path from the root. The root is the directory given, or the one above it if the directory
+//! given is a namespace itself, that is, if majors lie directly in it. In an archive (`.tar`,
+//! `.tar.gz`, `.tgz`) the paths are those from the root.
+
+mod archive;
 
 use crate::{
     Config,
@@ -19,29 +23,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Most `.proto` files below a directory.
+/// Most `.proto` files below a directory or in an archive.
 const FILES_MAX: usize = 10_000;
 /// Most directories inside each other.
 const DEPTH_MAX: usize = 16;
 
-/// All contracts in `dir`, sorted by URI, each with exactly the files that it needs.
-/// Errors: `invalid_definition`, which names the file.
-pub fn load(dir: &Path, config: &Config) -> Result<Vec<SchemaSource>> {
-    let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
-    let mut found = Vec::new();
-    find(&dir, &mut Vec::new(), &mut found)?;
-    let is_namespace = found.iter().any(|path| path.len() == 2 && is_major(&path[0]));
-    let mut tree =
-        match (is_namespace, dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
-            (true, Some(parent), Some(name)) => {
-                found.iter_mut().for_each(|path| path.insert(0, name.to_owned()));
-                Tree::new(parent.to_owned(), config)
-            }
-            _ => Tree::new(dir.clone(), config),
-        };
-
+/// All contracts in a directory or archive, sorted by URI, each with exactly the files that it
+/// needs. Errors: `invalid_definition`, which names the file.
+pub fn load(path: &Path, config: &Config) -> Result<Vec<SchemaSource>> {
+    let (found, files) = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => directory(path)?,
+        Ok(_) => {
+            let files = archive::read(path)?;
+            let found = files.keys().filter(|path| path.ends_with(".proto"));
+            (found.cloned().collect(), Files::Archive(files))
+        }
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let mut tree = Tree::new(files, config);
     let mut sources = Vec::new();
-    for path in found.iter().map(|path| path.join("/")) {
+    for path in found {
         if let Some(uri) = contract_uri(&path)? {
             sources.push(tree.source(uri, path)?);
         }
@@ -49,11 +50,27 @@ pub fn load(dir: &Path, config: &Config) -> Result<Vec<SchemaSource>> {
     if sources.is_empty() {
         return Err(invalid(format!(
             "{} holds no contract; one lies at <namespace>/<major>/<name>.proto",
-            dir.display()
+            path.display()
         )));
     }
     sources.sort_by(|a, b| a.uri.cmp(&b.uri));
     Ok(sources)
+}
+
+/// The `.proto` files of a directory, by their paths from the root, and that root.
+fn directory(dir: &Path) -> Result<(Vec<String>, Files)> {
+    let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
+    let mut found = Vec::new();
+    find(&dir, &mut Vec::new(), &mut found)?;
+    let is_namespace = found.iter().any(|path| path.len() == 2 && is_major(&path[0]));
+    let root = match (is_namespace, dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
+        (true, Some(parent), Some(name)) => {
+            found.iter_mut().for_each(|path| path.insert(0, name.to_owned()));
+            parent.to_owned()
+        }
+        _ => dir.clone(),
+    };
+    Ok((found.iter().map(|path| path.join("/")).collect(), Files::Directory(root)))
 }
 
 /// Collects the paths of all `.proto` files, as segments below `dir`.
@@ -97,9 +114,53 @@ fn contract_uri(path: &str) -> Result<Option<EventUri>> {
     stem.parse().map(Some).map_err(named)
 }
 
+/// Where texts come from.
+enum Files {
+    /// Below this root.
+    Directory(PathBuf),
+    /// Read already, by path.
+    Archive(BTreeMap<String, String>),
+}
+
+impl Files {
+    /// The text of a file; None if there is none of that path below the root.
+    fn text(&self, path: &str, bytes_max: usize) -> Result<Option<String>> {
+        let text = match self {
+            Self::Directory(root) => return text_below(root, path, bytes_max),
+            Self::Archive(files) => files.get(path),
+        };
+        match text.map(String::len) {
+            Some(size) if size > bytes_max => Err(too_large(path, size, bytes_max)),
+            _ => Ok(text.cloned()),
+        }
+    }
+
+    fn root(&self) -> String {
+        match self {
+            Self::Directory(root) => root.display().to_string(),
+            Self::Archive(_) => "the top of the archive".to_owned(),
+        }
+    }
+}
+
+fn text_below(root: &Path, path: &str, bytes_max: usize) -> Result<Option<String>> {
+    let inside = path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    let full = root.join(path);
+    let size = match fs::metadata(&full) {
+        Ok(metadata) if inside && metadata.is_file() => metadata.len(),
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unreadable(&full, &error)),
+    };
+    match usize::try_from(size) {
+        Ok(size) if size > bytes_max => Err(too_large(path, size, bytes_max)),
+        _ => fs::read_to_string(&full).map(Some).map_err(|error| unreadable(&full, &error)),
+    }
+}
+
 /// The files below a root, read once each.
 struct Tree<'c> {
-    root: PathBuf,
+    files: Files,
     config: &'c Config,
     read: BTreeMap<String, Option<Parsed>>,
 }
@@ -111,18 +172,34 @@ struct Parsed {
 }
 
 impl<'c> Tree<'c> {
-    const fn new(root: PathBuf, config: &'c Config) -> Self {
-        Self { root, config, read: BTreeMap::new() }
+    const fn new(files: Files, config: &'c Config) -> Self {
+        Self { files, config, read: BTreeMap::new() }
     }
 
-    /// The entry with all that it imports, directly or not.
+    /// The entry with all that it imports, directly or not, and its example.
     fn source(&mut self, uri: EventUri, entry: String) -> Result<SchemaSource> {
+        let stem = entry.strip_suffix(".proto").unwrap_or(&entry);
+        let example = format!("{stem}.example.json");
+        let example = self.files.text(&example, self.config.source_bytes_max)?;
+        Ok(SchemaSource {
+            uri,
+            files: self.needed(&entry)?,
+            entry,
+            message: None,
+            unknown_fields: self.config.unknown_fields,
+            rulebook: None,
+            next_major: false,
+            example,
+        })
+    }
+
+    fn needed(&mut self, entry: &str) -> Result<Vec<ProtoFile>> {
         let mut files = BTreeMap::new();
-        let mut open = vec![(entry.clone(), entry.clone())];
-        let mut known = BTreeSet::from([entry.clone()]);
+        let mut open = vec![(entry.to_owned(), entry.to_owned())];
+        let mut known = BTreeSet::from([entry.to_owned()]);
         while let Some((path, importer)) = open.pop() {
             let Some(parsed) = self.parsed(&path)? else {
-                let root = self.root.display();
+                let root = self.files.root();
                 return Err(invalid(format!(
                     "{importer}: import `{path}` not found; imports are looked up from {root}"
                 )));
@@ -138,50 +215,24 @@ impl<'c> Tree<'c> {
                 return Err(invalid(format!("{entry}: it imports more than {files_max} files")));
             }
         }
-        let files = files.into_iter().map(|(path, text)| ProtoFile { path, text }).collect();
-        let unknown_fields = self.config.unknown_fields;
-        Ok(SchemaSource {
-            uri,
-            entry,
-            files,
-            message: None,
-            unknown_fields,
-            rulebook: None,
-            next_major: false,
-            example: None,
-        })
+        Ok(files.into_iter().map(|(path, text)| ProtoFile { path, text }).collect())
     }
 
     fn parsed(&mut self, path: &str) -> Result<Option<Parsed>> {
         if let Some(parsed) = self.read.get(path) {
             return Ok(parsed.clone());
         }
-        let parsed = match self.text(path)? {
+        let parsed = match self.files.text(path, self.config.source_bytes_max)? {
             Some(text) => Some(Parsed { imports: imports(path, &text)?, text }),
             None => None,
         };
         self.read.insert(path.to_owned(), parsed.clone());
         Ok(parsed)
     }
+}
 
-    /// The text of a file; None if there is none of that path below the root.
-    fn text(&self, path: &str) -> Result<Option<String>> {
-        let inside = path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
-        let full = self.root.join(path);
-        let size = match fs::metadata(&full) {
-            Ok(metadata) if inside && metadata.is_file() => metadata.len(),
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(&full, &error)),
-        };
-        let bytes_max = self.config.source_bytes_max;
-        if usize::try_from(size).is_ok_and(|size| size > bytes_max) {
-            return Err(invalid(format!(
-                "{path}: it has {size} bytes; at most {bytes_max} are allowed"
-            )));
-        }
-        fs::read_to_string(&full).map(Some).map_err(|error| unreadable(&full, &error))
-    }
+fn too_large(path: &str, size: usize, bytes_max: usize) -> Error {
+    invalid(format!("{path}: it has {size} bytes; at most {bytes_max} are allowed"))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Error {
@@ -266,5 +317,18 @@ mod tests {
         let small = Config { source_bytes_max: 10, ..Config::default() };
         let large = load(tree(&[("a/1/x.proto", OTHER)]).path(), &small).unwrap_err().message;
         assert!(large.contains("at most 10"), "{large}");
+    }
+
+    #[test]
+    fn an_example_lies_beside_its_contract() {
+        let dir = tree(&[
+            ("shop/1/paid.proto", OTHER),
+            ("shop/1/paid.example.json", "{}"),
+            ("shop/1/other.proto", OTHER),
+        ]);
+        let sources = load(dir.path(), &Config::default()).unwrap();
+        let examples: Vec<_> =
+            sources.iter().map(|source| (source.uri.name(), source.example.as_deref())).collect();
+        assert_eq!(examples, [("other", None), ("paid", Some("{}"))]);
     }
 }

@@ -69,6 +69,7 @@ fn prune(desk: &mut Desk<'_>, named: &BTreeSet<Target>) -> Result<()> {
         Target::Backoff(..) => 2,
         Target::EventType(_) => 3,
         Target::Subscriber(_) => 4,
+        Target::Schema(_) => 5,
     });
     stale.iter().try_for_each(|target| remove(desk, target))
 }
@@ -97,5 +98,6 @@ pub(super) fn words(target: &Target) -> (&'static str, String) {
         Target::Source(name) => ("source", name.clone()),
         Target::Backoff(target, direction) => ("backoff", format!("{target} {direction}")),
         Target::Subscription(name) => ("subscription", name.clone()),
+        Target::Schema(uri) => ("schema", uri.to_string()),
     }
 }

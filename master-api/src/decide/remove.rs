@@ -5,6 +5,8 @@ use crate::fact::FactBody;
 use contract::{
     Result,
     command::{ChangeKind, Target},
+    subscription::{Subscription, SubscriptionStatus},
+    uri::EventUri,
 };
 
 pub(super) fn remove(desk: &mut Desk<'_>, target: &Target) -> Result<()> {
@@ -30,6 +32,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, target: &Target) -> Result<()> {
                 desk.erase_secrets(&subscription.secrets, &[]);
             })
         }
+        Target::Schema(uri) => remove_schema(desk, uri)?,
     };
     known.ok_or_else(|| not_found(noun, &name))?;
     desk.changed(ChangeKind::Removed, noun, name);
@@ -54,4 +57,28 @@ fn remove_subscriber(desk: &mut Desk<'_>, id: &str) -> Result<Option<()>> {
     }
     let known = state.subscribers.contains_key(id);
     Ok(known.then(|| desk.record(FactBody::SubscriberRemoved { id: id.to_owned() })))
+}
+
+/// No live subscription may need it.
+fn remove_schema(desk: &mut Desk<'_>, uri: &EventUri) -> Result<Option<()>> {
+    let known = desk.state.schemas.contains_key(uri);
+    let of_others: Vec<_> = desk.state.schemas.keys().filter(|other| *other != uri).collect();
+    let needs = |subscription: &&std::sync::Arc<Subscription>| needs(subscription, uri, &of_others);
+    match desk.state.subscriptions.values().find(needs) {
+        Some(held) if known => {
+            let why = format!("the subscription `{}` needs it", held.spec.name);
+            Err(conflict("schema", uri.as_str(), why))
+        }
+        _ => Ok(known.then(|| desk.record(FactBody::SchemaRemoved { uri: uri.clone() }))),
+    }
+}
+
+/// A subscription that is not disabled needs a schema if it names its type, or if it is the last
+/// one that one of its patterns selects: a pattern such as `shop/1/*` that goes on selecting others
+/// does not hold each of them.
+fn needs(subscription: &Subscription, uri: &EventUri, others: &[&EventUri]) -> bool {
+    let live = subscription.status != SubscriptionStatus::Disabled;
+    live && subscription.spec.events.iter().filter(|pattern| pattern.matches(uri)).any(|pattern| {
+        pattern.literal().is_some() || !others.iter().any(|other| pattern.matches(other))
+    })
 }

@@ -10,7 +10,7 @@ use contract::{
     event::{Direction, Disposition},
     id::SubscriptionNumber,
     master_api::{Configuration, Deliveries},
-    schema::{SchemaVersion, UnknownFields},
+    schema::{Rulebook, SchemaVersion, UnknownFields},
     secret::Secret,
     source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec, SubscriptionStatus},
@@ -234,6 +234,7 @@ async fn schemas_follow_one_another() {
         message: "certes.github.v1.Push".into(),
         digest: [digest; 32],
         unknown_fields: UnknownFields::Ignore,
+        rulebook: Rulebook::Certes,
         published_at: Timestamp(1),
     };
     let publish =
@@ -242,8 +243,61 @@ async fn schemas_follow_one_another() {
     assert_eq!(kinds(&publish(0, 1).await.unwrap()), [ChangeKind::Created]);
     assert_eq!(kinds(&publish(1, 1).await.unwrap()), [ChangeKind::Unchanged]);
     assert_eq!(kinds(&publish(1, 2).await.unwrap()), [ChangeKind::Changed]);
-    assert_eq!(publish(1, 3).await.unwrap_err().code, ErrorCode::Conflict);
+    let error = publish(1, 3).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("the current version is 1.1"), "{error}");
     assert_eq!(bench.api.rules().borrow().schemas.values().next().unwrap().minor, 1);
+
+    let uri = version(0, 0).uri;
+    let remove = || bench.execute(vec![Command::Remove(Target::Schema(uri.clone()))]);
+    assert_eq!(kinds(&remove().await.unwrap()), [ChangeKind::Removed]);
+    assert_eq!(remove().await.unwrap_err().code, ErrorCode::NotFound);
+    assert!(bench.api.rules().borrow().schemas.is_empty());
+    assert_eq!(publish(0, 1).await.unwrap_err().code, ErrorCode::Conflict);
+    assert_eq!(kinds(&publish(2, 1).await.unwrap()), [ChangeKind::Created]);
+    let history = bench.api.schema_versions(&uri).await.unwrap();
+    assert_eq!(history, [version(0, 1), version(1, 2), version(2, 1)]);
+}
+
+#[tokio::test]
+async fn a_schema_that_is_needed_stays() {
+    let bench = Bench::memory();
+    let publish = |name: &str| {
+        Command::PublishSchema(SchemaVersion {
+            uri: format!("shop/1/{name}").parse().unwrap(),
+            minor: 0,
+            message: "Paid".into(),
+            digest: [1; 32],
+            unknown_fields: UnknownFields::Ignore,
+            rulebook: Rulebook::Certes,
+            published_at: Timestamp(1),
+        })
+    };
+    let subscribe = |name: &str, pattern: &str| {
+        put(SubscriptionSpec { events: vec![pattern.parse().unwrap()], ..subscription(name) })
+    };
+    let remove = |name: &str| {
+        let uri = format!("shop/1/{name}").parse().unwrap();
+        bench.execute(vec![Command::Remove(Target::Schema(uri))])
+    };
+    bench.execute(vec![publish("a"), publish("b"), publish("c")]).await.unwrap();
+    let subscriptions = vec![subscribe("literal", "shop/1/a"), subscribe("wild", "*/1/*")];
+    bench.execute(subscriptions).await.unwrap();
+
+    let error = remove("a").await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("`literal` needs it"), "{error}");
+    remove("b").await.unwrap();
+    let set =
+        |status| Command::SetSubscriptionStatus { name: "literal".into(), status, reason: None };
+    bench.execute(vec![set(SubscriptionStatus::Paused)]).await.unwrap();
+    assert_eq!(remove("a").await.unwrap_err().code, ErrorCode::Conflict, "it waits to go on");
+    bench.execute(vec![set(SubscriptionStatus::Disabled)]).await.unwrap();
+    remove("a").await.unwrap();
+    let error = remove("c").await.unwrap_err();
+    assert!(error.message.contains("`wild` needs it"), "the last one it selects: {error}");
+    bench.execute(vec![Command::Remove(Target::Subscription("wild".into()))]).await.unwrap();
+    remove("c").await.unwrap();
 }
 
 #[tokio::test]

@@ -97,11 +97,11 @@ async fn a_newer_format_is_refused() {
     drop(bench.api);
     let store = Embedded::open(&crate::log::store_in(directory.path()), 1 << 20).unwrap();
     let mut batch = crate::store::Batch::default();
-    batch.put(Table::Meta, tables::FORMAT, 2_u32.to_be_bytes().to_vec());
+    batch.put(Table::Meta, tables::FORMAT, (crate::fact::FORMAT + 1).to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     drop(store);
     let error = open_at(&clock, config(directory.path())).unwrap_err();
-    assert!(error.message.contains("format 2"), "{error}");
+    assert!(error.message.contains(&format!("format {}", crate::fact::FORMAT + 1)), "{error}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     convert::each,
-    v1::internal::{ExecuteRequest, rules_client::RulesClient},
+    v1::internal::{ExecuteRequest, ListVersionsRequest, rules_client::RulesClient},
 };
 use async_trait::async_trait;
 use contract::{
@@ -15,6 +15,8 @@ use contract::{
     command::{Change, Changeset},
     master_api::Configuration,
     rules::RulesReceiver,
+    schema::SchemaVersion,
+    uri::EventUri,
 };
 use tokio::time::timeout;
 
@@ -42,5 +44,15 @@ impl Configuration for RemoteMasterApi {
             }
         }
         each(answer.changes, "changes", Change::try_from).map_err(unreadable)
+    }
+
+    async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.list_schema_versions(request).await }
+        };
+        let message = ListVersionsRequest { uri: uri.to_string() };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        each(answer.versions, "versions", SchemaVersion::try_from).map_err(unreadable)
     }
 }

@@ -5,10 +5,11 @@ use super::{
     call::{Call, unreadable},
 };
 use crate::{
-    convert::each,
+    convert::{each, rulebook_as_wire},
     v1::{
-        CheckRequest, GetSchemaRequest, ListSchemaVersionsRequest, PublishRequest,
-        schema_registry_client::SchemaRegistryClient,
+        CheckRequest, DeleteSchemaRequest, DiffSchemaRequest, GetSchemaRequest,
+        GetSchemaVersionRequest, ListSchemaVersionsRequest, ListVersionsOfSchemaRequest,
+        PublishRequest, schema_registry_client::SchemaRegistryClient,
     },
 };
 use async_trait::async_trait;
@@ -16,7 +17,9 @@ use contract::{
     Result,
     access::Actor,
     registry::SchemaRegistry,
-    schema::{Published, SchemaBundle, SchemaSource, SchemaVersion},
+    schema::{
+        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+    },
     uri::EventUri,
 };
 use std::sync::Arc;
@@ -79,5 +82,55 @@ impl SchemaRegistry for RemoteRegistry {
         let message = CheckRequest { source: Some(source.into()) };
         let published = self.peers.call(Call::repeatable(), message, send).await?;
         published.try_into().map_err(unreadable)
+    }
+
+    async fn version(&self, uri: &EventUri, number: VersionNumber) -> Result<Arc<SchemaBundle>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.get_version(request).await }
+        };
+        let message = GetSchemaVersionRequest { uri: uri.to_string(), version: number.to_string() };
+        let bundle = self.peers.call(Call::repeatable(), message, send).await?;
+        bundle.try_into().map(Arc::new).map_err(unreadable)
+    }
+
+    async fn versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.list_versions(request).await }
+        };
+        let message = ListVersionsOfSchemaRequest { uri: uri.to_string() };
+        let found = self.peers.call(Call::repeatable(), message, send).await?;
+        each(found.schemas, "schemas", SchemaVersion::try_from).map_err(unreadable)
+    }
+
+    async fn diff(
+        &self,
+        uri: &EventUri,
+        from: VersionNumber,
+        to: VersionNumber,
+        rulebook: Option<Rulebook>,
+    ) -> Result<Vec<Difference>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.diff(request).await }
+        };
+        let message = DiffSchemaRequest {
+            uri: uri.to_string(),
+            from: from.to_string(),
+            to: to.to_string(),
+            rulebook: rulebook_as_wire(rulebook),
+        };
+        let found = self.peers.call(Call::repeatable(), message, send).await?;
+        each(found.differences, "differences", Difference::try_from).map_err(unreadable)
+    }
+
+    async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.delete(request).await }
+        };
+        let message = DeleteSchemaRequest { uri: uri.to_string() };
+        self.peers.call(Call::acting(actor), message, send).await.map(|_done| ())
     }
 }

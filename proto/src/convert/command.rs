@@ -129,6 +129,7 @@ impl From<Target> for v1::Target {
                 direction: v1::Direction::from(direction).into(),
             }),
             Target::Subscription(name) => target::Target::Subscription(name),
+            Target::Schema(uri) => target::Target::Schema(uri.to_string()),
         };
         Self { target: Some(target) }
     }
@@ -146,6 +147,7 @@ impl TryFrom<v1::Target> for Target {
                 one_of::<v1::Direction, _>(key.direction, "backoff.direction")?,
             ),
             target::Target::Subscription(name) => Self::Subscription(text(name, "subscription")?),
+            target::Target::Schema(uri) => Self::Schema(parsed(&uri, "schema")?),
         })
     }
 }

@@ -1,12 +1,46 @@
 //! Schemas, and how payloads break them.
 
-use super::{Malformed, each, into_each, message, moment, moment_from, one_of_or, parsed, text};
+use super::{
+    Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, parsed, text,
+};
 use crate::v1;
 use contract::schema::{
-    ProtoFile, Published, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields, Violation,
+    Difference, ProtoFile, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion,
+    UnknownFields, Verdict, Violation,
 };
 
 same_variants!(UnknownFields, v1::UnknownFields, [Ignore, Reject]);
+same_variants!(Rulebook, v1::Rulebook, [Certes, Confluent, Wire]);
+same_variants!(Verdict, v1::Verdict, [Compatible, Breaking]);
+
+impl From<Difference> for v1::Difference {
+    fn from(difference: Difference) -> Self {
+        let Difference { path, rule, verdict, text } = difference;
+        Self { path, rule, verdict: v1::Verdict::from(verdict).into(), text }
+    }
+}
+
+impl TryFrom<v1::Difference> for Difference {
+    type Error = Malformed;
+    fn try_from(wire: v1::Difference) -> Result<Self, Malformed> {
+        Ok(Self {
+            path: wire.path,
+            rule: text(wire.rule, "rule")?,
+            verdict: one_of::<v1::Verdict, _>(wire.verdict, "verdict")?,
+            text: wire.text,
+        })
+    }
+}
+
+/// A rulebook as a field in which 0 stands for none.
+pub(crate) fn rulebook_as_wire(rulebook: Option<Rulebook>) -> i32 {
+    rulebook.map_or(v1::Rulebook::Unspecified, v1::Rulebook::from).into()
+}
+
+/// A rulebook out of a field in which 0 stands for none.
+pub(crate) fn rulebook_from(wire: i32) -> Result<Option<Rulebook>, Malformed> {
+    if wire == 0 { Ok(None) } else { one_of::<v1::Rulebook, _>(wire, "rulebook").map(Some) }
+}
 
 impl From<Violation> for v1::Violation {
     fn from(violation: Violation) -> Self {
@@ -24,13 +58,15 @@ impl From<v1::Violation> for Violation {
 
 impl From<SchemaVersion> for v1::SchemaVersion {
     fn from(version: SchemaVersion) -> Self {
-        let SchemaVersion { uri, minor, message, digest, unknown_fields, published_at } = version;
+        let SchemaVersion { uri, minor, message, digest, unknown_fields, rulebook, published_at } =
+            version;
         Self {
             uri: uri.to_string(),
             minor,
             message,
             digest: digest.to_vec().into(),
             unknown_fields: v1::UnknownFields::from(unknown_fields).into(),
+            rulebook: v1::Rulebook::from(rulebook).into(),
             published_at: Some(moment(published_at)),
         }
     }
@@ -50,6 +86,7 @@ impl TryFrom<v1::SchemaVersion> for SchemaVersion {
             message: text(wire.message, "message")?,
             digest: digest.map_err(|_length| Malformed::invalid("digest", "it needs 32 bytes"))?,
             unknown_fields: unknown_fields(wire.unknown_fields)?,
+            rulebook: rulebook_from(wire.rulebook)?.unwrap_or_default(),
             published_at: message(wire.published_at, "published_at", moment_from)?,
         })
     }
@@ -71,13 +108,25 @@ impl TryFrom<v1::ProtoFile> for ProtoFile {
 
 impl From<SchemaSource> for v1::SchemaSource {
     fn from(source: SchemaSource) -> Self {
-        let SchemaSource { uri, entry, files, message, unknown_fields } = source;
+        let SchemaSource {
+            uri,
+            entry,
+            files,
+            message,
+            unknown_fields,
+            rulebook,
+            next_major,
+            example,
+        } = source;
         Self {
             uri: uri.to_string(),
             entry,
             files: into_each(files),
             message,
             unknown_fields: v1::UnknownFields::from(unknown_fields).into(),
+            rulebook: rulebook_as_wire(rulebook),
+            next_major,
+            example,
         }
     }
 }
@@ -91,14 +140,17 @@ impl TryFrom<v1::SchemaSource> for SchemaSource {
             files: each(wire.files, "files", ProtoFile::try_from)?,
             message: wire.message,
             unknown_fields: unknown_fields(wire.unknown_fields)?,
+            rulebook: rulebook_from(wire.rulebook)?,
+            next_major: wire.next_major,
+            example: wire.example,
         })
     }
 }
 
 impl From<SchemaBundle> for v1::SchemaBundle {
     fn from(bundle: SchemaBundle) -> Self {
-        let SchemaBundle { version, descriptor_set, files } = bundle;
-        Self { version: Some(version.into()), descriptor_set, files: into_each(files) }
+        let SchemaBundle { version, descriptor_set, files, example } = bundle;
+        Self { version: Some(version.into()), descriptor_set, files: into_each(files), example }
     }
 }
 
@@ -109,14 +161,16 @@ impl TryFrom<v1::SchemaBundle> for SchemaBundle {
             version: message(wire.version, "version", SchemaVersion::try_from)?,
             descriptor_set: wire.descriptor_set,
             files: each(wire.files, "files", ProtoFile::try_from)?,
+            example: wire.example,
         })
     }
 }
 
 impl From<Published> for v1::Published {
     fn from(published: Published) -> Self {
-        let Published { version, changed, differences } = published;
-        Self { version: Some(version.into()), changed, differences }
+        let Published { version, changed, differences, refusal, subscriptions } = published;
+        let (version, differences) = (Some(version.into()), into_each(differences));
+        Self { version, changed, differences, refusal, subscriptions }
     }
 }
 
@@ -126,7 +180,9 @@ impl TryFrom<v1::Published> for Published {
         Ok(Self {
             version: message(wire.version, "version", SchemaVersion::try_from)?,
             changed: wire.changed,
-            differences: wire.differences,
+            differences: each(wire.differences, "differences", Difference::try_from)?,
+            refusal: wire.refusal,
+            subscriptions: wire.subscriptions,
         })
     }
 }

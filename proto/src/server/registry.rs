@@ -1,7 +1,7 @@
 //! Schemas, to be read, checked and published.
 
 use crate::{
-    convert::{into_each, message, parsed},
+    convert::{into_each, message, parsed, rulebook_from},
     door::Door,
     v1,
 };
@@ -59,6 +59,61 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
         let work = async {
             let source = message(request.into_inner().source, "source", SchemaSource::try_from)?;
             Ok(self.registry.check(source).await?.into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn get_version(
+        &self,
+        request: Request<v1::GetSchemaVersionRequest>,
+    ) -> Result<Response<v1::SchemaBundle>, Status> {
+        let work = async {
+            let request = request.get_ref();
+            let uri = parsed(&request.uri, "uri")?;
+            let number = parsed(&request.version, "version")?;
+            let bundle = self.registry.version(&uri, number).await?;
+            Ok(Arc::unwrap_or_clone(bundle).into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<v1::ListVersionsOfSchemaRequest>,
+    ) -> Result<Response<v1::ListSchemaVersionsResponse>, Status> {
+        let work = async {
+            let uri = parsed(&request.get_ref().uri, "uri")?;
+            let schemas = into_each(self.registry.versions(&uri).await?);
+            Ok(v1::ListSchemaVersionsResponse { schemas })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn diff(
+        &self,
+        request: Request<v1::DiffSchemaRequest>,
+    ) -> Result<Response<v1::DiffSchemaResponse>, Status> {
+        let work = async {
+            let request = request.get_ref();
+            let uri = parsed(&request.uri, "uri")?;
+            let from = parsed(&request.from, "from")?;
+            let to = parsed(&request.to, "to")?;
+            let rulebook = rulebook_from(request.rulebook)?;
+            let differences = self.registry.diff(&uri, from, to, rulebook).await?;
+            Ok(v1::DiffSchemaResponse { differences: into_each(differences) })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn delete(
+        &self,
+        request: Request<v1::DeleteSchemaRequest>,
+    ) -> Result<Response<v1::DeleteSchemaResponse>, Status> {
+        let work = async {
+            let actor = self.door.caller(&request)?.actor()?;
+            let uri = parsed(&request.get_ref().uri, "uri")?;
+            self.registry.delete(actor, &uri).await?;
+            Ok(v1::DeleteSchemaResponse {})
         };
         self.door.serve(work).await
     }

@@ -1,7 +1,7 @@
 //! The rules in force, streamed to peers, and the commands that change them.
 
 use crate::{
-    convert::{into_each, message},
+    convert::{into_each, message, parsed},
     door::Door,
     v1::internal,
 };
@@ -35,6 +35,18 @@ impl internal::rules_server::Rules for Service {
             let changes = into_each(self.configuration.execute(actor, changes).await?);
             let sequence = self.configuration.rules().borrow().sequence.0;
             Ok(internal::ExecuteResponse { changes, sequence })
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn list_schema_versions(
+        &self,
+        request: Request<internal::ListVersionsRequest>,
+    ) -> Result<Response<internal::ListVersionsResponse>, Status> {
+        let work = async {
+            let uri = parsed(&request.get_ref().uri, "uri")?;
+            let versions = into_each(self.configuration.schema_versions(&uri).await?);
+            Ok(internal::ListVersionsResponse { versions })
         };
         Door::Internal.serve(work).await
     }

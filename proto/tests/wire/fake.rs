@@ -19,7 +19,9 @@ use contract::{
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
     rules::{Rules, RulesReceiver},
-    schema::{Published, SchemaBundle, SchemaSource, SchemaVersion},
+    schema::{
+        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+    },
     uri::EventUri,
 };
 use std::{
@@ -100,6 +102,39 @@ impl SchemaRegistry for Fake {
         self.ready()?;
         assert_eq!(source, samples::schema_source());
         Ok(samples::published())
+    }
+
+    async fn version(&self, uri: &EventUri, number: VersionNumber) -> Result<Arc<SchemaBundle>> {
+        self.ready()?;
+        assert_eq!((uri, number), (&samples::uri(), VersionNumber { major: 1, minor: 0 }));
+        Ok(Arc::new(samples::bundle()))
+    }
+
+    async fn versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        self.ready()?;
+        assert_eq!(*uri, samples::uri());
+        Ok(vec![samples::schema_version(); 2])
+    }
+
+    async fn diff(
+        &self,
+        uri: &EventUri,
+        from: VersionNumber,
+        to: VersionNumber,
+        rulebook: Option<Rulebook>,
+    ) -> Result<Vec<Difference>> {
+        self.ready()?;
+        assert_eq!(*uri, samples::uri());
+        let number = |major, minor| VersionNumber { major, minor };
+        assert_eq!((from, to), (number(1, 0), number(2, 3)));
+        Ok(if rulebook.is_some() { samples::differences() } else { Vec::new() })
+    }
+
+    async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(*uri, samples::uri());
+        Ok(())
     }
 }
 
@@ -216,6 +251,12 @@ impl Configuration for Fake {
         let next = self.rules.borrow().sequence.0 + 1;
         self.rules.send_replace(Arc::new(samples::rules(next)));
         Ok(samples::changes())
+    }
+
+    async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        self.ready()?;
+        assert_eq!(*uri, samples::uri());
+        Ok(vec![samples::schema_version(); 3])
     }
 }
 

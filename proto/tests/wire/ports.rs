@@ -9,9 +9,10 @@ use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
-    master_api::{Deliveries, Events, Lanes},
+    master_api::{Configuration, Deliveries, Events, Lanes},
     queue::MessageQueue,
     registry::SchemaRegistry,
+    schema::{Rulebook, VersionNumber},
 };
 use proto::{
     client::{RemoteBroker, RemoteQueue, RemoteRegistry},
@@ -44,6 +45,18 @@ async fn the_schema_registry() {
     for actor in samples::actors() {
         let published = registry.publish(actor, samples::schema_source()).await.unwrap();
         assert_eq!(published, samples::published());
+    }
+    let (uri, number) = (samples::uri(), |major, minor| VersionNumber { major, minor });
+    let bundle = registry.version(&samples::uri(), number(1, 0)).await.unwrap();
+    assert_eq!(*bundle, samples::bundle());
+    assert_eq!(registry.versions(&samples::uri()).await.unwrap().len(), 2);
+    for rulebook in Rulebook::ALL {
+        let found = registry.diff(&uri, number(1, 0), number(2, 3), Some(rulebook)).await;
+        assert_eq!(found.unwrap(), samples::differences());
+    }
+    assert_eq!(registry.diff(&uri, number(1, 0), number(2, 3), None).await.unwrap(), []);
+    for actor in samples::actors() {
+        registry.delete(actor, &samples::uri()).await.unwrap();
     }
 }
 
@@ -108,4 +121,11 @@ async fn lanes() {
     let page = lanes.feed(samples::lane(), Sequence(6), samples::NOW, 128).await.unwrap();
     assert_eq!(page, samples::feed_page());
     lanes.advance(vec![(samples::lane(), Sequence(6))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_history_of_a_schema() {
+    let listener = master_api(&Fake::new()).await;
+    let versions = listener.master_api().await.schema_versions(&samples::uri()).await.unwrap();
+    assert_eq!(versions, vec![samples::schema_version(); 3]);
 }

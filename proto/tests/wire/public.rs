@@ -8,6 +8,7 @@ use crate::{
 use contract::{
     Error, ErrorCode,
     access::Actor,
+    command::Command,
     event::{Audience, Direction, Disposition, NewEvent, Origin},
     id::{KeyId, LaneId},
 };
@@ -261,18 +262,24 @@ async fn a_subscribers_key_sees_its_own_deliveries() {
 async fn commands_are_carried_out_for_the_key() {
     let fake = Fake::new();
     let listener = public(&fake).await;
-    let request = v1::ExecuteRequest { changeset: Some(samples::changeset().into()) };
+    let published = v1::ExecuteRequest { changeset: Some(samples::changeset().into()) };
+    let mut wanted = samples::changeset();
+    wanted.commands.retain(|command| !matches!(command, Command::PublishSchema(_)));
+    let request = v1::ExecuteRequest { changeset: Some(wanted.clone().into()) };
     let mut tenant = ConfigurationClient::new(keyed(&listener, "tenant"));
     assert_eq!(code(tenant.execute(request.clone()).await), ErrorCode::PermissionDenied);
     let empty = tenant.execute(v1::ExecuteRequest::default()).await;
     assert!(error(empty).message.contains("`changeset`"));
 
     let mut admin = ConfigurationClient::new(keyed(&listener, "admin"));
+    let refused = error(admin.execute(published).await);
+    assert_eq!(refused.code, ErrorCode::PermissionDenied);
+    assert!(refused.message.contains("through the schema registry"), "{refused}");
     let changes = admin.execute(request).await.unwrap().into_inner().changes;
     let expected: Vec<v1::Change> = samples::changes().into_iter().map(Into::into).collect();
     assert_eq!(changes, expected);
     let actor = Actor::Key(KeyId::from_bytes([1; 16]));
-    assert_eq!(fake.executed.lock().unwrap().pop(), Some((actor, samples::changeset())));
+    assert_eq!(fake.executed.lock().unwrap().pop(), Some((actor, wanted)));
     assert!(fake.executed.lock().unwrap().is_empty());
 }
 

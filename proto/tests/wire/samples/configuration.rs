@@ -10,7 +10,10 @@ use contract::{
     event::{Direction, Disposition},
     id::{KeyId, SecretId, Sequence},
     rules::Rules,
-    schema::{ProtoFile, Published, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields},
+    schema::{
+        Difference, ProtoFile, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion,
+        UnknownFields, Verdict,
+    },
     secret::Secret,
     source::{Scheme, Source, SourceSpec, Template},
     subscription::{
@@ -28,6 +31,7 @@ pub fn schema_version() -> SchemaVersion {
         message: "certes.github.v1.Push".into(),
         digest: [5; 32],
         unknown_fields: UnknownFields::Reject,
+        rulebook: Rulebook::Wire,
         published_at: NOW,
     }
 }
@@ -43,17 +47,40 @@ pub fn schema_source() -> SchemaSource {
         files: files(),
         message: Some("certes.github.v1.Push".into()),
         unknown_fields: UnknownFields::Ignore,
+        rulebook: Some(Rulebook::Confluent),
+        next_major: true,
+        example: Some("{}".into()),
     }
 }
 
 pub fn bundle() -> SchemaBundle {
     let descriptor_set = Bytes::from_static(b"\x0A\x00");
-    SchemaBundle { version: schema_version(), descriptor_set, files: files() }
+    SchemaBundle {
+        version: schema_version(),
+        descriptor_set,
+        files: files(),
+        example: Some("{}".into()),
+    }
 }
 
 pub fn published() -> Published {
-    let differences = vec!["`repository` is new".into()];
-    Published { version: schema_version(), changed: true, differences }
+    Published {
+        version: schema_version(),
+        changed: true,
+        differences: differences(),
+        refusal: Some("it breaks".into()),
+        subscriptions: vec!["ci".into()],
+    }
+}
+
+pub fn differences() -> Vec<Difference> {
+    let difference = |verdict| Difference {
+        path: "certes.github.v1.Push.ref".into(),
+        rule: "field_removed".into(),
+        verdict,
+        text: "field `ref` was removed".into(),
+    };
+    vec![difference(Verdict::Compatible), difference(Verdict::Breaking)]
 }
 
 pub fn policies() -> Vec<BackoffPolicy> {
@@ -157,6 +184,7 @@ pub fn commands() -> Vec<Command> {
         Command::Remove(Target::Source("github".into())),
         Command::Remove(Target::Backoff(target("global"), Direction::Incoming)),
         Command::Remove(Target::Subscription("ci".into())),
+        Command::Remove(Target::Schema(uri())),
     ]
 }
 
