@@ -8,4 +8,5 @@ pub mod directory;
 pub mod doctor;
 pub mod event;
 pub mod log;
+pub mod schema;
 pub mod send;

@@ -38,7 +38,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Subscription(command) => commands::directory::subscription(command).await,
         Command::Source(command) => commands::directory::source(command).await,
-        Command::Schema(command) => commands::directory::schema(command).await,
+        Command::Schema(command) => commands::schema::run(command).await,
         Command::Key(command) => commands::directory::key(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
         Command::Log(command) => commands::log::run(command),

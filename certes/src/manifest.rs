@@ -5,7 +5,7 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
     command::{Changeset, Command},
     event::{Direction, Disposition},
-    schema::{SchemaSource, UnknownFields},
+    schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
@@ -65,9 +65,13 @@ struct SourceEntry {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SchemaEntry {
+    /// A directory or an archive.
     dir: PathBuf,
     #[serde(default)]
     unknown_fields: UnknownFields,
+    rulebook: Option<Rulebook>,
+    #[serde(default)]
+    next_major: bool,
 }
 
 /// A policy and what it is for. (Spelled out, because a flattened policy would let unknown keys
@@ -173,6 +177,8 @@ fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wan
         let dir = base.join(&entry.dir);
         for mut schema in schema_registry::load(&dir, &schema_registry::Config::default())? {
             schema.unknown_fields = entry.unknown_fields;
+            schema.rulebook = entry.rulebook;
+            schema.next_major = entry.next_major;
             wanted.schemas.push(schema);
         }
     }
@@ -330,6 +336,23 @@ subscriptions:
     }
 
     #[test]
+    fn settings_of_a_directory_go_to_each_of_its_schemas() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("shop/1")).unwrap();
+        let text = "syntax = 'proto3'; message Paid {}";
+        std::fs::write(dir.path().join("shop/1/paid.proto"), text).unwrap();
+        let entry = |rest: &str| {
+            let text = format!("schemas: [{{dir: '{}'{rest}}}]", dir.path().display());
+            parsed(&text).unwrap().schemas.remove(0)
+        };
+        let plain = entry("");
+        assert_eq!((plain.rulebook, plain.next_major), (None, false));
+        let set = entry(", rulebook: wire, next_major: true, unknown_fields: reject");
+        assert_eq!((set.rulebook, set.next_major), (Some(Rulebook::Wire), true));
+        assert_eq!(set.unknown_fields, UnknownFields::Reject);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (text, part) in [
             ("subscriptons: []", "subscriptons"),
@@ -338,6 +361,7 @@ subscriptions:
             ("event_types: [{uri: a/1/b, priority: 12}]", "12"),
             ("sources: [{name: a, verify: none, event_type: x/1/y, secret: {env: NOPE}}]", "NOPE"),
             ("backoffs: [{for: global, direction: incoming, kind: linear, bas: 1s}]", "bas"),
+            ("schemas: [{dir: x, rulebook: strict}]", "strict"),
         ] {
             let error = format!("{:#}", parsed(text).unwrap_err());
             assert!(error.contains(part), "{text}: {error}");

@@ -11,10 +11,13 @@ use contract::{
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
-    schema::{Published, SchemaSource, SchemaVersion},
+    schema::{
+        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+    },
     secret::Secret,
     source::Source,
     subscription::Subscription,
+    uri::EventUri,
 };
 use proto::{
     client::Bearer,
@@ -105,6 +108,49 @@ impl Remote {
     pub async fn check(&self, source: SchemaSource) -> Result<Published> {
         let request = v1::CheckRequest { source: Some(source.into()) };
         noun(take(self.registry_client().check(request).await)?)
+    }
+
+    /// The latest version of a schema.
+    pub async fn schema(&self, uri: &EventUri) -> Result<SchemaBundle> {
+        let request = v1::GetSchemaRequest { uri: uri.to_string() };
+        noun(take(self.registry_client().get(request).await)?)
+    }
+
+    /// A version of a schema.
+    pub async fn schema_version(
+        &self,
+        uri: &EventUri,
+        number: VersionNumber,
+    ) -> Result<SchemaBundle> {
+        let (uri, version) = (uri.to_string(), number.to_string());
+        let request = v1::GetSchemaVersionRequest { uri, version };
+        noun(take(self.registry_client().get_version(request).await)?)
+    }
+
+    /// All versions of a schema, oldest first.
+    pub async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {
+        let request = v1::ListVersionsOfSchemaRequest { uri: uri.to_string() };
+        nouns(take(self.registry_client().list_versions(request).await)?.schemas)
+    }
+
+    /// All differences between two versions of a schema.
+    pub async fn diff_schema(
+        &self,
+        uri: &EventUri,
+        from: VersionNumber,
+        to: VersionNumber,
+        rulebook: Option<Rulebook>,
+    ) -> Result<Vec<Difference>> {
+        let rulebook = rulebook.map_or(v1::Rulebook::Unspecified, v1::Rulebook::from).into();
+        let (uri, from, to) = (uri.to_string(), from.to_string(), to.to_string());
+        let request = v1::DiffSchemaRequest { uri, from, to, rulebook };
+        nouns(take(self.registry_client().diff(request).await)?.differences)
+    }
+
+    /// Takes a schema out of force.
+    pub async fn delete_schema(&self, uri: &EventUri) -> Result<()> {
+        let request = v1::DeleteSchemaRequest { uri: uri.to_string() };
+        take(self.registry_client().delete(request).await).map(|_done| ())
     }
 
     /// Events, newest first.

@@ -1,6 +1,7 @@
 //! The diagram as code: which part holds which, and whether it is here or behind a channel.
 
 mod channels;
+mod own_schemas;
 
 use crate::{
     config::{Config, Role},
@@ -109,7 +110,10 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         wiring.queue()?;
     }
     if roles.has(Role::SchemaRegistry) {
-        wiring.registry()?;
+        wiring.registry().await?;
+    }
+    if roles.has(Role::MasterApi) {
+        wiring.master_api_http();
     }
     if roles.has(Role::Broker) {
         wiring.broker().await?;
@@ -160,6 +164,10 @@ impl Wiring<'_> {
     fn master_api(&mut self) {
         let routes = server::master_api_routes(self.master_api.clone(), self.streams.clone());
         self.open(Door::MasterApiGrpc, routes);
+    }
+
+    /// Hop 3b over HTTP. Its GraphQL needs the registry, if this process knows one.
+    fn master_api_http(&mut self) {
         let clock = self.environment.clock.clone();
         let authenticator = Authenticator::new(self.master_api.rules(), clock);
         let http = Router::new().nest("/api", authenticator.guard(self.graphql()));
@@ -178,7 +186,7 @@ impl Wiring<'_> {
     }
 
     /// Hop 3a.
-    fn registry(&mut self) -> Result<()> {
+    async fn registry(&mut self) -> Result<()> {
         let metrics = schema_registry::Metrics::new(&mut self.metrics);
         let store = Arc::new(DirectoryStore::open(self.config.data_dir.join("schemas"))?);
         let config = self.config.schema_registry.clone();
@@ -192,6 +200,7 @@ impl Wiring<'_> {
             self.validator = Some(validator);
         }
         let registry: Arc<dyn SchemaRegistry> = Arc::new(registry);
+        own_schemas::publish(registry.as_ref()).await;
         self.open(Door::SchemaRegistry, server::registry_routes(registry.clone()));
         self.registry = Some(registry);
         Ok(())
@@ -282,7 +291,8 @@ impl Wiring<'_> {
 
     /// GraphQL over the ports: the same wherever it is served.
     fn graphql(&self) -> Router {
-        master_api::http::router(master_api::graphql::schema(self.master_api.clone()))
+        let registry = self.registry_port().ok();
+        master_api::http::router(master_api::graphql::schema(self.master_api.clone(), registry))
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

@@ -6,9 +6,10 @@ mod mutation;
 mod nodes;
 mod paging;
 mod query;
+mod schemas;
 
 use async_graphql::{EmptySubscription, Schema};
-use contract::master_api::MasterApi;
+use contract::{master_api::MasterApi, registry::SchemaRegistry};
 use std::sync::Arc;
 
 pub use access::error;
@@ -21,11 +22,15 @@ const DEPTH_MAX: usize = 12;
 /// Most fields of a query, with pages counted by their length.
 const COMPLEXITY_MAX: usize = 20_000;
 
-/// The schema over `master_api`. Each request must carry a
-/// [`contract::access::Principal`] as data.
-pub fn schema(master_api: Arc<dyn MasterApi>) -> ApiSchema {
-    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+/// The schema over `master_api` and the `registry`, if this process knows one. Each request must
+/// carry a [`contract::access::Principal`] as data.
+pub fn schema(
+    master_api: Arc<dyn MasterApi>,
+    registry: Option<Arc<dyn SchemaRegistry>>,
+) -> ApiSchema {
+    Schema::build(query::Query::default(), mutation::Mutation::default(), EmptySubscription)
         .data(master_api)
+        .data(registry)
         .limit_depth(DEPTH_MAX)
         .limit_complexity(COMPLEXITY_MAX)
         .finish()

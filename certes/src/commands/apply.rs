@@ -2,6 +2,7 @@
 
 use crate::{
     cli::ApplyArgs,
+    commands::schema,
     manifest::{self, Wanted},
     output,
     remote::Remote,
@@ -9,9 +10,8 @@ use crate::{
 use anyhow::{Context, Result};
 use contract::{
     command::{Change, ChangeKind},
-    schema::{Published, SchemaSource},
+    schema::Published,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// Runs the command.
 pub async fn run(args: ApplyArgs) -> Result<()> {
@@ -42,37 +42,15 @@ pub async fn run(args: ApplyArgs) -> Result<()> {
 pub async fn carry_out(remote: &Remote, wanted: Wanted) -> Result<Vec<Change>> {
     let dry_run = wanted.changes.dry_run;
     let mut changes = Vec::new();
-    for (schema, published) in publish_all(remote, wanted.schemas, dry_run).await? {
-        changes.push(change_of(&schema, &published));
+    for (_, published) in schema::publish_all(remote, wanted.schemas, dry_run).await? {
+        changes.push(change_of(&published));
     }
     let made = remote.execute(wanted.changes).await.context("the changes of the manifest")?;
     changes.extend(made);
     Ok(changes)
 }
 
-/// Publishes (or only checks) schemas, with a progress bar on a terminal.
-pub async fn publish_all(
-    remote: &Remote,
-    schemas: Vec<SchemaSource>,
-    dry_run: bool,
-) -> Result<Vec<(SchemaSource, Published)>> {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} schemas, {msg}")?;
-    let bar = ProgressBar::new(schemas.len() as u64).with_style(style);
-    let mut done = Vec::with_capacity(schemas.len());
-    for schema in schemas {
-        bar.set_message(schema.uri.to_string());
-        let published = match dry_run {
-            true => remote.check(schema.clone()).await,
-            false => remote.publish(schema.clone()).await,
-        };
-        done.push((schema.clone(), published.with_context(|| format!("schema {}", schema.uri))?));
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(done)
-}
-
-fn change_of(schema: &SchemaSource, published: &Published) -> Change {
+fn change_of(published: &Published) -> Change {
     let kind = match (published.changed, published.version.minor) {
         (false, _) => ChangeKind::Unchanged,
         (true, 0) => ChangeKind::Created,
@@ -81,7 +59,7 @@ fn change_of(schema: &SchemaSource, published: &Published) -> Change {
     Change {
         kind,
         noun: "schema".to_owned(),
-        name: format!("{} {}.{}", schema.uri, schema.uri.major(), published.version.minor),
+        name: format!("{} {}", published.version.uri, published.version.number()),
         revealed: None,
         id: None,
     }

@@ -1,7 +1,7 @@
-//! `certes subscription`, `source`, `schema`, `key`: look at the configuration, and small changes.
+//! `certes subscription`, `source`, `key`: look at the configuration, and small changes.
 
 use crate::{
-    cli::{KeyCommand, SchemaCommand, SourceCommand, SubscriptionCommand},
+    cli::{KeyCommand, SourceCommand, SubscriptionCommand},
     output,
     remote::Remote,
 };
@@ -13,7 +13,6 @@ use contract::{
     command::Command,
     subscription::SubscriptionStatus,
 };
-use std::path::Path;
 
 /// Runs `certes subscription`.
 pub async fn subscription(command: SubscriptionCommand) -> Result<()> {
@@ -67,48 +66,6 @@ pub async fn source(command: SourceCommand) -> Result<()> {
         ]
     });
     output::table(&["name", "verify", "event type", "secrets"], rows)
-}
-
-/// Runs `certes schema`.
-pub async fn schema(command: SchemaCommand) -> Result<()> {
-    match command {
-        SchemaCommand::List { server } => {
-            let found = Remote::find(&server).await?.schemas().await?;
-            if server.json {
-                return output::json(&found);
-            }
-            let rows = found.iter().map(|version| {
-                let number = format!("{}.{}", version.uri.major(), version.minor);
-                let published = version.published_at.to_string();
-                vec![version.uri.to_string(), number, version.message.clone(), published]
-            });
-            output::table(&["type", "version", "message", "published"], rows)
-        }
-        SchemaCommand::Publish { dir, server } => publish(&dir, &server, false).await,
-        SchemaCommand::Check { dir, server } => publish(&dir, &server, true).await,
-    }
-}
-
-async fn publish(dir: &Path, server: &crate::cli::ServerArgs, dry_run: bool) -> Result<()> {
-    let schemas = schema_registry::load(dir, &schema_registry::Config::default())?;
-    let remote = Remote::find(server).await?;
-    let done = super::apply::publish_all(&remote, schemas, dry_run).await?;
-    if server.json {
-        return output::json(&done.iter().map(|(_, published)| published).collect::<Vec<_>>());
-    }
-    for (schema, published) in &done {
-        let verdict = match (published.changed, dry_run) {
-            (false, _) => "unchanged",
-            (true, false) => "published",
-            (true, true) => "would be published",
-        };
-        let version = format!("{}.{}", schema.uri.major(), published.version.minor);
-        output::line(&format!("{verdict} {} {version}", schema.uri))?;
-        for difference in &published.differences {
-            output::line(&format!("  {difference}"))?;
-        }
-    }
-    Ok(())
 }
 
 /// Runs `certes key`.

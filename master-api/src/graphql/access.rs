@@ -5,6 +5,7 @@ use contract::{
     Error, ErrorCode,
     access::{Access, Actor, Noun, Principal},
     master_api::MasterApi,
+    registry::SchemaRegistry,
     rules::Rules,
     subscription::Subscription,
 };
@@ -91,6 +92,14 @@ pub(super) fn actor(principal: &Principal) -> Actor {
 /// The ports.
 pub(super) fn master_api<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn MasterApi>> {
     context.data::<Arc<dyn MasterApi>>()
+}
+
+/// The schema registry.
+pub(super) fn registry<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn SchemaRegistry>> {
+    context.data::<Option<Arc<dyn SchemaRegistry>>>()?.as_ref().ok_or_else(|| {
+        let message = "this process does not know the schema registry: ask a gateway";
+        error(&Error::new(ErrorCode::Unavailable, message))
+    })
 }
 
 /// The rules in force.

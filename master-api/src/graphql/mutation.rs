@@ -6,8 +6,9 @@ use super::{
     },
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    schemas::SchemaMutation,
 };
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
 use contract::{
     Error, ErrorCode,
     access::{Access, Noun, Principal, Roles},
@@ -35,11 +36,15 @@ pub(super) struct KeyPayload {
 }
 
 /// Changes.
-#[derive(Debug)]
-pub struct Mutation;
+#[derive(Debug, Default, MergedObject)]
+pub struct Mutation(ConfigurationMutation, SchemaMutation);
+
+/// Of sources, subscriptions, deliveries and keys.
+#[derive(Debug, Default)]
+pub(super) struct ConfigurationMutation;
 
 #[Object]
-impl Mutation {
+impl ConfigurationMutation {
     /// Makes a source.
     async fn create_source(&self, context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
         if rules(context)?.sources.contains_key(&input.name) {

@@ -1,4 +1,4 @@
-//! The objects that queries walk: events, deliveries, attempts, subscriptions, sources, schemas.
+//! The objects that queries walk: events, deliveries, attempts, subscriptions, sources.
 
 use super::access::{OrShow, Result, allowed_everywhere, master_api, rules};
 use async_graphql::{Context, ID, Object, SimpleObject};
@@ -7,7 +7,6 @@ use contract::{
     delivery::{Attempt, Delivery},
     event::{Audience, Event, Origin},
     master_api::Stats,
-    schema::SchemaVersion,
     source::Source,
     subscription::Subscription,
 };
@@ -322,42 +321,11 @@ impl SourceNode {
 }
 
 /// A value's name as its serialised form gives it.
-fn text(value: &impl serde::Serialize) -> String {
+/// The name of a value of an enum.
+pub(super) fn text(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(text)) => text,
         _ => String::new(),
-    }
-}
-
-/// Latest version of the contract of an event type.
-#[derive(Debug)]
-pub(super) struct SchemaNode(pub(super) Arc<SchemaVersion>);
-
-#[Object(name = "Schema")]
-impl SchemaNode {
-    /// The event type.
-    async fn uri(&self) -> &str {
-        self.0.uri.as_str()
-    }
-    /// `major.minor`
-    async fn version(&self) -> String {
-        format!("{}.{}", self.0.uri.major(), self.0.minor)
-    }
-    /// Full name of the protobuf message.
-    async fn message(&self) -> &str {
-        &self.0.message
-    }
-    /// SHA-256 of the bundle in hex.
-    async fn digest(&self) -> String {
-        hex::encode(self.0.digest)
-    }
-    /// For unknown fields: `ignore` or `reject`.
-    async fn unknown_fields(&self) -> String {
-        text(&self.0.unknown_fields)
-    }
-    /// When it was published, RFC 3339.
-    async fn published_at(&self) -> String {
-        self.0.published_at.to_string()
     }
 }
 

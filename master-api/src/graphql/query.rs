@@ -3,12 +3,11 @@
 use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, rules, sees},
     inputs::{DeliveryFilterInput, EventFilterInput},
-    nodes::{
-        DeliveryNode, EventNode, KeyNode, SchemaNode, SourceNode, StatsNode, SubscriptionNode,
-    },
+    nodes::{DeliveryNode, EventNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    schemas::SchemaQuery,
 };
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
     access::{Access, Noun},
     delivery::Delivery,
@@ -16,11 +15,15 @@ use contract::{
 };
 
 /// Questions.
-#[derive(Debug)]
-pub struct Query;
+#[derive(Debug, Default, MergedObject)]
+pub struct Query(TrafficQuery, SchemaQuery);
+
+/// About events, deliveries, and who sends and receives them.
+#[derive(Debug, Default)]
+pub(super) struct TrafficQuery;
 
 #[Object]
-impl Query {
+impl TrafficQuery {
     /// Version of the server.
     async fn version(&self) -> &str {
         env!("CARGO_PKG_VERSION")
@@ -90,12 +93,6 @@ impl Query {
     async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceNode>> {
         allowed_everywhere(context, Noun::Sources, Access::Read)?;
         Ok(rules(context)?.sources.values().cloned().map(SourceNode).collect())
-    }
-
-    /// Latest versions of all schemas, by URI.
-    async fn schemas(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
-        allowed(context, Noun::Schemas, Access::Read)?;
-        Ok(rules(context)?.schemas.values().cloned().map(SchemaNode).collect())
     }
 
     /// API keys.

@@ -37,7 +37,8 @@ fn unpack(mut packed: impl Read) -> Result<BTreeMap<String, String>> {
 
 fn entries(unpacked: impl Read) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
-    let mut archive = Archive::new(unpacked.take(ARCHIVE_BYTES_MAX));
+    // Headers and padding come on top of what the entries hold.
+    let mut archive = Archive::new(unpacked.take(2 * ARCHIVE_BYTES_MAX));
     let mut left = ARCHIVE_BYTES_MAX;
     for (at, entry) in archive.entries().map_err(|error| damaged(&error))?.enumerate() {
         let mut entry = entry.map_err(|error| damaged(&error))?;
@@ -111,19 +112,11 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
-    fn plain(entries: &[(&str, &str)]) -> Vec<u8> {
+    fn plain(entries: &[(&'static str, &'static str)]) -> Vec<u8> {
         let entry = |(path, text): &(&'static str, &'static str)| {
             (*path, EntryType::Regular, text.as_bytes())
         };
-        let entries: Vec<(&'static str, EntryType, &[u8])> = entries
-            .iter()
-            .map(|(path, text)| {
-                let path: &'static str = Box::leak((*path).to_owned().into_boxed_str());
-                let text: &'static str = Box::leak((*text).to_owned().into_boxed_str());
-                entry(&(path, text))
-            })
-            .collect();
-        tar(&entries)
+        tar(&entries.iter().map(entry).collect::<Vec<_>>())
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {

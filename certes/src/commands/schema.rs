@@ -1,0 +1,298 @@
+//! `certes schema`: looks at contracts and their versions, checks, publishes and deletes them.
+
+use crate::{
+    cli::{PublishArgs, SchemaCommand, ServerArgs},
+    output,
+    remote::Remote,
+};
+use anyhow::{Context, Result, bail};
+use contract::{
+    schema::{
+        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
+        Verdict, VersionNumber,
+    },
+    uri::EventUri,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::path::{Component, Path};
+
+/// Runs `certes schema`.
+pub async fn run(command: SchemaCommand) -> Result<()> {
+    match command {
+        SchemaCommand::List { uri, server } => list(uri, &server).await,
+        SchemaCommand::Get { uri, version, out, server } => {
+            let bundle = bundle(&uri, version, &server).await?;
+            match (out, server.json) {
+                (Some(dir), _) => write(&bundle, &dir),
+                (None, true) => output::json(&Shown::from(&bundle)),
+                (None, false) => print(&bundle),
+            }
+        }
+        SchemaCommand::Diff { uri, from, to, rulebook, server } => {
+            diff(&uri, (from, to), rulebook, &server).await
+        }
+        SchemaCommand::Publish(args) => publish(args).await,
+        SchemaCommand::Check(args) => check(args).await,
+        SchemaCommand::Delete { uri, server } => {
+            Remote::find(&server).await?.delete_schema(&uri).await?;
+            match server.json {
+                true => output::json(&serde_json::json!({ "deleted": uri })),
+                false => output::line(&format!("deleted {uri}")),
+            }
+        }
+        SchemaCommand::Example { uri, version, stored, server } => {
+            let bundle = bundle(&uri, version, &server).await?;
+            if stored {
+                let number = bundle.version.number();
+                let example = bundle
+                    .example
+                    .with_context(|| format!("no example was published with {uri} {number}"))?;
+                return output::line(example.trim_end());
+            }
+            output::line(&serde_json::to_string_pretty(&schema_registry::skeleton(&bundle)?)?)
+        }
+    }
+}
+
+/// Publishes schemas (or only checks them), with a progress bar on a terminal.
+/// Errors: the first refusal; what came before it is published.
+pub async fn publish_all(
+    remote: &Remote,
+    schemas: Vec<SchemaSource>,
+    dry_run: bool,
+) -> Result<Vec<(SchemaSource, Published)>> {
+    let bar = progress(schemas.len())?;
+    let mut done = Vec::with_capacity(schemas.len());
+    for schema in schemas {
+        bar.set_message(schema.uri.to_string());
+        let published = match dry_run {
+            true => remote.check(schema.clone()).await,
+            false => remote.publish(schema.clone()).await,
+        };
+        let published = published.with_context(|| format!("schema {}", schema.uri))?;
+        if let Some(refusal) = &published.refusal {
+            bail!("schema {}: {refusal}", schema.uri);
+        }
+        done.push((schema, published));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(done)
+}
+
+fn progress(schemas: usize) -> Result<ProgressBar> {
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} schemas, {msg}")?;
+    Ok(ProgressBar::new(schemas as u64).with_style(style))
+}
+
+async fn list(uri: Option<EventUri>, server: &ServerArgs) -> Result<()> {
+    let remote = Remote::find(server).await?;
+    let found = match &uri {
+        Some(uri) => remote.schema_versions(uri).await?,
+        None => remote.schemas().await?,
+    };
+    if let (Some(uri), true) = (&uri, found.is_empty()) {
+        bail!("no schema is known for {uri}");
+    }
+    if server.json {
+        return output::json(&found);
+    }
+    let rows = found.iter().map(|version| {
+        vec![
+            version.uri.to_string(),
+            version.number().to_string(),
+            version.rulebook.to_string(),
+            version.message.clone(),
+            version.published_at.to_string(),
+        ]
+    });
+    output::table(&["type", "version", "rulebook", "message", "published"], rows)
+}
+
+async fn bundle(
+    uri: &EventUri,
+    version: Option<VersionNumber>,
+    server: &ServerArgs,
+) -> Result<SchemaBundle> {
+    let remote = Remote::find(server).await?;
+    match version {
+        Some(number) => remote.schema_version(uri, number).await,
+        None => remote.schema(uri).await,
+    }
+}
+
+/// A version with its sources, for machines.
+#[derive(Serialize)]
+struct Shown<'a> {
+    version: &'a SchemaVersion,
+    files: &'a [contract::schema::ProtoFile],
+    example: Option<&'a str>,
+}
+
+impl<'a> From<&'a SchemaBundle> for Shown<'a> {
+    fn from(bundle: &'a SchemaBundle) -> Self {
+        let SchemaBundle { version, files, example, .. } = bundle;
+        Self { version, files, example: example.as_deref() }
+    }
+}
+
+fn print(bundle: &SchemaBundle) -> Result<()> {
+    let SchemaVersion { uri, message, rulebook, .. } = &bundle.version;
+    let number = bundle.version.number();
+    output::line(&format!("// {uri} {number}, message {message}, rulebook {rulebook}"))?;
+    for file in &bundle.files {
+        output::line(&format!("\n// {}", file.path))?;
+        output::line(file.text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes the sources below `dir`, where they can be changed and published again.
+fn write(bundle: &SchemaBundle, dir: &Path) -> Result<()> {
+    let uri = &bundle.version.uri;
+    let example = bundle.example.as_ref().map(|text| (format!("{uri}.example.json"), text));
+    let files = bundle.files.iter().map(|file| (file.path.clone(), &file.text)).chain(example);
+    for (name, text) in files {
+        let path = Path::new(&name);
+        if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+            bail!("`{name}` would be written outside of {}", dir.display());
+        }
+        let path = dir.join(path);
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        made.and_then(|()| std::fs::write(&path, text))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        output::line(&path.display().to_string())?;
+    }
+    Ok(())
+}
+
+async fn diff(
+    uri: &EventUri,
+    (from, to): (Option<VersionNumber>, Option<VersionNumber>),
+    rulebook: Option<Rulebook>,
+    server: &ServerArgs,
+) -> Result<()> {
+    let remote = Remote::find(server).await?;
+    let to = match to {
+        Some(to) => to,
+        None => remote.schema(uri).await?.version.number(),
+    };
+    let before = to.minor.checked_sub(1).map(|minor| VersionNumber { minor, ..to });
+    let from = from.or(before).with_context(|| format!("{to} is the first version of {uri}"))?;
+    let differences = remote.diff_schema(uri, from, to, rulebook).await?;
+    if server.json {
+        return output::json(&differences);
+    }
+    if differences.is_empty() {
+        output::line(&format!("{uri} {from} and {to} do not differ in what payloads may hold"))?;
+    }
+    differences.iter().try_for_each(show)
+}
+
+fn show(difference: &Difference) -> Result<()> {
+    let mark = match difference.verdict {
+        Verdict::Compatible => "compatible",
+        Verdict::Breaking => "breaking",
+    };
+    output::line(&format!("  {mark:10} {} ({})", difference.text, difference.rule))
+}
+
+/// The schemas of a directory or archive, with what the flags say of each.
+fn read(args: &PublishArgs) -> Result<Vec<SchemaSource>> {
+    let mut schemas = schema_registry::load(&args.path, &schema_registry::Config::default())?;
+    for schema in &mut schemas {
+        schema.rulebook = args.rulebook;
+        schema.next_major = args.next_major;
+        if args.reject_unknown_fields {
+            schema.unknown_fields = UnknownFields::Reject;
+        }
+    }
+    Ok(schemas)
+}
+
+async fn publish(args: PublishArgs) -> Result<()> {
+    let schemas = read(&args)?;
+    let remote = Remote::find(&args.server).await?;
+    let done = publish_all(&remote, schemas, false).await?;
+    if args.server.json {
+        return output::json(&done.iter().map(|(_, published)| published).collect::<Vec<_>>());
+    }
+    for (_, published) in &done {
+        let verdict = if published.changed { "published" } else { "unchanged" };
+        output::line(&format!("{verdict} {}", name(published)))?;
+        published.differences.iter().try_for_each(show)?;
+    }
+    Ok(())
+}
+
+/// What a check found out about one schema.
+#[derive(Serialize)]
+struct Checked {
+    uri: EventUri,
+    #[serde(flatten)]
+    published: Option<Published>,
+    /// Why there is nothing to compare: it does not compile, its example breaks it, ...
+    error: Option<String>,
+}
+
+impl Checked {
+    fn is_refused(&self) -> bool {
+        self.published.as_ref().is_none_or(|published| published.refusal.is_some())
+    }
+}
+
+/// Checks all of them, whatever becomes of one: a reader of the output wants to see every mistake.
+async fn check(args: PublishArgs) -> Result<()> {
+    let schemas = read(&args)?;
+    let remote = Remote::find(&args.server).await?;
+    let bar = progress(schemas.len())?;
+    let mut all = Vec::with_capacity(schemas.len());
+    for schema in schemas {
+        let uri = schema.uri.clone();
+        bar.set_message(uri.to_string());
+        let (published, error) = match remote.check(schema).await {
+            Ok(published) => (Some(published), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        all.push(Checked { uri, published, error });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    match args.server.json {
+        true => output::json(&all)?,
+        false => all.iter().try_for_each(explain)?,
+    }
+    match all.iter().filter(|checked| checked.is_refused()).count() {
+        0 => Ok(()),
+        refused => bail!("{refused} of {} schemas would be refused", all.len()),
+    }
+}
+
+fn explain(checked: &Checked) -> Result<()> {
+    let uri = &checked.uri;
+    if let Some(error) = &checked.error {
+        output::line(&format!("refused {uri}: {error}"))?;
+    }
+    let Some(published) = &checked.published else { return Ok(()) };
+    match (&published.refusal, published.changed) {
+        (Some(refusal), _) if !published.is_breaking() => {
+            output::line(&format!("refused {uri}: {refusal}"))?;
+        }
+        (Some(_), _) => {
+            output::line(&format!("refused {uri}: breaks {}", published.version.number()))?;
+        }
+        (None, false) => output::line(&format!("unchanged {}", name(published)))?,
+        (None, true) => output::line(&format!("would be published {}", name(published)))?,
+    }
+    published.differences.iter().try_for_each(show)?;
+    match published.subscriptions.as_slice() {
+        [] => Ok(()),
+        names => output::line(&format!("  hits the subscriptions {}", names.join(", "))),
+    }
+}
+
+/// Type and version, as in `github/1/push 1.2`.
+fn name(published: &Published) -> String {
+    format!("{} {}", published.version.uri, published.version.number())
+}

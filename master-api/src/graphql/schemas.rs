@@ -1,0 +1,287 @@
+//! Schemas: questions and changes over the port of the schema registry.
+
+use super::{
+    access::{OrShow, Result, actor, allowed, allowed_everywhere, invalid, registry, rules},
+    nodes::text,
+};
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+use contract::{
+    ErrorCode,
+    access::{Access, Noun},
+    schema::{
+        Difference, ProtoFile, Published, Rulebook, SchemaSource, SchemaVersion, UnknownFields,
+        VersionNumber,
+    },
+    uri::EventUri,
+};
+
+/// A version of the contract of an event type.
+#[derive(Debug)]
+pub(super) struct SchemaNode(SchemaVersion);
+
+#[Object(name = "Schema")]
+impl SchemaNode {
+    /// The event type.
+    async fn uri(&self) -> &str {
+        self.0.uri.as_str()
+    }
+    /// `major.minor`
+    async fn version(&self) -> String {
+        self.0.number().to_string()
+    }
+    /// Full name of the protobuf message.
+    async fn message(&self) -> &str {
+        &self.0.message
+    }
+    /// SHA-256 of the bundle in hex.
+    async fn digest(&self) -> String {
+        hex::encode(self.0.digest)
+    }
+    /// For unknown fields: `ignore` or `reject`.
+    async fn unknown_fields(&self) -> String {
+        text(&self.0.unknown_fields)
+    }
+    /// `certes`, `confluent` or `wire`.
+    async fn rulebook(&self) -> &str {
+        self.0.rulebook.as_str()
+    }
+    /// When it was published, RFC 3339.
+    async fn published_at(&self) -> String {
+        self.0.published_at.to_string()
+    }
+    /// The sources it was compiled from.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn files(&self, context: &Context<'_>) -> Result<Vec<FileNode>> {
+        let bundle = registry(context)?.version(&self.0.uri, self.0.number()).await.or_show()?;
+        let node = |file: &ProtoFile| FileNode { path: file.path.clone(), text: file.text.clone() };
+        Ok(bundle.files.iter().map(node).collect())
+    }
+    /// An example payload in JSON that was published with it.
+    #[graphql(complexity = 10)]
+    async fn example(&self, context: &Context<'_>) -> Result<Option<String>> {
+        let bundle = registry(context)?.version(&self.0.uri, self.0.number()).await.or_show()?;
+        Ok(bundle.example.clone())
+    }
+    /// All versions of its major, oldest first.
+    #[graphql(complexity = "10 * child_complexity")]
+    async fn versions(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
+        let versions = registry(context)?.versions(&self.0.uri).await.or_show()?;
+        Ok(versions.into_iter().map(SchemaNode).collect())
+    }
+}
+
+/// One `.proto` file.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "ProtoFile")]
+pub(super) struct FileNode {
+    /// Its path as imports name it.
+    path: String,
+    /// Its text.
+    text: String,
+}
+
+/// One difference between two versions of a contract.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "SchemaDifference")]
+pub(super) struct DifferenceNode {
+    /// Full name of the field, message, enum or value; empty for the contract as a whole.
+    path: String,
+    /// What kind of change it is, as in `field_type_changed`.
+    rule: String,
+    /// `compatible` or `breaking`
+    verdict: String,
+    /// One sentence for a person.
+    text: String,
+}
+
+impl From<Difference> for DifferenceNode {
+    fn from(difference: Difference) -> Self {
+        let verdict = text(&difference.verdict);
+        let Difference { path, rule, text, .. } = difference;
+        Self { path, rule, verdict, text }
+    }
+}
+
+/// What publishing did or would do.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "PublishedSchema")]
+pub(super) struct PublishedNode {
+    /// The version that holds the content now; of a check that refuses: the latest one.
+    schema: SchemaNode,
+    /// False: the same content was there already and nothing changed.
+    changed: bool,
+    /// All differences to the latest version of the major that was named.
+    differences: Vec<DifferenceNode>,
+    /// Only of a check: why publishing would be refused.
+    refusal: Option<String>,
+    /// Names of the live subscriptions that are hit by a breaking change.
+    subscriptions: Vec<String>,
+}
+
+impl From<Published> for PublishedNode {
+    fn from(published: Published) -> Self {
+        let Published { version, changed, differences, refusal, subscriptions } = published;
+        let differences = differences.into_iter().map(DifferenceNode::from).collect();
+        Self { schema: SchemaNode(version), changed, differences, refusal, subscriptions }
+    }
+}
+
+/// One `.proto` file.
+#[derive(Debug, InputObject)]
+struct ProtoFileInput {
+    /// Its path as imports name it, as in `shop/1/paid.proto`.
+    path: String,
+    /// Its text.
+    text: String,
+}
+
+/// A schema to publish.
+#[derive(Debug, InputObject)]
+struct SchemaInput {
+    /// The event type, as in `shop/1/paid`.
+    uri: String,
+    /// Path of the file that holds the message. Null: the only file, or `<uri>.proto`.
+    entry: Option<String>,
+    /// The entry and what it imports; well-known types are built in.
+    files: Vec<ProtoFileInput>,
+    /// Full name of the message. Null: the entry's only top-level one, or the last of several.
+    message: Option<String>,
+    /// `ignore` (default) or `reject`.
+    unknown_fields: Option<String>,
+    /// `certes`, `confluent` or `wire`. Null: as the version before, else `certes`.
+    rulebook: Option<String>,
+    /// A breaking change makes the next major version instead of being refused.
+    #[graphql(default)]
+    next_major: bool,
+    /// An example payload in JSON, which must keep the contract.
+    example: Option<String>,
+}
+
+impl TryFrom<SchemaInput> for SchemaSource {
+    type Error = async_graphql::Error;
+
+    fn try_from(input: SchemaInput) -> Result<Self> {
+        let uri: EventUri = input.uri.parse().or_show()?;
+        let only = match input.files.as_slice() {
+            [only] => only.path.clone(),
+            _ => format!("{uri}.proto"),
+        };
+        let file = |ProtoFileInput { path, text }| ProtoFile { path, text };
+        Ok(Self {
+            entry: input.entry.unwrap_or(only),
+            files: input.files.into_iter().map(file).collect(),
+            message: input.message,
+            unknown_fields: match input.unknown_fields.as_deref() {
+                None | Some("ignore") => UnknownFields::Ignore,
+                Some("reject") => UnknownFields::Reject,
+                Some(other) => {
+                    let message = format!("`{other}` is not allowed; write ignore or reject");
+                    return Err(invalid(message));
+                }
+            },
+            rulebook: rulebook(input.rulebook)?,
+            next_major: input.next_major,
+            example: input.example,
+            uri,
+        })
+    }
+}
+
+fn rulebook(name: Option<String>) -> Result<Option<Rulebook>> {
+    name.map(|name| name.parse().map_err(invalid)).transpose()
+}
+
+/// Questions about schemas.
+#[derive(Debug, Default)]
+pub(super) struct SchemaQuery;
+
+#[Object]
+impl SchemaQuery {
+    /// Latest versions of all schemas, by URI.
+    async fn schemas(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
+        allowed(context, Noun::Schemas, Access::Read)?;
+        let rules = rules(context)?;
+        Ok(rules.schemas.values().map(|found| SchemaNode(SchemaVersion::clone(found))).collect())
+    }
+
+    /// A version of a schema, in force or not; by default the latest one.
+    async fn schema(
+        &self,
+        context: &Context<'_>,
+        uri: String,
+        version: Option<String>,
+    ) -> Result<Option<SchemaNode>> {
+        allowed(context, Noun::Schemas, Access::Read)?;
+        let uri: EventUri = uri.parse().or_show()?;
+        let Some(version) = version else {
+            let found = rules(context)?.schemas.get(&uri).cloned();
+            return Ok(found.map(|found| SchemaNode(SchemaVersion::clone(&found))));
+        };
+        match registry(context)?.version(&uri, version.parse().or_show()?).await {
+            Ok(bundle) => Ok(Some(SchemaNode(bundle.version.clone()))),
+            Err(error) => match error.code {
+                ErrorCode::NotFound | ErrorCode::UnknownEventType => Ok(None),
+                _ => Err(super::error(&error)),
+            },
+        }
+    }
+
+    /// All versions of a type's major that were ever published, oldest first.
+    async fn schema_versions(&self, context: &Context<'_>, uri: String) -> Result<Vec<SchemaNode>> {
+        allowed(context, Noun::Schemas, Access::Read)?;
+        let versions = registry(context)?.versions(&uri.parse().or_show()?).await.or_show()?;
+        Ok(versions.into_iter().map(SchemaNode).collect())
+    }
+
+    /// All differences between two versions of a type, also across majors.
+    async fn schema_diff(
+        &self,
+        context: &Context<'_>,
+        uri: String,
+        from: String,
+        to: String,
+        #[graphql(name = "rulebook")] by: Option<String>,
+    ) -> Result<Vec<DifferenceNode>> {
+        allowed(context, Noun::Schemas, Access::Read)?;
+        let uri: EventUri = uri.parse().or_show()?;
+        let (from, to): (VersionNumber, VersionNumber) =
+            (from.parse().or_show()?, to.parse().or_show()?);
+        let found = registry(context)?.diff(&uri, from, to, rulebook(by)?).await.or_show()?;
+        Ok(found.into_iter().map(DifferenceNode::from).collect())
+    }
+
+    /// What publishing would do, without doing it.
+    async fn check_schema(
+        &self,
+        context: &Context<'_>,
+        input: SchemaInput,
+    ) -> Result<PublishedNode> {
+        allowed_everywhere(context, Noun::Schemas, Access::Read)?;
+        Ok(registry(context)?.check(input.try_into()?).await.or_show()?.into())
+    }
+}
+
+/// Changes of schemas.
+#[derive(Debug, Default)]
+pub(super) struct SchemaMutation;
+
+#[Object]
+impl SchemaMutation {
+    /// Compiles, compares and publishes a schema. The same content again changes nothing.
+    async fn publish_schema(
+        &self,
+        context: &Context<'_>,
+        input: SchemaInput,
+    ) -> Result<PublishedNode> {
+        let principal = allowed_everywhere(context, Noun::Schemas, Access::Write)?;
+        let source = input.try_into()?;
+        Ok(registry(context)?.publish(actor(principal), source).await.or_show()?.into())
+    }
+
+    /// Takes one major of a type out of force. Refused while subscriptions need it.
+    async fn delete_schema(&self, context: &Context<'_>, uri: String) -> Result<bool> {
+        let principal = allowed_everywhere(context, Noun::Schemas, Access::Write)?;
+        let uri: EventUri = uri.parse().or_show()?;
+        registry(context)?.delete(actor(principal), &uri).await.or_show().map(|()| true)
+    }
+}
