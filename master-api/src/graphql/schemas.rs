@@ -10,7 +10,6 @@ use contract::{
     access::{Access, Noun},
     schema::{
         Difference, ProtoFile, Published, Rulebook, SchemaSource, SchemaVersion, UnknownFields,
-        VersionNumber,
     },
     uri::EventUri,
 };
@@ -61,6 +60,20 @@ impl SchemaNode {
     async fn example(&self, context: &Context<'_>) -> Result<Option<String>> {
         let bundle = registry(context)?.version(&self.0.uri, self.0.number()).await.or_show()?;
         Ok(bundle.example.clone())
+    }
+    /// All differences from another version to this one, also across majors, under a rulebook;
+    /// null: that of this version.
+    #[graphql(complexity = "10 + child_complexity")]
+    async fn diff(
+        &self,
+        context: &Context<'_>,
+        from: String,
+        #[graphql(name = "rulebook")] by: Option<String>,
+    ) -> Result<Vec<DifferenceNode>> {
+        let (uri, from, to) = (&self.0.uri, from.parse().or_show()?, self.0.number());
+        let by = by.as_deref().map(rulebook).transpose()?;
+        let found = registry(context)?.diff(uri, from, to, by).await.or_show()?;
+        Ok(found.into_iter().map(DifferenceNode::from).collect())
     }
     /// All versions of its major, oldest first.
     #[graphql(complexity = "10 * child_complexity")]
@@ -179,7 +192,7 @@ impl TryFrom<SchemaInput> for SchemaSource {
                     return Err(invalid(message));
                 }
             },
-            rulebook: rulebook(input.rulebook)?,
+            rulebook: input.rulebook.as_deref().map(rulebook).transpose()?,
             next_major: input.next_major,
             example: input.example,
             uri,
@@ -187,8 +200,8 @@ impl TryFrom<SchemaInput> for SchemaSource {
     }
 }
 
-fn rulebook(name: Option<String>) -> Result<Option<Rulebook>> {
-    name.map(|name| name.parse().map_err(invalid)).transpose()
+fn rulebook(name: &str) -> Result<Rulebook> {
+    name.parse().map_err(invalid)
 }
 
 /// Questions about schemas.
@@ -231,23 +244,6 @@ impl SchemaQuery {
         allowed(context, Noun::Schemas, Access::Read)?;
         let versions = registry(context)?.versions(&uri.parse().or_show()?).await.or_show()?;
         Ok(versions.into_iter().map(SchemaNode).collect())
-    }
-
-    /// All differences between two versions of a type, also across majors.
-    async fn schema_diff(
-        &self,
-        context: &Context<'_>,
-        uri: String,
-        from: String,
-        to: String,
-        #[graphql(name = "rulebook")] by: Option<String>,
-    ) -> Result<Vec<DifferenceNode>> {
-        allowed(context, Noun::Schemas, Access::Read)?;
-        let uri: EventUri = uri.parse().or_show()?;
-        let (from, to): (VersionNumber, VersionNumber) =
-            (from.parse().or_show()?, to.parse().or_show()?);
-        let found = registry(context)?.diff(&uri, from, to, rulebook(by)?).await.or_show()?;
-        Ok(found.into_iter().map(DifferenceNode::from).collect())
     }
 
     /// What publishing would do, without doing it.

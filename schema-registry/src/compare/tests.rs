@@ -287,3 +287,14 @@ fn another_message_is_another_contract() {
         assert_eq!(found.iter().any(|(_, verdict)| *verdict == B), verdict == B, "{found:?}");
     }
 }
+
+#[test]
+fn the_documented_table_is_this_one() {
+    let page = include_str!("../../../docs/protocol.md");
+    for rule in Rule::ALL {
+        let [certes, confluent, wire] =
+            Rulebook::ALL.map(|rulebook| if rule.verdict(rulebook) == B { "✗" } else { "✓" });
+        let row = format!("| `{}` | {certes} | {confluent} | {wire} |", rule.name());
+        assert!(page.contains(&row), "docs/protocol.md lacks: {row}");
+    }
+}

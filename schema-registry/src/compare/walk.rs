@@ -57,10 +57,8 @@ pub(super) fn pairs(old: &MessageDescriptor, new: &MessageDescriptor) -> Pairs {
                         open.push((was, is));
                     }
                 }
-                (Kind::Enum(was), Kind::Enum(is)) => {
-                    if is_new(was.full_name(), is.full_name()) {
-                        pairs.enums.push((was, is));
-                    }
+                (Kind::Enum(was), Kind::Enum(is)) if is_new(was.full_name(), is.full_name()) => {
+                    pairs.enums.push((was, is));
                 }
                 _ => {}
             }

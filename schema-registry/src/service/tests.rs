@@ -188,3 +188,103 @@ async fn a_restart_finds_the_bundles() {
     let error = lost.get(&published.version.uri).await.unwrap_err();
     assert!(error.message.contains("lacks the bundle"), "{error}");
 }
+
+#[tokio::test]
+async fn of_two_clients_at_once_one_gets_a_conflict() {
+    let world = world();
+    world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    let (ours, theirs) = tokio::join!(
+        world.registry.publish(actor(), schema("int32 amount = 1; bool ours = 2;")),
+        world.registry.publish(actor(), schema("int32 amount = 1; bool theirs = 3;")),
+    );
+    let (won, lost) = if ours.is_ok() { (ours, theirs) } else { (theirs, ours) };
+    assert_eq!(won.unwrap().version.minor, 1);
+    let lost = lost.unwrap_err();
+    assert_eq!(lost.code, ErrorCode::Conflict);
+    assert!(lost.message.contains("the current version is 1.1 now"), "{lost}");
+}
+
+#[tokio::test]
+async fn the_next_major_lives_beside_the_old_one() {
+    let world = world();
+    let next = |fields| SchemaSource { next_major: true, ..schema(fields) };
+    let first = world.registry.publish(actor(), next("int32 amount = 1;")).await.unwrap();
+    assert_eq!(first.version.number().to_string(), "1.0", "nothing breaks");
+    let wider = world.registry.publish(actor(), next("int32 amount = 1; bool b = 2;")).await;
+    assert_eq!(wider.unwrap().version.number().to_string(), "1.1", "nothing breaks");
+    for changed in [true, false] {
+        let second = world.registry.publish(actor(), next("string amount = 1;")).await.unwrap();
+        assert_eq!((second.version.uri.as_str(), second.changed), ("shop/2/paid", changed));
+        assert_eq!(second.version.number().to_string(), "2.0");
+        assert!(second.is_breaking() && second.refusal.is_none());
+    }
+    let third = world.registry.publish(actor(), next("bytes other = 7;")).await.unwrap();
+    assert_eq!(third.version.number().to_string(), "3.0");
+    let uris: Vec<_> = world.registry.list().await.unwrap();
+    assert_eq!(uris.len(), 3);
+    let number = |text: &str| text.parse().unwrap();
+    let uri = &first.version.uri;
+    let across = world.registry.diff(uri, number("1.1"), number("2.0"), None).await.unwrap();
+    assert!(across.iter().any(|found| found.rule == "field_type_changed"), "{across:?}");
+    let missing = world.registry.diff(uri, number("1.1"), number("2.7"), None).await.unwrap_err();
+    assert_eq!(missing.code, ErrorCode::NotFound);
+    assert!(missing.message.contains("the newest is 2.0"), "{missing}");
+}
+
+#[tokio::test]
+async fn every_version_is_kept_and_no_number_is_given_twice() {
+    let world = world();
+    let first = world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    let uri = &first.version.uri;
+    let number = |text: &str| text.parse().unwrap();
+    world.registry.delete(actor(), uri).await.unwrap();
+    let gone = world.registry.get(uri).await.unwrap_err();
+    assert_eq!(gone.code, ErrorCode::UnknownEventType);
+    let gone = world.registry.delete(actor(), uri).await.unwrap_err();
+    assert_eq!(gone.code, ErrorCode::UnknownEventType);
+    let kept = world.registry.version(uri, number("1.0")).await.unwrap();
+    assert_eq!(kept.version, first.version);
+
+    let again = world.registry.publish(actor(), schema("string amount = 1;")).await.unwrap();
+    assert_eq!((again.changed, again.version.minor), (true, 1));
+    assert_eq!(again.differences, [], "there is nothing that it could break");
+    let versions = world.registry.versions(uri).await.unwrap();
+    assert_eq!(versions, [first.version.clone(), again.version]);
+}
+
+#[tokio::test]
+async fn an_example_keeps_its_contract_or_nothing_is_published() {
+    let world = world();
+    let with = |example: &str| SchemaSource {
+        example: Some(example.to_owned()),
+        ..schema("int32 amount = 1;")
+    };
+    let refused = world.registry.publish(actor(), with(r#"{"amount": "much"}"#)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ContractViolation);
+    assert_eq!(refused.violations[0].path, "amount");
+    let refused = world.registry.publish(actor(), with("no json")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::MalformedPayload);
+    assert_eq!(world.registry.list().await.unwrap(), []);
+    let published = world.registry.publish(actor(), with(r#"{"amount": 5}"#)).await.unwrap();
+    let bundle = world.registry.get(&published.version.uri).await.unwrap();
+    assert_eq!(bundle.example.as_deref(), Some(r#"{"amount": 5}"#));
+    assert_eq!(bundle::verify(&bundle), Ok(()));
+}
+
+#[tokio::test]
+async fn types_of_the_servers_own_are_its_own() {
+    let world = world();
+    let key = || Actor::Key(contract::id::KeyId::from_bytes([1; 16]));
+    let own = |fields: &str| {
+        let text = format!("syntax = 'proto3'; message Dead {{ {fields} }}");
+        source("_certes/1/dead", &[("_certes/1/dead.proto", &text)])
+    };
+    let refused = world.registry.publish(key(), own("int32 n = 1;")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::PermissionDenied);
+    assert!(world.registry.check(own("int32 n = 1;")).await.unwrap().refusal.is_some());
+    let published = world.registry.publish(actor(), own("int32 n = 1;")).await.unwrap();
+    let same = world.registry.publish(key(), own("int32 n = 1;")).await.unwrap();
+    assert!(!same.changed);
+    let refused = world.registry.delete(key(), &published.version.uri).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::PermissionDenied);
+}

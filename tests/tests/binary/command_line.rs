@@ -68,3 +68,61 @@ fn mistakes_are_explained() {
     assert!(preview.contains("30s") && preview.contains("1m"), "{preview}");
     assert!(printed(&certes(dir.path(), &["config", "show"])).contains("gateway.http"));
 }
+
+#[test]
+fn a_contract_is_checked_published_and_explained() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path();
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(path.join("contracts/shop/1")).unwrap();
+        std::fs::write(path.join("contracts/shop/1").join(name), text).unwrap();
+    };
+    let contract = |fields: &str| {
+        write("paid.proto", &format!("syntax = 'proto3'; message Paid {{ {fields} }}"));
+    };
+    let _server = Process::serve(path);
+    contract("int64 cents = 1;");
+    write("paid.example.json", r#"{"cents": "12"}"#);
+    let run = |args: &[&str]| certes(path, args);
+    let checked = printed(&run(&["schema", "check", "contracts"]));
+    assert_eq!(checked, "would be published shop/1/paid 1.0\n");
+    let published = printed(&run(&["schema", "publish", "contracts"]));
+    assert_eq!(published, "published shop/1/paid 1.0\n");
+    let tar = ["-C", "contracts", "-czf", "contracts.tgz", "."];
+    let packed = std::process::Command::new("tar").args(tar).current_dir(path).status().unwrap();
+    assert!(packed.success());
+    let again = printed(&run(&["schema", "publish", "contracts.tgz"]));
+    assert_eq!(again, "unchanged shop/1/paid 1.0\n");
+
+    std::fs::write(
+        path.join("certes.yaml"),
+        "subscriptions: [{name: ledger, url: 'https://example.com/', events: ['shop/1/paid']}]",
+    )
+    .unwrap();
+    printed(&run(&["apply", "-f", "certes.yaml"]));
+    contract("string cents = 1;");
+    write("paid.example.json", r#"{"cents": "twelve"}"#);
+    let refused = run(&["schema", "check", "contracts"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(text.contains("breaking   field `Paid.cents` is of type string"), "{text}");
+    assert!(text.contains("hits the subscriptions ledger"), "{text}");
+    let refused = run(&["schema", "publish", "contracts"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let next = printed(&run(&["schema", "publish", "contracts", "--next-major"]));
+    assert!(next.starts_with("published shop/2/paid 2.0\n"), "{next}");
+
+    let example = printed(&run(&["schema", "example", "shop/2/paid"]));
+    assert_eq!(example, "{\n  \"cents\": \"cents\"\n}\n");
+    let example = printed(&run(&["schema", "example", "shop/1/paid", "--stored"]));
+    assert_eq!(example, "{\"cents\": \"12\"}\n");
+    let diff = printed(&run(&["schema", "diff", "shop/1/paid", "1.0", "2.0"]));
+    assert!(diff.contains("breaking   field `Paid.cents`"), "{diff}");
+    assert!(printed(&run(&["schema", "get", "shop/1/paid"])).contains("int64 cents = 1;"));
+    printed(&run(&["schema", "get", "shop/1/paid", "--version", "1.0", "--out", "old"]));
+    assert!(path.join("old/shop/1/paid.proto").exists());
+    assert!(path.join("old/shop/1/paid.example.json").exists());
+    assert_eq!(run(&["schema", "delete", "shop/1/paid"]).status.code(), Some(1), "it is needed");
+    assert_eq!(printed(&run(&["schema", "delete", "shop/2/paid"])), "deleted shop/2/paid\n");
+    assert!(printed(&run(&["schema", "list", "shop/2/paid"])).contains("2.0"));
+}

@@ -6,3 +6,4 @@ mod delivery;
 mod main_path;
 mod priority;
 mod rule_of_dependencies;
+mod schemas;
