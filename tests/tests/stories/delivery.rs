@@ -117,7 +117,7 @@ async fn a_stop_finishes_what_is_in_flight(wiring: Wiring) {
     let gate = Arc::new(std::sync::Barrier::new(2));
     let held = gate.clone();
     let subscriber = Subscriber::behaving(move |_n| {
-        drop(entered.try_send(()));
+        entered.blocking_send(()).unwrap();
         held.wait();
         StatusCode::OK
     });
