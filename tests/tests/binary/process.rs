@@ -78,6 +78,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it has ended by what somebody else did.
+    #[cfg(feature = "all")]
+    pub fn ended(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// SIGTERM; true if it then ended by itself and well.
     pub fn terminate(mut self) -> bool {
         let id = self.child.id().to_string();
