@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 
 // The server.
+pub mod environment;
 pub mod wiring;
 pub mod serve;
 pub mod runtime_file;

@@ -2,8 +2,10 @@
 
 use certes::{
     cli::{Cli, Command, ServeArgs},
-    commands, config, dev, logging,
-    serve::{Environment, Server},
+    commands, config, dev,
+    environment::Environment,
+    logging,
+    serve::Server,
     signals,
 };
 use clap::Parser;

@@ -2,45 +2,16 @@
 
 use crate::{
     config::{Config, Role},
+    environment::Environment,
     output,
     runtime_file::{Guard, RuntimeFile},
     wiring::{self, Door, Parts},
 };
 use anyhow::{Context, Result, bail};
-use contract::{
-    clock::{Clock, SystemClock},
-    id::{IdGenerator, Uuid7},
-    random::{Random, SystemRandom},
-};
 use master_api::MasterApi as Store;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-
-/// Where time, dice and ids come from.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Dice.
-    pub random: Arc<dyn Random>,
-    /// Ids.
-    pub ids: Arc<dyn IdGenerator>,
-}
-
-impl Environment {
-    /// The system's own.
-    pub fn system() -> Self {
-        Self::with_clock(Arc::new(SystemClock))
-    }
-
-    /// The system's dice, and this clock.
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
-        Self { clock, random, ids }
-    }
-}
 
 /// Where a server listens. None: that part is not in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

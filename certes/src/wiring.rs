@@ -4,7 +4,7 @@ mod channels;
 
 use crate::{
     config::{Config, Role},
-    serve::Environment,
+    environment::Environment,
 };
 use anyhow::{Context, Result};
 use axum::Router;
