@@ -5,6 +5,7 @@
 mod access;
 mod bad_input;
 mod delivery;
+mod documents;
 mod main_path;
 mod priority;
 mod rule_of_dependencies;
