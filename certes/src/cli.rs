@@ -315,7 +315,7 @@ pub enum SchemaCommand {
     },
     /// Publish the schemas of a directory
     Publish {
-        /// <namespace>/<major>/<name>.proto below it, or below a folder named after the namespace
+        /// NAMESPACE/MAJOR/NAME.proto below it, or below a folder named after the namespace
         dir: PathBuf,
         /// Server.
         #[command(flatten)]
@@ -323,7 +323,7 @@ pub enum SchemaCommand {
     },
     /// Do all that publish does but the last step; exit 1 if something would be refused
     Check {
-        /// <namespace>/<major>/<name>.proto below it, or below a folder named after the namespace
+        /// NAMESPACE/MAJOR/NAME.proto below it, or below a folder named after the namespace
         dir: PathBuf,
         /// Server.
         #[command(flatten)]
