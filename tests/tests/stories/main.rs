@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod delivery;
 mod documents;
+mod grpc;
 mod main_path;
 mod priority;
 mod rule_of_dependencies;
