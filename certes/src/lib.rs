@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod misuse;
 
 // The server.
 pub mod environment;

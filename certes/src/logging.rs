@@ -5,6 +5,12 @@ use anyhow::{Context, Result, anyhow};
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
+/// Can the filter be read?
+pub fn check(config: &LogConfig) -> Result<()> {
+    let filter = EnvFilter::try_new(&config.filter);
+    filter.map(drop).with_context(|| format!("`log.filter` is `{}`", config.filter))
+}
+
 /// Starts logging as configured.
 pub fn start(config: &LogConfig) -> Result<()> {
     let filter = EnvFilter::try_new(&config.filter)

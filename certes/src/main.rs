@@ -5,6 +5,7 @@ use certes::{
     commands, config, dev,
     environment::Environment,
     logging,
+    misuse::Misuse,
     serve::Server,
     signals,
 };
@@ -18,9 +19,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("certes: {error:#}");
-            // A configuration error is the caller's, as wrong usage is.
-            let code = if error.is::<config::ConfigError>() { 2 } else { 1 };
-            ExitCode::from(code)
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
 }

@@ -97,6 +97,8 @@ pub struct Server {
     stages: [Stage; 3],
     /// Master API, closed last.
     store: Option<Arc<Store>>,
+    /// Tells everybody who asks that it is not ready any more.
+    stopping: CancellationToken,
     /// Ends the streams that would keep the inner doors open.
     streams: CancellationToken,
     /// Tells the command line where the server is, for as long as it runs.
@@ -133,7 +135,7 @@ impl Server {
         let sockets = Sockets::bind(&config).await?;
         let addresses = sockets.addresses()?;
         let parts = wiring::wire(&config, &environment).await?;
-        let Parts { mut routers, admin, loops, store, streams } = parts;
+        let Parts { mut routers, admin, loops, store, stopping, streams } = parts;
         let [mut public, mut work, mut inner] = <[Stage; 3]>::default();
         for (door, listener) in sockets.doors {
             let Some(router) = routers.remove(&door) else { bail!("nothing behind {door:?}") };
@@ -153,7 +155,8 @@ impl Server {
             None => None,
         };
         let stages = [public, work, inner];
-        Ok(Self { addresses, drain: config.drain.0, stages, store, streams, runtime_file })
+        let drain = config.drain.0;
+        Ok(Self { addresses, drain, stages, store, stopping, streams, runtime_file })
     }
 
     /// Where it listens.
@@ -199,6 +202,7 @@ impl Server {
     /// Takes nothing new, finishes and records what is in flight, and closes the log.
     pub async fn stop(mut self) -> Result<()> {
         let mut first_error = None;
+        self.stopping.cancel();
         drop(self.runtime_file.take());
         for (number, stage) in self.stages.iter_mut().enumerate() {
             if number == INNER {
