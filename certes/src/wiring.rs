@@ -5,7 +5,7 @@ mod own_schemas;
 
 use crate::{
     config::{Config, Role},
-    serve::Environment,
+    environment::Environment,
 };
 use anyhow::{Context, Result};
 use axum::Router;
@@ -69,6 +69,8 @@ pub struct Parts {
     pub loops: Vec<Loop>,
     /// Master API, to be closed last.
     pub store: Option<Arc<Store>>,
+    /// To be cancelled first: the process is not ready from then on.
+    pub stopping: CancellationToken,
     /// To be cancelled before inner doors are drained: ends the streams of rules.
     pub streams: CancellationToken,
 }
@@ -101,6 +103,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         broker: None,
         routers: HashMap::new(),
         loops: Vec::new(),
+        stopping: CancellationToken::new(),
         streams,
     };
     if roles.has(Role::MasterApi) {
@@ -155,6 +158,8 @@ struct Wiring<'a> {
     // What becomes of them.
     routers: HashMap<Door, Router>,
     loops: Vec<Loop>,
+    /// Cancelled when the process begins to stop.
+    stopping: CancellationToken,
     /// Ends the streams of rules when the process stops.
     streams: CancellationToken,
 }
@@ -273,8 +278,9 @@ impl Wiring<'_> {
         };
         public.credential_headers.extend(config.credential_headers.iter().cloned());
         let (grpc, health) = server::public_routes(ports, public).await?;
-        self.run(|stop| async move {
-            stop.cancelled().await;
+        let stopping = self.stopping.clone();
+        self.run(|_stop| async move {
+            stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;
         });
         let grpc = grpc.into_axum_router();
@@ -318,19 +324,22 @@ impl Wiring<'_> {
         self.loops.push(Box::new(move |stop| Box::pin(run(stop))));
     }
 
-    /// Able to work? Only the parts that hold state can be not.
+    /// Able to work? Only the parts that hold state can be not, and everything when it stops.
     fn readiness(&self) -> Readiness {
-        let store = self.store.clone();
-        Readiness::new(move || match &store {
-            Some(store) if !store.ready() => vec!["the log takes no more".to_owned()],
-            _ => Vec::new(),
+        let (store, stopping) = (self.store.clone(), self.stopping.clone());
+        Readiness::new(move || {
+            let full = store.as_ref().is_some_and(|store| !store.ready());
+            let reasons =
+                [(stopping.is_cancelled(), "it is stopping"), (full, "the log takes no more")];
+            let hold = reasons.into_iter().filter(|(holds, _)| *holds);
+            hold.map(|(_, reason)| reason.to_owned()).collect()
         })
     }
 
     fn finish(mut self) -> Parts {
         let admin =
             gateway::admin::router(Arc::new(std::mem::take(&mut self.metrics)), self.readiness());
-        let Self { routers, loops, store, streams, .. } = self;
-        Parts { routers, admin, loops, store, streams }
+        let Self { routers, loops, store, stopping, streams, .. } = self;
+        Parts { routers, admin, loops, store, stopping, streams }
     }
 }

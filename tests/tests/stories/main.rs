@@ -1,8 +1,12 @@
 //! What Certes promises, told as stories, each in both wirings.
 
+#![expect(clippy::unwrap_used, reason = "this is how a story fails")]
+
 mod access;
 mod bad_input;
 mod delivery;
+mod documents;
+mod grpc;
 mod main_path;
 mod priority;
 mod rule_of_dependencies;

@@ -170,25 +170,34 @@ async fn of_two_at_once_one_learns_of_the_other(wiring: Wiring) {
     certes.stop().await.unwrap();
 }
 
-async fn bad_contracts_leave_nothing_behind(wiring: Wiring) {
-    let certes = Deployment::start(wiring).await.unwrap();
-    let registry = registry(&certes, certes.key.clone()).await;
-    let source = |files: &[(&str, &str)]| v1::SchemaSource {
+/// A contract of `shop/1/paid` in these files.
+fn source(files: &[(&str, &str)]) -> v1::SchemaSource {
+    let file = |(path, text): &(&str, &str)| v1::ProtoFile {
+        path: (*path).to_owned(),
+        text: (*text).to_owned(),
+    };
+    v1::SchemaSource {
         uri: "shop/1/paid".into(),
         entry: "shop/1/paid.proto".into(),
-        files: files
-            .iter()
-            .map(|(path, text)| v1::ProtoFile { path: (*path).into(), text: (*text).into() })
-            .collect(),
+        files: files.iter().map(file).collect(),
         ..v1::SchemaSource::default()
-    };
-    let fine = ("shop/1/paid.proto", "syntax = 'proto3'; message Paid { int32 n = 1; }");
-    let large = format!("{}//{}", fine.1, "x".repeat(10 * 1024 * 1024));
-    let with = |source: v1::SchemaSource, message: &str, example: &str| v1::SchemaSource {
+    }
+}
+
+/// The same with a message and an example, where they are given.
+fn with(source: v1::SchemaSource, message: &str, example: &str) -> v1::SchemaSource {
+    v1::SchemaSource {
         message: (!message.is_empty()).then(|| message.into()),
         example: (!example.is_empty()).then(|| example.into()),
         ..source
-    };
+    }
+}
+
+async fn bad_contracts_leave_nothing_behind(wiring: Wiring) {
+    let certes = Deployment::start(wiring).await.unwrap();
+    let registry = registry(&certes, certes.key.clone()).await;
+    let fine = ("shop/1/paid.proto", "syntax = 'proto3'; message Paid { int32 n = 1; }");
+    let large = format!("{}//{}", fine.1, "x".repeat(10 * 1024 * 1024));
     let bad = [
         (
             source(&[("shop/1/paid.proto", "syntax = 'proto3'; message Paid {")]),
@@ -217,7 +226,7 @@ async fn bad_contracts_leave_nothing_behind(wiring: Wiring) {
                 ("shop/1/paid.proto", "syntax = 'proto3'; import 'a.proto'; message Paid {}"),
                 ("a.proto", "syntax = 'proto3'; message Paid {}"),
             ]),
-            "defined twice",
+            "already defined in file",
         ),
         (with(source(&[fine]), "Refunded", ""), "no message `Refunded`"),
         (source(&[("shop/1/paid.proto", &large)]), "at most 4194304"),
