@@ -6,7 +6,7 @@ use crate::{
     config::{Config, Role},
     serve::Environment,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::Router;
 use broker::{Broker, Feeder};
 use channels::Channels;
@@ -24,10 +24,13 @@ use proto::{
 };
 use queue::MemoryQueue;
 use schema_registry::{DirectoryStore, LocalValidator, Registry};
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
+
+/// How long a broker waits for contracts when it starts.
+const CONTRACTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A listener of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,9 +105,6 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         loops: Vec::new(),
         streams,
     };
-    if roles.has(Role::MasterApi) {
-        wiring.master_api();
-    }
     if roles.has(Role::Queue) {
         wiring.queue()?;
     }
@@ -116,6 +116,9 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     }
     if roles.has(Role::Consumer) {
         wiring.consumer()?;
+    }
+    if roles.has(Role::MasterApi) {
+        wiring.master_api()?;
     }
     if roles.has(Role::Gateway) {
         wiring.gateway().await?;
@@ -157,13 +160,16 @@ struct Wiring<'a> {
 
 impl Wiring<'_> {
     /// Hop 3b.
-    fn master_api(&mut self) {
+    fn master_api(&mut self) -> Result<()> {
         let routes = server::master_api_routes(self.master_api.clone(), self.streams.clone());
         self.open(Door::MasterApiGrpc, routes);
         let clock = self.environment.clock.clone();
         let authenticator = Authenticator::new(self.master_api.rules(), clock);
-        let http = Router::new().nest("/api", authenticator.guard(self.graphql()));
+        let known = self.broker.is_some() || !self.config.peers.broker.is_empty();
+        let broker = if known { Some(self.broker_port()?) } else { None };
+        let http = Router::new().nest("/api", authenticator.guard(self.graphql(broker)));
         self.routers.insert(Door::MasterApiHttp, http);
+        Ok(())
     }
 
     /// Hop 3c.
@@ -215,7 +221,8 @@ impl Wiring<'_> {
         Ok(())
     }
 
-    /// A validator that knows every contract, and follows them.
+    /// A validator that gets every contract and follows them. A registry that is not there does not
+    /// hold up the start: until a contract is at hand, its events are put off.
     async fn start_validator(&mut self) -> Result<Arc<LocalValidator>> {
         let validator = match self.validator.take() {
             Some(announced) => announced,
@@ -224,8 +231,14 @@ impl Wiring<'_> {
                 Arc::new(LocalValidator::new(self.config.schema_registry.clone(), metrics))
             }
         };
+        self.validator = Some(validator.clone());
         let (registry, rules) = (self.registry_port()?, self.master_api.rules());
-        validator.sync(registry.as_ref(), &rules).await.context("the contracts of the registry")?;
+        let first = validator.sync(registry.as_ref(), &rules);
+        if !matches!(tokio::time::timeout(CONTRACTS_PATIENCE, first).await, Ok(Ok(()))) {
+            tracing::warn!(
+                "starting without all contracts: the schema registry does not give them"
+            );
+        }
         let following = validator.clone();
         self.run(|stop| async move { following.run(registry, rules, stop).await });
         Ok(validator)
@@ -273,7 +286,7 @@ impl Wiring<'_> {
         let rules = self.master_api.rules();
         let (clock, random) = (clock.clone(), random.clone());
         let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
-        let api = gateway.authenticator().guard(self.graphql());
+        let api = gateway.authenticator().guard(self.graphql(Some(self.broker_port()?)));
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);
@@ -281,8 +294,8 @@ impl Wiring<'_> {
     }
 
     /// GraphQL over the ports: the same wherever it is served.
-    fn graphql(&self) -> Router {
-        master_api::http::router(master_api::graphql::schema(self.master_api.clone()))
+    fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
+        master_api::http::router(master_api::graphql::schema(self.master_api.clone(), broker))
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {
@@ -290,7 +303,8 @@ impl Wiring<'_> {
     }
 
     fn registry_port(&self) -> Result<Arc<dyn SchemaRegistry>> {
-        self.registry.clone().map_or_else(|| self.channels.registry(), Ok)
+        let rules = self.master_api.rules();
+        self.registry.clone().map_or_else(|| self.channels.registry(rules), Ok)
     }
 
     fn broker_port(&self) -> Result<Arc<dyn EventBroker>> {
@@ -310,11 +324,19 @@ impl Wiring<'_> {
 
     /// Able to work? Only the parts that hold state can be not.
     fn readiness(&self) -> Readiness {
-        let store = self.store.clone();
-        Readiness::new(move || match &store {
-            Some(store) if !store.ready() => vec!["the log takes no more".to_owned()],
-            _ => Vec::new(),
-        })
+        let (store, validator) = (self.store.clone(), self.validator.clone());
+        let warned = validator.clone();
+        let is_broker = self.broker.is_some();
+        let readiness = Readiness::new(move || {
+            let full = store.as_ref().is_some_and(|store| !store.ready());
+            let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
+            let reasons = [
+                (full, "the log takes no more"),
+                (bare, "the contracts of the registry are not at hand yet"),
+            ];
+            reasons.iter().filter(|(is, _)| *is).map(|(_, why)| (*why).to_owned()).collect()
+        });
+        readiness.warning(move || warned.as_ref().map(|held| held.warnings()).unwrap_or_default())
     }
 
     fn finish(mut self) -> Parts {

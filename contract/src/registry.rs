@@ -25,4 +25,9 @@ pub trait SchemaRegistry: Send + Sync {
 
     /// All of [`Self::publish`] but the last step.
     async fn check(&self, source: SchemaSource) -> Result<Published>;
+
+    /// Is it there? Errors: `unavailable`, `deadline_exceeded`.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,6 +1,11 @@
 //! Schemas: the protobuf contract of an event type, in versions.
 
-use crate::{Result, clock::Timestamp, stamp::hex_or_bytes, uri::EventUri};
+use crate::{
+    Result,
+    clock::{BoxFuture, Timestamp},
+    stamp::hex_or_bytes,
+    uri::EventUri,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -108,4 +113,21 @@ pub trait EventValidator: Send + Sync {
     /// Errors: `contract_violation` with all violations, `malformed_payload`,
     /// `unsupported_media_type`.
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated>;
+
+    /// Is what is at hand for `uri` the version `in_force` or a newer one (None: is nothing at
+    /// hand)? If not, a refusal by [`Self::validate`] may be that of an older contract.
+    fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
+        let _has_only_one = (uri, in_force);
+        true
+    }
+
+    /// Resolves once [`Self::is_current`] holds. The caller sets the deadline.
+    fn catch_up<'a>(
+        &'a self,
+        uri: &'a EventUri,
+        in_force: Option<&'a SchemaVersion>,
+    ) -> BoxFuture<'a, ()> {
+        let _has_only_one = (uri, in_force);
+        Box::pin(std::future::ready(()))
+    }
 }

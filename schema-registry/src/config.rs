@@ -26,6 +26,8 @@ pub struct Config {
     pub fetch_timeout: Span,
     /// How long the validator waits before it asks again for a contract that it could not get.
     pub fetch_retry: Span,
+    /// How often the validator looks whether the registry is there.
+    pub registry_probe: Span,
 }
 
 impl Default for Config {
@@ -38,6 +40,7 @@ impl Default for Config {
             payload_depth_max: 100,
             fetch_timeout: Span(Duration::from_secs(10)),
             fetch_retry: Span(Duration::from_secs(1)),
+            registry_probe: Span(Duration::from_secs(5)),
         }
     }
 }
@@ -59,9 +62,11 @@ impl Config {
                 return refuse(format!("`{key}` is 0; allowed is 1 or more"));
             }
         }
-        for (key, span) in
-            [("fetch_timeout", self.fetch_timeout), ("fetch_retry", self.fetch_retry)]
-        {
+        for (key, span) in [
+            ("fetch_timeout", self.fetch_timeout),
+            ("fetch_retry", self.fetch_retry),
+            ("registry_probe", self.registry_probe),
+        ] {
             if span.0.is_zero() {
                 return refuse(format!("`{key}` is 0s; allowed is 1ms or more"));
             }

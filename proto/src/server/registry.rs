@@ -62,4 +62,12 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
         };
         self.door.serve(work).await
     }
+
+    async fn ping(
+        &self,
+        _request: Request<v1::PingRequest>,
+    ) -> Result<Response<v1::PingResponse>, Status> {
+        let work = async { self.registry.ping().await.map(|()| v1::PingResponse {}) };
+        self.door.serve(work).await
+    }
 }

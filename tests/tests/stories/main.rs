@@ -3,6 +3,8 @@
 mod access;
 mod bad_input;
 mod delivery;
+mod hot_swap;
 mod main_path;
 mod priority;
+mod quarantine;
 mod rule_of_dependencies;
