@@ -57,11 +57,15 @@ impl Broker {
         check::admit(&event)?;
         trail::pass(&mut event.trace, self.ids.as_ref());
         let id = EventId::from_bytes(self.ids.uuid());
+        let peer = check::publisher(&event.uri).map(str::to_owned);
         let stored = self.store(id, event).await?;
         // The id was new: if the log knew it, then from an earlier try of this very call.
         let duplicate = stored.duplicate && stored.id != id;
         if !duplicate {
             self.feeder.offer(stored.sequence, &stored.lanes);
+        }
+        if let Some(domain) = peer.filter(|_| !stored.quarantined) {
+            self.validator.expire(&domain);
         }
         tracing::debug!(id = %stored.id, deliveries = stored.lanes.len(), duplicate, "event stored");
         Ok(Accepted {

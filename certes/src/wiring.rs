@@ -3,7 +3,7 @@
 mod channels;
 
 use crate::{
-    config::{Config, Role},
+    config::{Config, Role, variables},
     serve::Environment,
 };
 use anyhow::Result;
@@ -15,7 +15,7 @@ use contract::{
     broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
 };
 use futures_util::future::BoxFuture;
-use gateway::{Gateway, Mounts, Readiness, auth::Authenticator};
+use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, schemas::Schemas};
 use master_api::MasterApi as Store;
 use prometheus_client::registry::Registry as Metrics;
 use proto::{
@@ -23,7 +23,7 @@ use proto::{
     server::{self, PublicPorts},
 };
 use queue::MemoryQueue;
-use schema_registry::{DirectoryStore, LocalValidator, Registry};
+use schema_registry::{LocalValidator, Registry};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -186,8 +186,9 @@ impl Wiring<'_> {
     /// Hop 3a.
     fn registry(&mut self) -> Result<()> {
         let metrics = schema_registry::Metrics::new(&mut self.metrics);
-        let store = Arc::new(DirectoryStore::open(self.config.data_dir.join("schemas"))?);
         let config = self.config.schema_registry.clone();
+        let dir = self.config.data_dir.join("schemas");
+        let store = schema_registry::open_store(&config, dir, variables("AWS_"))?;
         let clock = self.environment.clock.clone();
         let mut registry =
             Registry::new(config.clone(), store, self.master_api.clone(), clock, metrics.clone());
@@ -197,7 +198,7 @@ impl Wiring<'_> {
             registry = registry.announcing_to(validator.clone());
             self.validator = Some(validator);
         }
-        let registry: Arc<dyn SchemaRegistry> = Arc::new(registry);
+        let registry: Arc<dyn SchemaRegistry> = Arc::new(registry.asking_peers()?);
         self.open(Door::SchemaRegistry, server::registry_routes(registry.clone()));
         self.registry = Some(registry);
         Ok(())
@@ -282,11 +283,14 @@ impl Wiring<'_> {
             health.set_service_status("", ServingStatus::NotServing).await;
         });
         let grpc = grpc.into_axum_router();
+        let public_schemas = config.public_schemas;
         let metrics = gateway::Metrics::new(&mut self.metrics);
         let rules = self.master_api.rules();
         let (clock, random) = (clock.clone(), random.clone());
         let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
         let api = gateway.authenticator().guard(self.graphql(Some(self.broker_port()?)));
+        let asked_for = (!public_schemas).then(|| gateway.authenticator().clone());
+        let api = api.merge(Schemas::new(self.registry_port()?, asked_for).router());
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);

@@ -16,6 +16,12 @@ pub trait SchemaRegistry: Send + Sync {
     /// Errors: `unknown_event_type`.
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>>;
 
+    /// The same, for a type of another deployment whose contract may have changed: asks there,
+    /// unless it was asked a moment ago.
+    async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        self.get(uri).await
+    }
+
     /// Latest versions of all schemas, by URI.
     async fn list(&self) -> Result<Vec<SchemaVersion>>;
 

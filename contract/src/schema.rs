@@ -78,11 +78,12 @@ pub struct SchemaSource {
 }
 
 /// A version with what is needed to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaBundle {
     /// Which version.
     pub version: SchemaVersion,
-    /// Encoded `google.protobuf.FileDescriptorSet` with all imports.
+    /// Encoded `google.protobuf.FileDescriptorSet` with all imports; base64 where people read.
+    #[serde(with = "crate::stamp::base64_or_bytes")]
     pub descriptor_set: Bytes,
     /// The sources it was compiled from.
     pub files: Vec<ProtoFile>,
@@ -119,6 +120,11 @@ pub trait EventValidator: Send + Sync {
     fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
         let _has_only_one = (uri, in_force);
         true
+    }
+
+    /// What is at hand of the types of that other deployment may be outdated.
+    fn expire(&self, domain: &str) {
+        let _has_none_of_others = domain;
     }
 
     /// Resolves once [`Self::is_current`] holds. The caller sets the deadline.

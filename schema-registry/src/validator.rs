@@ -1,5 +1,7 @@
 //! Every contract compiled and at hand: checking an event takes no lock, no wait and no call.
 
+mod foreign;
+
 use crate::{Config, Metrics, bundle, validate::Contract};
 use arc_swap::ArcSwap;
 use contract::{
@@ -11,6 +13,7 @@ use contract::{
     schema::{EventValidator, SchemaBundle, SchemaVersion, Validated},
     uri::EventUri,
 };
+use foreign::ForeignContracts;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -37,6 +40,7 @@ pub struct LocalValidator {
     changed: watch::Sender<()>,
     /// Why the registry could not be asked the last time.
     failure: Mutex<Option<Error>>,
+    foreign: Arc<ForeignContracts>,
 }
 
 type Contracts = HashMap<EventUri, Held>;
@@ -61,6 +65,7 @@ impl LocalValidator {
     /// A validator without contracts.
     pub fn new(config: Config, metrics: Metrics) -> Self {
         Self {
+            foreign: ForeignContracts::new(config.clone()),
             config,
             metrics,
             contracts: ArcSwap::default(),
@@ -122,6 +127,7 @@ impl LocalValidator {
         mut rules: RulesReceiver,
         stop: CancellationToken,
     ) {
+        self.foreign.follow(Arc::clone(&registry));
         let mut pause = FETCH_RETRY_FIRST;
         loop {
             rules.mark_unchanged();
@@ -252,6 +258,11 @@ impl LocalValidator {
 
 impl EventValidator for LocalValidator {
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated> {
+        if uri.domain().is_some() {
+            let result = self.foreign.check(uri, content_type, payload);
+            self.metrics.validated(result.as_ref());
+            return result.unwrap_or(Ok(Validated::NoSchema));
+        }
         let contracts = self.contracts.load();
         let result = contracts.get(uri).map(|held| match held {
             Held::Ready(contract) => contract
@@ -269,9 +280,14 @@ impl EventValidator for LocalValidator {
 
     fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
         match in_force {
+            _ if uri.domain().is_some() => self.foreign.is_current(uri),
             Some(version) => self.has(version),
             None => !self.contracts.load().contains_key(uri),
         }
+    }
+
+    fn expire(&self, domain: &str) {
+        self.foreign.expire(domain);
     }
 
     fn catch_up<'a>(
@@ -281,6 +297,9 @@ impl EventValidator for LocalValidator {
     ) -> BoxFuture<'a, ()> {
         let mut changed = self.changed.subscribe();
         Box::pin(async move {
+            if uri.domain().is_some() {
+                return self.foreign.catch_up(uri).await;
+            }
             // The sender lives as long as `self`, so waiting ends by the condition alone.
             while !self.is_current(uri, in_force) && changed.changed().await.is_ok() {}
         })

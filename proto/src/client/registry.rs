@@ -55,6 +55,16 @@ impl RemoteRegistry {
         }
     }
 
+    async fn fetch(&self, uri: &EventUri, refresh: bool) -> Result<Arc<SchemaBundle>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.get(request).await }
+        };
+        let message = GetSchemaRequest { uri: uri.to_string(), refresh };
+        let bundle = self.peers.call(Call::repeatable(), message, send).await?;
+        bundle.try_into().map(Arc::new).map_err(unreadable)
+    }
+
     fn client(&self) -> SchemaRegistryClient<Channel> {
         limited!(SchemaRegistryClient::new(self.peers.channel()))
     }
@@ -63,13 +73,11 @@ impl RemoteRegistry {
 #[async_trait]
 impl SchemaRegistry for RemoteRegistry {
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
-        let send = |request| {
-            let mut client = self.client();
-            async move { client.get(request).await }
-        };
-        let message = GetSchemaRequest { uri: uri.to_string() };
-        let bundle = self.peers.call(Call::repeatable(), message, send).await?;
-        bundle.try_into().map(Arc::new).map_err(unreadable)
+        self.fetch(uri, false).await
+    }
+
+    async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        self.fetch(uri, true).await
     }
 
     async fn list(&self) -> Result<Vec<SchemaVersion>> {

@@ -23,7 +23,10 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
     ) -> Result<Response<v1::SchemaBundle>, Status> {
         let work = async {
             let uri = parsed(&request.get_ref().uri, "uri")?;
-            let bundle = self.registry.get(&uri).await?;
+            let bundle = match request.get_ref().refresh {
+                false => self.registry.get(&uri).await?,
+                true => self.registry.refresh(&uri).await?,
+            };
             Ok(Arc::unwrap_or_clone(bundle).into())
         };
         self.door.serve(work).await

@@ -14,7 +14,7 @@ use tests::{Answer, Deployment, Subscriber, Wiring, eventually, post, stories};
 stories!(publishing_under_load_refuses_nobody, a_new_type_can_be_sent_at_once);
 
 /// Version `minor` of a type that takes no field it does not know.
-fn order(uri: &str, minor: usize) -> SchemaSource {
+pub(super) fn order(uri: &str, minor: usize) -> SchemaSource {
     let fields: String = (0..=minor).map(|n| format!("  string f{n} = {};\n", n + 1)).collect();
     let text = format!("syntax = \"proto3\";\nmessage Order {{\n{fields}}}\n");
     SchemaSource {
@@ -26,7 +26,7 @@ fn order(uri: &str, minor: usize) -> SchemaSource {
     }
 }
 
-async fn send(certes: (&str, &str), uri: &str, body: String) -> Answer {
+pub(super) async fn send(certes: (&str, &str), uri: &str, body: String) -> Answer {
     let (http, key) = certes;
     let bearer = format!("Bearer {key}");
     let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];

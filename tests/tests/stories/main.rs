@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod delivery;
+mod foreign;
 mod hot_swap;
 mod main_path;
 mod priority;
