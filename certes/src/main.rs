@@ -2,8 +2,11 @@
 
 use certes::{
     cli::{Cli, Command, ServeArgs},
-    commands, config, dev, logging,
-    serve::{Environment, Server},
+    commands, config, dev,
+    environment::Environment,
+    logging,
+    misuse::Misuse,
+    serve::Server,
     signals,
 };
 use clap::Parser;
@@ -16,9 +19,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("certes: {error:#}");
-            // A configuration error is the caller's, as wrong usage is.
-            let code = if error.is::<config::ConfigError>() { 2 } else { 1 };
-            ExitCode::from(code)
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
 }

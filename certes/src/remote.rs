@@ -121,7 +121,7 @@ impl Remote {
 
     /// Checks an event anew that was kept aside, and has it accepted if it keeps its contract now.
     pub async fn resubmit(&self, id: EventId) -> Result<Accepted> {
-        self.try_resubmit(id).await?.map_err(explain)
+        self.try_resubmit(id).await?.map_err(|refusal| explain(&refusal))
     }
 
     /// As [`Self::resubmit`]; `Ok(Err(_))`: it stays aside, and this is why.
@@ -137,7 +137,7 @@ impl Remote {
             ErrorCode::UnknownEventType,
             ErrorCode::UnsupportedMediaType,
         ];
-        if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(refusal)) }
+        if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(&refusal)) }
     }
 
     /// An event.
@@ -252,7 +252,7 @@ impl From<v1::ApiKey> for ListedKey {
 
 /// The answer, or the server's error as one sentence with all violations.
 fn take<T>(answer: Result<Response<T>, Status>) -> Result<T> {
-    answer.map(Response::into_inner).map_err(|refusal| explain(status::error(&refusal)))
+    answer.map(Response::into_inner).map_err(|refusal| explain(&status::error(&refusal)))
 }
 
 /// As [`take`], where "not found" is an answer.
@@ -260,11 +260,11 @@ fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>> {
     match answer.map_err(|refusal| status::error(&refusal)) {
         Ok(found) => Ok(Some(found.into_inner())),
         Err(error) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(error) => Err(explain(error)),
+        Err(error) => Err(explain(&error)),
     }
 }
 
-fn explain(error: Error) -> anyhow::Error {
+fn explain(error: &Error) -> anyhow::Error {
     let mut text = format!("{} ({})", error.message, error.code);
     for violation in &error.violations {
         let (path, rule) = (&violation.path, &violation.rule);
@@ -277,7 +277,7 @@ fn explain(error: Error) -> anyhow::Error {
 }
 
 fn noun<W, N: TryFrom<W, Error: Into<Error>>>(message: W) -> Result<N> {
-    N::try_from(message).map_err(|malformed| explain(malformed.into()))
+    N::try_from(message).map_err(|malformed| explain(&malformed.into()))
 }
 
 fn nouns<W, N: TryFrom<W, Error: Into<Error>>>(messages: Vec<W>) -> Result<Vec<N>> {

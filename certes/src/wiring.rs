@@ -4,7 +4,7 @@ mod channels;
 
 use crate::{
     config::{Config, Role, variables},
-    serve::Environment,
+    environment::Environment,
 };
 use anyhow::Result;
 use axum::Router;
@@ -71,6 +71,8 @@ pub struct Parts {
     pub loops: Vec<Loop>,
     /// Master API, to be closed last.
     pub store: Option<Arc<Store>>,
+    /// To be cancelled first: the process is not ready from then on.
+    pub stopping: CancellationToken,
     /// To be cancelled before inner doors are drained: ends the streams of rules.
     pub streams: CancellationToken,
 }
@@ -103,6 +105,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         broker: None,
         routers: HashMap::new(),
         loops: Vec::new(),
+        stopping: CancellationToken::new(),
         streams,
     };
     if roles.has(Role::Queue) {
@@ -154,6 +157,8 @@ struct Wiring<'a> {
     // What becomes of them.
     routers: HashMap<Door, Router>,
     loops: Vec<Loop>,
+    /// Cancelled when the process begins to stop.
+    stopping: CancellationToken,
     /// Ends the streams of rules when the process stops.
     streams: CancellationToken,
 }
@@ -278,8 +283,9 @@ impl Wiring<'_> {
         };
         public.credential_headers.extend(config.credential_headers.iter().cloned());
         let (grpc, health) = server::public_routes(ports, public).await?;
-        self.run(|stop| async move {
-            stop.cancelled().await;
+        let stopping = self.stopping.clone();
+        self.run(|_stop| async move {
+            stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;
         });
         let grpc = grpc.into_axum_router();
@@ -326,19 +332,21 @@ impl Wiring<'_> {
         self.loops.push(Box::new(move |stop| Box::pin(run(stop))));
     }
 
-    /// Able to work? Only the parts that hold state can be not.
+    /// Able to work? Only the parts that hold state can be not, and everything when it stops.
     fn readiness(&self) -> Readiness {
         let (store, validator) = (self.store.clone(), self.validator.clone());
-        let warned = validator.clone();
+        let (stopping, warned) = (self.stopping.clone(), self.validator.clone());
         let is_broker = self.broker.is_some();
         let readiness = Readiness::new(move || {
             let full = store.as_ref().is_some_and(|store| !store.ready());
             let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
             let reasons = [
+                (stopping.is_cancelled(), "it is stopping"),
                 (full, "the log takes no more"),
                 (bare, "the contracts of the registry are not at hand yet"),
             ];
-            reasons.iter().filter(|(is, _)| *is).map(|(_, why)| (*why).to_owned()).collect()
+            let hold = reasons.into_iter().filter(|(holds, _)| *holds);
+            hold.map(|(_, reason)| reason.to_owned()).collect()
         });
         readiness.warning(move || warned.as_ref().map(|held| held.warnings()).unwrap_or_default())
     }
@@ -346,7 +354,7 @@ impl Wiring<'_> {
     fn finish(mut self) -> Parts {
         let admin =
             gateway::admin::router(Arc::new(std::mem::take(&mut self.metrics)), self.readiness());
-        let Self { routers, loops, store, streams, .. } = self;
-        Parts { routers, admin, loops, store, streams }
+        let Self { routers, loops, store, stopping, streams, .. } = self;
+        Parts { routers, admin, loops, store, stopping, streams }
     }
 }

@@ -101,15 +101,18 @@ impl LocalValidator {
     /// Errors: the first one, after all the others were tried.
     pub async fn sync(&self, registry: &dyn SchemaRegistry, rules: &RulesReceiver) -> Result<()> {
         let wanted = Arc::clone(&rules.borrow());
+        let missing: Vec<_> = wanted.schemas.values().filter(|held| !self.has(held)).collect();
         let mut failure = None;
-        for version in wanted.schemas.values().filter(|version| !self.has(version)) {
+        for version in &missing {
             if let Err(error) = self.fetch(registry, version).await {
                 tracing::warn!(uri = %version.uri, %error, "cannot get a contract");
                 failure.get_or_insert(error);
             }
         }
         self.align(rules);
-        self.note(failure.clone());
+        if !missing.is_empty() {
+            self.note(failure.clone());
+        }
         match failure {
             Some(error) => Err(error),
             None => {
@@ -132,7 +135,7 @@ impl LocalValidator {
         loop {
             rules.mark_unchanged();
             let sync = self.sync(registry.as_ref(), &rules);
-            let Some(synced) = stop.run_until_cancelled(sync).await else { return };
+            let Some(synced) = stop.run_until_cancelled(sync).await else { break };
             // A replica may hear of a version a moment later than this process: ask again soon.
             let limit = match synced {
                 Ok(()) => {
@@ -146,16 +149,17 @@ impl LocalValidator {
             };
             let changed = stop.run_until_cancelled(timeout(limit, rules.changed())).await;
             match changed {
-                None | Some(Ok(Err(_))) => return,
+                None | Some(Ok(Err(_))) => break,
                 Some(Ok(Ok(()))) => {}
                 Some(Err(_elapsed)) => {
                     let probe = self.probe(registry.as_ref());
                     if stop.run_until_cancelled(probe).await.is_none() {
-                        return;
+                        break;
                     }
                 }
             }
         }
+        self.foreign.leave();
     }
 
     /// Asks the registry whether it is there.

@@ -7,9 +7,10 @@ use crate::{
 use anyhow::{Context, Result};
 use certes::{
     config::{Config, PeersConfig, Role, Roles},
+    environment::Environment,
     manifest,
     remote::Remote,
-    serve::{Environment, Server},
+    serve::Server,
 };
 use contract::{
     clock::{Clock, SystemClock},

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{EventCommand, TailArgs},
+    misuse::Misuse,
     output,
     remote::Remote,
 };
@@ -102,7 +103,10 @@ fn filter(uri: Option<&str>, source: Option<String>, state: Option<&str>) -> Res
         None => None,
         Some("accepted") => Some(EventState::Accepted),
         Some("quarantined") => Some(EventState::Quarantined),
-        Some(other) => bail!("`{other}` is no state; allowed: accepted, quarantined"),
+        Some(other) => {
+            let text = format!("`{other}` is no state; allowed: accepted, quarantined");
+            bail!(Misuse::new(text))
+        }
     };
     let uri = uri.map(str::parse).transpose()?;
     Ok(EventFilter { uri, source, state, ..EventFilter::default() })

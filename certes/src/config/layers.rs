@@ -2,6 +2,7 @@
 //! from. The only place that reads the environment.
 
 use super::Config;
+use crate::misuse::Misuse;
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
     collections::BTreeMap,
@@ -53,11 +54,6 @@ impl Layers {
     }
 }
 
-/// A configuration that cannot be used: what was found where, and what is allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
 /// A variable of the environment.
 pub fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
@@ -73,9 +69,9 @@ pub fn variables(prefix: &str) -> Vec<(String, String)> {
     all.filter_map(text).filter(|(name, _)| name.starts_with(prefix)).collect()
 }
 
-/// The effective configuration, and the origin of each dotted key. Fails with a [`ConfigError`].
+/// The effective configuration, and the origin of each dotted key. Fails with a [`Misuse`].
 pub fn load(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
-    merge_layers(layers).map_err(|error| ConfigError(format!("{error:#}")).into())
+    merge_layers(layers).map_err(|error| Misuse::of(&error).into())
 }
 
 fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {

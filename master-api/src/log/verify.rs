@@ -19,7 +19,7 @@ pub struct Report {
     pub facts: u64,
     /// Where the log ends.
     pub head: Sequence,
-    /// One sentence for each thing that is wrong, at most [`PROBLEMS_MAX`]; none: all is well.
+    /// One sentence for each thing that is wrong, at most 100; none: all is well.
     pub problems: Vec<String>,
 }
 

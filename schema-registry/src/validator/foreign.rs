@@ -4,7 +4,7 @@ use crate::{Config, foreign::size, lru::Lru, validate::Contract};
 use contract::{ErrorCode, Result, registry::SchemaRegistry, schema::Validated, uri::EventUri};
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
@@ -25,7 +25,7 @@ pub(super) struct ForeignContracts {
     fetching: Mutex<HashSet<EventUri>>,
     /// Told when a fetch has ended.
     fetched: watch::Sender<()>,
-    registry: OnceLock<Registry>,
+    registry: Mutex<Option<Registry>>,
 }
 
 struct Registry(Arc<dyn SchemaRegistry>);
@@ -51,14 +51,18 @@ impl ForeignContracts {
             held: Mutex::new(held),
             fetching: Mutex::default(),
             fetched: watch::Sender::default(),
-            registry: OnceLock::new(),
+            registry: Mutex::default(),
         })
     }
 
     /// From now on, contracts can be asked for there.
     pub(super) fn follow(&self, registry: Arc<dyn SchemaRegistry>) {
-        // The first one stays: a validator follows one registry.
-        _ = self.registry.set(Registry(registry)).is_ok();
+        *self.registry() = Some(Registry(registry));
+    }
+
+    /// From now on, nobody is asked. In one process the registry holds the validator, too.
+    pub(super) fn leave(&self) {
+        *self.registry() = None;
     }
 
     pub(super) fn check(
@@ -74,7 +78,7 @@ impl ForeignContracts {
 
     /// Was it asked for lately?
     pub(super) fn is_current(&self, uri: &EventUri) -> bool {
-        self.registry.get().is_none()
+        self.registry().is_none()
             || self.held().get(uri).is_some_and(|held| held.until > Instant::now())
     }
 
@@ -108,7 +112,8 @@ impl ForeignContracts {
 
     /// Asks once; how long to wait before anybody asks again.
     async fn fetch(&self, uri: &EventUri) -> Duration {
-        let Some(Registry(registry)) = self.registry.get() else { return Duration::ZERO };
+        let registry = self.registry().as_ref().map(|Registry(registry)| Arc::clone(registry));
+        let Some(registry) = registry else { return Duration::ZERO };
         let asked = tokio::time::timeout(self.config.fetch_timeout.0, registry.refresh(uri)).await;
         let foreign = &self.config.foreign;
         let (contract, bytes, ttl) = match asked {
@@ -134,6 +139,10 @@ impl ForeignContracts {
         let held = Held { contract, until: Instant::now() + ttl };
         self.held().put(uri.clone(), held, bytes + ENTRY_BYTES);
         Duration::ZERO
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Option<Registry>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, Lru<EventUri, Held>> {

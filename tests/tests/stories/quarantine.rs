@@ -1,6 +1,6 @@
 //! What breaks its contract is kept aside, and comes back once the contract is right.
 
-use certes::cli::LogCommand;
+use certes::{cli::LogCommand, config::Role};
 use contract::{
     event::EventState,
     master_api::{EventFilter, PageRequest},
@@ -90,14 +90,15 @@ async fn what_was_kept_aside_is_released(wiring: Wiring) {
     let aside = EventFilter { state: Some(EventState::Quarantined), ..EventFilter::default() };
     assert!(remote.events(aside, PageRequest::default()).await.unwrap().items.is_empty());
 
-    let certes = certes.restart(wiring).await.unwrap();
+    let mut certes = certes.restart(wiring).await.unwrap();
     let data = certes.dir().join("data");
     let stats = certes.graphql("{ stats { accepted quarantined } }").await.unwrap();
     assert_eq!(stats["stats"], json!({"accepted": 5, "quarantined": 0}));
-    certes.stop().await.unwrap();
-    assert_eq!(subscriber.received().len(), 5);
+    certes.stop_part(Role::MasterApi).await.unwrap();
     let verify = LogCommand::Verify { data_dir: data, json: true };
     certes::commands::log::run(verify).unwrap();
+    certes.stop().await.unwrap();
+    assert_eq!(subscriber.received().len(), 5);
 }
 
 async fn what_is_still_broken_stays(wiring: Wiring) {
