@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-pub use layers::{Layers, Origin, load, variable};
+pub use layers::{Layers, Origin, load, variable, variables};
+pub use schema_registry::PeerConfig as SchemaPeer;
 
 /// The reference of all settings: every key with its default, commented. `certes config default`
 /// prints it, and a test holds it against [`Config::default`].

@@ -6,6 +6,7 @@ use crate::misuse::Misuse;
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
 };
@@ -57,6 +58,15 @@ impl Layers {
 pub fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
     std::env::var(name).ok()
+}
+
+/// The variables of the environment whose names begin so.
+pub fn variables(prefix: &str) -> Vec<(String, String)> {
+    let all = std::env::vars_os();
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    all.filter_map(text).filter(|(name, _)| name.starts_with(prefix)).collect()
 }
 
 /// The effective configuration, and the origin of each dotted key. Fails with a [`Misuse`].

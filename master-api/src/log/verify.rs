@@ -196,8 +196,9 @@ impl<'a> Walk<'a> {
         self.head.last_traffic = fact.sequence;
         self.head.traffic = hash;
         self.state.apply(fact.sequence, &fact.body);
-        if let FactBody::EventAccepted { event } | FactBody::EventQuarantined { event, .. } =
-            &fact.body
+        if let FactBody::EventAccepted { event }
+        | FactBody::EventQuarantined { event, .. }
+        | FactBody::QuarantineReleased { event, .. } = &fact.body
         {
             self.payload(fact.sequence, bucket, event)?;
         }
