@@ -85,7 +85,7 @@ pub(crate) fn of_error(error: &(dyn Error + 'static), connected: bool) -> Failur
 }
 
 /// The first error of type `T` in the chain of causes, also inside of I/O errors.
-fn find<'a, T: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     loop {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
