@@ -11,6 +11,7 @@ pub mod cancel;
 // Configuration.
 mod check;
 mod changeset;
+mod permit;
 mod first_start;
 mod put_subscriber;
 mod put_event_type;

@@ -1,17 +1,20 @@
 //! GraphQL: everything that an operator asks and does, over the ports of Master API.
 
 mod access;
+mod budget;
+mod document;
+mod events;
 mod inputs;
 mod mutation;
 mod nodes;
 mod paging;
 mod query;
 
-use async_graphql::{EmptySubscription, Schema};
-use contract::{broker::EventBroker, master_api::MasterApi};
+use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
+use contract::{access::Principal, broker::EventBroker, master_api::MasterApi};
 use std::sync::Arc;
 
-pub use access::error;
+pub use access::{code, error, refusal};
 
 /// The whole schema.
 pub type ApiSchema = Schema<query::Query, mutation::Mutation, EmptySubscription>;
@@ -21,9 +24,8 @@ const DEPTH_MAX: usize = 12;
 /// Most fields of a query, with pages counted by their length.
 const COMPLEXITY_MAX: usize = 20_000;
 
-/// The schema over `master_api`. Each request must carry a
-/// [`contract::access::Principal`] as data.
-/// Without a `broker`, no event can be resubmitted.
+/// The schema over `master_api`; ask it by [`answer`]. Without a `broker`, no event can be
+/// resubmitted.
 pub fn schema(master_api: Arc<dyn MasterApi>, broker: Option<Arc<dyn EventBroker>>) -> ApiSchema {
     let schema = Schema::build(query::Query, mutation::Mutation, EmptySubscription);
     let schema = match broker {
@@ -31,4 +33,21 @@ pub fn schema(master_api: Arc<dyn MasterApi>, broker: Option<Arc<dyn EventBroker
         None => schema,
     };
     schema.data(master_api).limit_depth(DEPTH_MAX).limit_complexity(COMPLEXITY_MAX).finish()
+}
+
+/// Answers a request of `principal`. Every error carries a code. An error of its own: the request
+/// was not carried out at all.
+pub async fn answer(
+    schema: &ApiSchema,
+    principal: Option<Principal>,
+    mut request: Request,
+) -> Result<Response, ServerError> {
+    document::read(&mut request)?;
+    request = request.data(budget::Budget::default());
+    if let Some(principal) = principal {
+        request = request.data(principal);
+    }
+    let mut response = schema.execute(request).await;
+    response.errors.iter_mut().for_each(access::coded);
+    Ok(response)
 }

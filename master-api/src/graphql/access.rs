@@ -1,6 +1,6 @@
 //! Who asks, what they may, and how a refusal looks.
 
-use async_graphql::{Context, ErrorExtensions};
+use async_graphql::{Context, ErrorExtensions, ServerError};
 use contract::{
     Error, ErrorCode,
     access::{Access, Actor, Noun, Principal},
@@ -32,6 +32,31 @@ pub fn error(error: &Error) -> async_graphql::Error {
             extensions.set("errors", value);
         }
     })
+}
+
+/// A request that is refused before it is carried out.
+pub fn refusal(message: impl Into<String>) -> ServerError {
+    let mut refusal = ServerError::new(message, None);
+    code(&mut refusal, ErrorCode::InvalidRequest);
+    refusal
+}
+
+/// Gives a code to an error that has none: those of the library, about what was asked.
+pub(super) fn coded(error: &mut ServerError) {
+    let known = error.extensions.as_ref().is_some_and(|known| known.get("code").is_some());
+    if known {
+        return;
+    }
+    // What was found instead of what was expected may be a secret in the wrong place.
+    if let Some(end) = error.message.find(", found ") {
+        error.message.truncate(end);
+    }
+    code(error, ErrorCode::InvalidRequest);
+}
+
+/// Sets the code of an error.
+pub fn code(error: &mut ServerError, code: ErrorCode) {
+    error.extensions.get_or_insert_default().set("code", code.as_str());
 }
 
 /// Turns a port's result into a resolver's.

@@ -3,19 +3,21 @@
 use super::{
     access::{
         OrShow, Result, actor, allowed, allowed_everywhere, broker, error, invalid, master_api,
-        rules, sees,
+        rules,
     },
+    events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
-    nodes::{DeliveryNode, EventNode, KeyNode, SourceNode, SubscriptionNode},
+    nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
     Error, ErrorCode,
     access::{Access, Noun, Principal, Roles},
-    command::{Change, Changeset, Command, Target},
+    command::{Change, Changeset, Command, Mode, Target},
     id::{DeliveryId, EventId, KeyId},
-    subscription::{Subscriber, SubscriptionStatus},
+    subscription::{Subscriber, Subscription, SubscriptionStatus},
 };
+use std::sync::Arc;
 
 /// A subscription, and its secret if one was made.
 #[derive(Debug, SimpleObject)]
@@ -43,18 +45,12 @@ pub struct Mutation;
 impl Mutation {
     /// Makes a source.
     async fn create_source(&self, context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
-        if rules(context)?.sources.contains_key(&input.name) {
-            return Err(conflict("source", &input.name));
-        }
-        put_source(context, input).await
+        put_source(context, input, Mode::Create).await
     }
 
     /// Changes a source.
     async fn update_source(&self, context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
-        if !rules(context)?.sources.contains_key(&input.name) {
-            return Err(missing("source", &input.name));
-        }
-        put_source(context, input).await
+        put_source(context, input, Mode::Update).await
     }
 
     /// Removes a source. True if it was there.
@@ -81,10 +77,7 @@ impl Mutation {
         context: &Context<'_>,
         input: SubscriptionInput,
     ) -> Result<SubscriptionPayload> {
-        if rules(context)?.subscription_named(&input.name).is_some() {
-            return Err(conflict("subscription", &input.name));
-        }
-        put_subscription(context, input).await
+        put_subscription(context, input, Mode::Create).await
     }
 
     /// Changes a subscription.
@@ -93,8 +86,7 @@ impl Mutation {
         context: &Context<'_>,
         input: SubscriptionInput,
     ) -> Result<SubscriptionPayload> {
-        find(context, &input.name)?;
-        put_subscription(context, input).await
+        put_subscription(context, input, Mode::Update).await
     }
 
     /// Stops delivering. Deliveries are kept.
@@ -118,7 +110,7 @@ impl Mutation {
 
     /// Removes a subscription; its waiting deliveries are cancelled.
     async fn delete_subscription(&self, context: &Context<'_>, name: String) -> Result<bool> {
-        let principal = find(context, &name)?;
+        let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
         execute(context, principal, Command::Remove(Target::Subscription(name))).await.map(|_| true)
     }
 
@@ -138,7 +130,7 @@ impl Mutation {
         let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         broker(context)?.resubmit(actor(principal), id).await.or_show()?;
         let event = master_api(context)?.event(id).await.or_show()?;
-        event.map(EventNode).ok_or_else(|| missing("event", &id.to_string()))
+        event.map(EventNode::from).ok_or_else(|| missing("event", &id.to_string()))
     }
 
     /// Makes an API key.
@@ -151,6 +143,7 @@ impl Mutation {
     ) -> Result<KeyPayload> {
         let principal = allowed_everywhere(context, Noun::Keys, Access::Write)?;
         let roles = Roles::parse(roles.iter().map(String::as_str)).map_err(invalid)?;
+        principal.may_give(&roles, subscriber.as_deref()).or_show()?;
         let command = Command::IssueKey { name, roles, subscriber, expires_at: None };
         let change = execute(context, principal, command).await?;
         let rules = super::access::rules(context)?;
@@ -168,14 +161,14 @@ impl Mutation {
     }
 }
 
-fn key_id(key: &std::sync::Arc<contract::access::ApiKey>) -> String {
+fn key_id(key: &Arc<contract::access::ApiKey>) -> String {
     key.id.to_string()
 }
 
-async fn put_source(context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
+async fn put_source(context: &Context<'_>, input: SourceInput, mode: Mode) -> Result<SourceNode> {
     let principal = allowed_everywhere(context, Noun::Sources, Access::Write)?;
     let name = input.name.clone();
-    execute(context, principal, input.try_into()?).await?;
+    execute_as(context, principal, input.try_into()?, mode).await?;
     let source = rules(context)?.sources.get(&name).cloned();
     source.map(SourceNode).ok_or_else(|| missing("source", &name))
 }
@@ -183,16 +176,16 @@ async fn put_source(context: &Context<'_>, input: SourceInput) -> Result<SourceN
 async fn put_subscription(
     context: &Context<'_>,
     mut input: SubscriptionInput,
+    mode: Mode,
 ) -> Result<SubscriptionPayload> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
     if let Some(own) = &principal.subscriber {
         // A key of one subscriber makes that subscriber's subscriptions and no others.
         input.subscriber = Some(own.clone());
     }
-    let name = input.name.clone();
-    let change = execute(context, principal, input.try_into()?).await?;
+    let change = execute_as(context, principal, input.try_into()?, mode).await?;
     Ok(SubscriptionPayload {
-        subscription: subscription(context, &name)?,
+        subscription: subscription(context, &change)?,
         secret: change.revealed.map(|secret| secret.expose().to_owned()),
     })
 }
@@ -203,36 +196,38 @@ async fn set_status(
     status: SubscriptionStatus,
     reason: Option<String>,
 ) -> Result<SubscriptionNode> {
-    let principal = find(context, &name)?;
-    let command = Command::SetSubscriptionStatus { name: name.clone(), status, reason };
-    execute(context, principal, command).await?;
-    subscription(context, &name)
-}
-
-/// The caller, if it may change the subscription of that name.
-fn find<'a>(context: &Context<'a>, name: &str) -> Result<&'a Principal> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
-    let rules = rules(context)?;
-    let found = rules.subscription_named(name).filter(|found| sees(principal, found));
-    found.map(|_| principal).ok_or_else(|| missing("subscription", name))
+    let command = Command::SetSubscriptionStatus { name, status, reason };
+    let change = execute(context, principal, command).await?;
+    subscription(context, &change)
 }
 
-fn subscription(context: &Context<'_>, name: &str) -> Result<SubscriptionNode> {
-    let found = rules(context)?.subscription_named(name).cloned();
-    found.map(SubscriptionNode).ok_or_else(|| missing("subscription", name))
+/// The very subscription that was changed: its name may be another's by now.
+fn subscription(context: &Context<'_>, change: &Change) -> Result<SubscriptionNode> {
+    let rules = rules(context)?;
+    let changed = |found: &&Arc<Subscription>| Some(found.id.to_string()) == change.id;
+    let found = rules.subscriptions.values().find(changed).cloned();
+    found.map(SubscriptionNode).ok_or_else(|| missing("subscription", &change.name))
 }
 
 /// Carries out one command.
 async fn execute(context: &Context<'_>, principal: &Principal, command: Command) -> Result<Change> {
-    let changes = Changeset { commands: vec![command], ..Changeset::default() };
+    execute_as(context, principal, command, Mode::Put).await
+}
+
+/// Carries out one command, within what is the caller's.
+async fn execute_as(
+    context: &Context<'_>,
+    principal: &Principal,
+    command: Command,
+    mode: Mode,
+) -> Result<Change> {
+    let (commands, acting_for) = (vec![command], principal.subscriber.clone());
+    let changes = Changeset { commands, mode, acting_for, ..Changeset::default() };
     let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
 }
 
 fn missing(noun: &str, name: &str) -> async_graphql::Error {
     error(&Error::new(ErrorCode::NotFound, format!("no {noun} `{name}`")))
-}
-
-fn conflict(noun: &str, name: &str) -> async_graphql::Error {
-    error(&Error::new(ErrorCode::Conflict, format!("there is a {noun} `{name}` already")))
 }
