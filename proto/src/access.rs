@@ -189,7 +189,7 @@ mod tests {
         assert!(permit(&principal(&["sources:write"], None), put(None)).is_err());
         let prune = Changeset { prune: true, ..put(None) };
         assert!(permit(&principal(&["subscriptions:write"], None), prune.clone()).is_err());
-        assert!(permit(&principal(&["admin"], None), prune.clone()).is_ok());
+        assert!(permit(&principal(&["admin"], None), prune).is_ok());
     }
 
     #[test]
@@ -211,6 +211,6 @@ mod tests {
         }
         assert!(permit(&tenant, issue(&["producer"])).is_err());
         let prune = Changeset { prune: true, ..put(Some("org_1")) };
-        assert!(permit(&tenant, prune.clone()).is_err());
+        assert!(permit(&tenant, prune).is_err());
     }
 }

@@ -119,7 +119,7 @@ async fn an_answer_has_a_bound() {
     for count in [7, 1000] {
         let many = ask_as(&bench, &["events:read"], &aliases(count)).await;
         assert_eq!(code(&many), "invalid_request");
-        assert!(many["data"].is_null());
+        assert!(many.to_string().len() < 33 * 1024 * 1024, "what fits is shown, and no more");
     }
     // A delivery's event leads no further.
     let cycle = "{ events { nodes { deliveries { event { deliveries { id } } } } } }";
