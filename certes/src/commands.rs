@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod directory;
 pub mod doctor;
 pub mod event;
+pub mod quarantine;
 pub mod log;
 pub mod schema;
 pub mod send;

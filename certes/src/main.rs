@@ -35,6 +35,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Apply(args) => commands::apply::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
         Command::Event(command) => commands::event::run(command).await,
+        Command::Quarantine(command) => commands::quarantine::run(command).await,
         Command::Delivery(command) => commands::delivery::run(command).await,
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Subscription(command) => commands::directory::subscription(command).await,

@@ -175,7 +175,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// Adds what `text` declares to `wanted`, in the order in which one thing needs the other.
 fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wanted) -> Result<()> {
-    let manifest: Manifest = serde_saphyr::from_str(text).map_err(|error| anyhow!("{error}"))?;
+    // Without the lines around a mistake: secrets may stand there.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let manifest: Manifest =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| anyhow!("{error}"))?;
     let secrets = |one: Option<SecretEntry>, many: Vec<SecretEntry>| -> Result<Vec<Secret>> {
         one.into_iter().chain(many).map(|entry| resolve(entry, base, environment)).collect()
     };
@@ -356,6 +359,19 @@ subscriptions:
         let set = entry(", rulebook: wire, next_major: true, unknown_fields: reject");
         assert_eq!((set.rulebook, set.next_major), (Some(Rulebook::Wire), true));
         assert_eq!(set.unknown_fields, UnknownFields::Reject);
+    }
+
+    #[test]
+    fn no_mistake_shows_a_secret() {
+        for text in [
+            "sources: [{name: a, verify: github, secret: hush-hush, event_type: x/1/y, typo: 1}]",
+            "sources:\n - name: a\n   secret: hush-hush\n   verify: gitub\n   event_type: x/1/y",
+            "sources: [{name: a, verify: none, event_type: x/1/y, secret: {envv: hush-hush}}]",
+            "sources: [{secret: hush-hush",
+        ] {
+            let error = format!("{:#}", parsed(text).unwrap_err());
+            assert!(!error.contains("hush-hush"), "{error}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use contract::{
     clock::Timestamp,
     command::{Change, Changeset, Command},
     delivery::Delivery,
-    event::Event,
+    event::{Accepted, Event},
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
@@ -24,7 +24,8 @@ use proto::{
     status,
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
-        events_client::EventsClient, schema_registry_client::SchemaRegistryClient,
+        event_broker_client::EventBrokerClient, events_client::EventsClient,
+        schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
@@ -71,6 +72,10 @@ impl Remote {
         EventsClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
     }
 
+    fn broker_client(&self) -> EventBrokerClient<Authorised> {
+        EventBrokerClient::new(self.channel.clone())
+    }
+
     fn deliveries_client(&self) -> DeliveriesClient<Authorised> {
         DeliveriesClient::new(self.channel.clone())
             .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
@@ -112,7 +117,7 @@ impl Remote {
 
     /// The latest version of a schema.
     pub async fn schema(&self, uri: &EventUri) -> Result<SchemaBundle> {
-        let request = v1::GetSchemaRequest { uri: uri.to_string() };
+        let request = v1::GetSchemaRequest { uri: uri.to_string(), refresh: false };
         noun(take(self.registry_client().get(request).await)?)
     }
 
@@ -158,6 +163,27 @@ impl Remote {
         let request = v1::ListEventsRequest::from((filter, page));
         let found = take(self.events_client().list(request).await)?;
         Ok(Page { items: nouns(found.events)?, next: found.next })
+    }
+
+    /// Checks an event anew that was kept aside, and has it accepted if it keeps its contract now.
+    pub async fn resubmit(&self, id: EventId) -> Result<Accepted> {
+        self.try_resubmit(id).await?.map_err(|refusal| explain(&refusal))
+    }
+
+    /// As [`Self::resubmit`]; `Ok(Err(_))`: it stays aside, and this is why.
+    pub async fn try_resubmit(&self, id: EventId) -> Result<Result<Accepted, Error>> {
+        let request = v1::ResubmitRequest { id: id.to_string() };
+        let refusal = match self.broker_client().resubmit(request).await {
+            Ok(accepted) => return noun(accepted.into_inner()).map(Ok),
+            Err(refusal) => status::error(&refusal),
+        };
+        let stays = [
+            ErrorCode::ContractViolation,
+            ErrorCode::MalformedPayload,
+            ErrorCode::UnknownEventType,
+            ErrorCode::UnsupportedMediaType,
+        ];
+        if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(&refusal)) }
     }
 
     /// An event.

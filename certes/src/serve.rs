@@ -10,7 +10,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use master_api::MasterApi as Store;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// Where a server listens. None: that part is not in this process.
@@ -117,7 +117,7 @@ struct Stage {
 
 impl Stage {
     /// Stops the tasks and waits until they have finished what is in hand.
-    async fn finish(&mut self, deadline: Duration) -> Result<()> {
+    async fn finish(&mut self, deadline: Instant) -> Result<()> {
         self.stop.cancel();
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -125,7 +125,7 @@ impl Stage {
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(deadline, all).await.context("draining took too long")?
+        tokio::time::timeout_at(deadline, all).await.context("draining took too long")?
     }
 }
 
@@ -204,11 +204,13 @@ impl Server {
         let mut first_error = None;
         self.stopping.cancel();
         drop(self.runtime_file.take());
+        // One deadline for all: what a slow client takes, the others do not have.
+        let deadline = Instant::now() + self.drain;
         for (number, stage) in self.stages.iter_mut().enumerate() {
             if number == INNER {
                 self.streams.cancel();
             }
-            if let Err(error) = stage.finish(self.drain).await {
+            if let Err(error) = stage.finish(deadline).await {
                 tracing::warn!(error = format!("{error:#}"), "a part did not stop cleanly");
                 first_error = first_error.or(Some(error));
             }

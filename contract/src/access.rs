@@ -190,6 +190,24 @@ impl Principal {
         let message = format!("the key `{}` lacks the role {role}", self.name);
         Err(Error::new(ErrorCode::PermissionDenied, message))
     }
+
+    /// `permission_denied` unless it may make a key with `roles` for `subscriber`: nobody gives
+    /// away more than they have.
+    pub fn may_give(&self, roles: &Roles, subscriber: Option<&str>) -> Result<()> {
+        let name = &self.name;
+        if let Some(Role(noun, access)) = roles.0.difference(&self.roles.0).next() {
+            let role = Role(*noun, *access);
+            let message = format!("the key `{name}` cannot give the role {role}: it lacks it");
+            return Err(Error::new(ErrorCode::PermissionDenied, message));
+        }
+        match &self.subscriber {
+            Some(own) if subscriber != Some(own) => {
+                let message = format!("the key `{name}` is for the subscriber `{own}` only");
+                Err(Error::new(ErrorCode::PermissionDenied, message))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Who caused a fact.
@@ -224,5 +242,25 @@ mod tests {
         assert!(!roles.allow(Noun::Schemas, Access::Write));
         assert!(Roles::parse(["boss"]).is_err());
         assert_eq!(roles.names(), ["events:write", "schemas:read"]);
+    }
+
+    #[test]
+    fn nobody_gives_away_more_than_they_have() {
+        let roles = |names: &[&str]| Roles::parse(names.iter().copied()).unwrap();
+        let mut keeper = Principal {
+            key: KeyId::from_bytes([1; 16]),
+            name: "keeper".into(),
+            roles: roles(&["keys:write", "events:read"]),
+            subscriber: None,
+        };
+        assert!(keeper.may_give(&roles(&["events:read"]), None).is_ok());
+        for more in ["admin", "producer", "keys:read"] {
+            let refusal = keeper.may_give(&roles(&["events:read", more]), None).unwrap_err();
+            assert_eq!(refusal.code, ErrorCode::PermissionDenied, "{more}");
+        }
+        keeper.subscriber = Some("org_1".into());
+        assert!(keeper.may_give(&roles(&["events:read"]), Some("org_1")).is_ok());
+        assert!(keeper.may_give(&roles(&["events:read"]), Some("org_2")).is_err());
+        assert!(keeper.may_give(&roles(&["events:read"]), None).is_err());
     }
 }

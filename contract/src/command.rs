@@ -86,6 +86,19 @@ pub enum Target {
     Schema(EventUri),
 }
 
+/// What a put expects to find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Anything: it creates or changes.
+    #[default]
+    Put,
+    /// Nothing: `conflict` when the object is there.
+    Create,
+    /// The object: `not_found` when it is not there.
+    Update,
+}
+
 /// Commands that take effect together or not at all.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Changeset {
@@ -97,6 +110,13 @@ pub struct Changeset {
     pub managed: bool,
     /// Remove what an earlier managed changeset put and this one does not name.
     pub prune: bool,
+    /// What its puts expect to find.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The subscriber on whose behalf it is carried out: it touches that subscriber's
+    /// subscriptions and nothing else. Checked where it is decided, so that no race gets by.
+    #[serde(default)]
+    pub acting_for: Option<String>,
 }
 
 /// What became of an object.

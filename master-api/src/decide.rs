@@ -3,6 +3,7 @@
 
 // Traffic.
 pub mod store_event;
+pub mod release_event;
 pub mod record_attempt;
 pub mod resend;
 pub mod cancel;
@@ -10,6 +11,7 @@ pub mod cancel;
 // Configuration.
 mod check;
 mod changeset;
+mod permit;
 mod first_start;
 mod put_subscriber;
 mod put_event_type;
@@ -23,7 +25,7 @@ mod revoke_key;
 mod remove;
 
 pub use changeset::changeset;
-pub use first_start::{FirstStart, first_start, raise_format};
+pub use first_start::{FirstStart, first_start};
 pub use set_status::pause_after_gone;
 
 use crate::{fact::FactBody, secrets::Vault, state::State};

@@ -70,7 +70,9 @@ impl Shared {
 
 fn event_of(body: FactBody, sequence: Sequence) -> Option<Event> {
     match body {
-        FactBody::EventAccepted { event } => Some(event.into_event(sequence, None)),
+        FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. } => {
+            Some(event.into_event(sequence, None))
+        }
         FactBody::EventQuarantined { event, reason } => {
             Some(event.into_event(sequence, Some(reason)))
         }

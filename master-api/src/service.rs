@@ -2,13 +2,16 @@
 
 use crate::{
     config::Config,
-    decide::{self, Given},
-    fact::FORMAT,
+    decide::{self, Decided, Given},
+    fact::{FORMAT, FactBody},
     keeper::{self, Keeper},
     lanes::LaneTable,
-    log::{self, Loaded, LogError, Report, head_file},
+    log::{
+        self, Loaded, LogError, Report,
+        head_file::{self, HeadMark},
+    },
     metrics::Metrics,
-    secrets::{Sealer, Vault, write_private},
+    secrets::{SECRET_KEY_FILE, Sealer, Vault, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
     state::State,
     store::{Embedded, Memory, Scan, StateStore, Table},
@@ -26,8 +29,6 @@ use tokio::sync::watch;
 
 /// Token of the administrator's first key, in the data directory.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
-/// Key that seals the secrets, in the data directory.
-pub const SECRET_KEY_FILE: &str = "secret.key";
 
 /// The log of facts, the state folded from it, and all ports of Master API.
 pub struct MasterApi {
@@ -52,6 +53,10 @@ impl MasterApi {
             |source| LogError::File { path: config.data_dir.display().to_string(), source };
         fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let directory = log::store_in(&config.data_dir);
+        head_file::require_store(&config.data_dir)?;
+        if directory.is_dir() {
+            log::rehearse(&config.data_dir)?;
+        }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
         // The directory itself must outlive a power cut, too.
         head_file::sync_parent(&directory).map_err(failed)?;
@@ -67,10 +72,9 @@ impl MasterApi {
         config: Config,
         around: Surroundings,
     ) -> Result<Arc<Self>> {
-        let Loaded { head, state } = log::load(as_rows(&*store))?;
-        if let Some(mark) = head_file::read(&config.data_dir)? {
-            head_file::check(as_rows(&*store), &state, &head, &mark)?;
-        }
+        let loaded = log::load(as_rows(&*store))?;
+        head_file::vouch(&config.data_dir, as_rows(&*store), &loaded)?;
+        let Loaded { head, state } = loaded;
         let key_file = config.data_dir.join(SECRET_KEY_FILE);
         if state.format > 0 && config.secret_key.is_none() && !key_file.exists() {
             let message = format!(
@@ -85,15 +89,12 @@ impl MasterApi {
         let begun = state.format > 0;
         let shared =
             Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
-        let found = shared.state.load().format;
         if !begun {
+            // A crash from here on leaves a head file beside whatever was begun.
+            head_file::write(&shared.config.data_dir, &HeadMark::NONE)?;
             begin(&shared)?;
-        } else if found < FORMAT {
-            // Nobody else has this log open, so nobody else must be able to read what follows.
-            let raised =
-                decide::raise_format(given(&shared, &shared.state.load(), &shared.vault.load()));
-            record(&shared, raised)?;
-            tracing::info!(from = found, to = FORMAT, "raised the format of the log");
+        } else if shared.state.load().format < FORMAT {
+            raise(&shared)?;
         }
         keeper::run_once(&shared, &mut None);
         let newest = newest_event(&shared)?;
@@ -189,6 +190,19 @@ fn given<'a>(shared: &'a Shared, state: &'a State, vault: &'a Vault) -> Given<'a
 /// Records what was decided before the writer runs.
 fn record(shared: &Shared, decided: decide::Decided) -> Result<()> {
     let mut round = Round::new(shared, EventId::from_bytes([0; 16]));
+    round.record_all(&Actor::Component("master-api".to_owned()), decided)??;
+    let batch = round.finish(&mut shared.lanes())?;
+    shared.store.commit(batch).map_err(LogError::from)?;
+    writer::publish(shared, round);
+    Ok(())
+}
+
+/// From here on the log may hold what older programs refuse. This process is the only one that
+/// has it open, so nobody is left behind.
+pub(crate) fn raise(shared: &Shared) -> Result<()> {
+    let mut round = Round::new(shared, newest_event(shared)?);
+    let facts = vec![FactBody::FormatRaised { format: FORMAT }];
+    let decided = Decided { facts, ..Decided::default() };
     round.record_all(&Actor::Component("master-api".to_owned()), decided)??;
     let batch = round.finish(&mut shared.lanes())?;
     shared.store.commit(batch).map_err(LogError::from)?;

@@ -7,3 +7,5 @@ mod delivering;
 mod configuring;
 mod damage;
 mod sequences;
+mod asking;
+mod racing;

@@ -4,7 +4,6 @@ use contract::{
     Error, ErrorCode, Result,
     access::{Access, Noun, Principal, Role},
     command::{Changeset, Command, Target},
-    rules::Rules,
 };
 
 /// An RPC of the public port.
@@ -23,12 +22,13 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 26] = {
+pub const TABLE: [Rpc; 28] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Events, Keys, Schemas, Sources, Subscriptions};
     [
         rpc("/certes.v1.EventBroker/HandleIncomingEvent", Events, Write, false),
         rpc("/certes.v1.EventBroker/SendOutgoingEvent", Events, Write, true),
+        rpc("/certes.v1.EventBroker/Resubmit", Events, Write, false),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
@@ -45,6 +45,7 @@ pub const TABLE: [Rpc; 26] = {
         rpc("/certes.v1.SchemaRegistry/ListVersions", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Diff", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Delete", Schemas, Write, false),
+        rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),
@@ -84,15 +85,19 @@ fn denied(message: String) -> Error {
 /// What a whole manifest may touch: pruning removes what it does not name.
 const PRUNED: [Noun; 4] = [Noun::Subscriptions, Noun::Sources, Noun::Schemas, Noun::Backoffs];
 
-/// `permission_denied` unless `principal` may carry out all of `changes`.
-pub fn permit(principal: &Principal, rules: &Rules, changes: &Changeset) -> Result<()> {
+/// `permission_denied` unless `principal` may carry out all of `changes`. They come back bound to
+/// the subscriber of a key that has one; which subscriptions are that subscriber's is for those
+/// who decide to say, since it may change until then.
+pub fn permit(principal: &Principal, changes: Changeset) -> Result<Changeset> {
     if changes.prune {
         PRUNED.iter().try_for_each(|noun| principal.require(*noun, Access::Write))?;
     }
     for command in &changes.commands {
         principal.require(noun(command), Access::Write)?;
         match command {
-            Command::IssueKey { roles, .. } => grant(principal, &roles.names())?,
+            Command::IssueKey { roles, subscriber, .. } => {
+                principal.may_give(roles, subscriber.as_deref())?;
+            }
             Command::PublishSchema(version) => {
                 // Only the registry knows that the version compiles and that its bundle is stored.
                 let uri = &version.uri;
@@ -104,14 +109,13 @@ pub fn permit(principal: &Principal, rules: &Rules, changes: &Changeset) -> Resu
             _ => {}
         }
     }
-    let Some(subscriber) = &principal.subscriber else { return Ok(()) };
-    let own = |command: &Command| is_own(command, subscriber, rules);
-    if changes.managed || changes.prune || !changes.commands.iter().all(own) {
+    let Some(subscriber) = &principal.subscriber else { return Ok(changes) };
+    if changes.managed || changes.prune || !changes.commands.iter().all(scoped) {
         let name = &principal.name;
         let message = format!("the key `{name}` changes subscriptions of `{subscriber}` only");
         return Err(denied(message));
     }
-    Ok(())
+    Ok(Changeset { acting_for: Some(subscriber.clone()), ..changes })
 }
 
 /// What a command is about.
@@ -130,34 +134,14 @@ const fn noun(command: &Command) -> Noun {
     }
 }
 
-/// Nobody gives away more than they have.
-fn grant(principal: &Principal, roles: &[String]) -> Result<()> {
-    for name in roles {
-        let role: Role = name.parse().map_err(Error::internal)?;
-        if !principal.roles.allow(role.0, role.1) {
-            let own = &principal.name;
-            return Err(denied(format!(
-                "the key `{own}` cannot give the role {role}: it lacks it"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Does a command touch nothing but subscriptions of `subscriber`?
-fn is_own(command: &Command, subscriber: &str, rules: &Rules) -> bool {
-    let belongs = |name: &str| match rules.subscription_named(name) {
-        Some(subscription) => subscription.spec.subscriber.as_deref() == Some(subscriber),
-        None => true,
-    };
-    match command {
-        Command::PutSubscription { spec, .. } => {
-            spec.subscriber.as_deref() == Some(subscriber) && belongs(&spec.name)
-        }
-        Command::SetSubscriptionStatus { name, .. }
-        | Command::Remove(Target::Subscription(name)) => belongs(name),
-        _ => false,
-    }
+/// Is it about subscriptions alone?
+const fn scoped(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::PutSubscription { .. }
+            | Command::SetSubscriptionStatus { .. }
+            | Command::Remove(Target::Subscription(_))
+    )
 }
 
 #[cfg(test)]
@@ -215,18 +199,17 @@ mod tests {
 
     #[test]
     fn commands_need_the_role_of_their_noun() {
-        let rules = Rules::default();
-        assert!(permit(&principal(&["subscriptions:write"], None), &rules, &put(None)).is_ok());
-        assert!(permit(&principal(&["subscriptions:read"], None), &rules, &put(None)).is_err());
-        assert!(permit(&principal(&["sources:write"], None), &rules, &put(None)).is_err());
+        assert!(permit(&principal(&["subscriptions:write"], None), put(None)).is_ok());
+        assert!(permit(&principal(&["subscriptions:read"], None), put(None)).is_err());
+        assert!(permit(&principal(&["sources:write"], None), put(None)).is_err());
         let prune = Changeset { prune: true, ..put(None) };
-        assert!(permit(&principal(&["subscriptions:write"], None), &rules, &prune).is_err());
-        assert!(permit(&principal(&["admin"], None), &rules, &prune).is_ok());
+        assert!(permit(&principal(&["subscriptions:write"], None), prune.clone()).is_err());
+        assert!(permit(&principal(&["admin"], None), prune).is_ok());
     }
 
     #[test]
     fn schemas_are_published_by_the_registry_alone() {
-        let (rules, admin) = (Rules::default(), principal(&["admin"], None));
+        let admin = principal(&["admin"], None);
         let only = |command| Changeset { commands: vec![command], ..Changeset::default() };
         let publish = Command::PublishSchema(contract::schema::SchemaVersion {
             uri: "shop/1/paid".parse().unwrap(),
@@ -237,32 +220,33 @@ mod tests {
             rulebook: contract::schema::Rulebook::Certes,
             published_at: contract::clock::Timestamp(0),
         });
-        assert!(permit(&admin, &rules, &only(publish)).is_err());
+        assert!(permit(&admin, only(publish)).is_err());
         let remove = |uri: &str| only(Command::Remove(Target::Schema(uri.parse().unwrap())));
-        assert!(permit(&admin, &rules, &remove("shop/1/paid")).is_ok());
-        assert!(permit(&admin, &rules, &remove("_certes/1/delivery_dead")).is_err());
+        assert!(permit(&admin, remove("shop/1/paid")).is_ok());
+        assert!(permit(&admin, remove("_certes/1/delivery_dead")).is_err());
         let reader = principal(&["schemas:read"], None);
-        assert!(permit(&reader, &rules, &remove("shop/1/paid")).is_err());
+        assert!(permit(&reader, remove("shop/1/paid")).is_err());
     }
 
     #[test]
     fn nobody_gives_away_more_than_they_have() {
-        let (rules, keeper) = (Rules::default(), principal(&["keys:write", "events:read"], None));
-        assert!(permit(&keeper, &rules, &issue(&["events:read"])).is_ok());
-        assert!(permit(&keeper, &rules, &issue(&["producer"])).is_err());
-        assert!(permit(&keeper, &rules, &issue(&["admin"])).is_err());
-        assert!(permit(&principal(&["admin"], None), &rules, &issue(&["admin"])).is_ok());
+        let keeper = principal(&["keys:write", "events:read"], None);
+        assert!(permit(&keeper, issue(&["events:read"])).is_ok());
+        assert!(permit(&keeper, issue(&["producer"])).is_err());
+        assert!(permit(&keeper, issue(&["admin"])).is_err());
+        assert!(permit(&principal(&["admin"], None), issue(&["admin"])).is_ok());
     }
 
     #[test]
     fn a_subscribers_key_changes_its_own_subscriptions_only() {
-        let rules = Rules::default();
         let tenant = principal(&["admin"], Some("org_1"));
-        assert!(permit(&tenant, &rules, &put(Some("org_1"))).is_ok());
-        assert!(permit(&tenant, &rules, &put(Some("org_2"))).is_err());
-        assert!(permit(&tenant, &rules, &put(None)).is_err());
-        assert!(permit(&tenant, &rules, &issue(&["producer"])).is_err());
+        let forged = Changeset { acting_for: Some("org_2".into()), ..put(Some("org_1")) };
+        for changes in [put(Some("org_1")), forged] {
+            let bound = permit(&tenant, changes).unwrap();
+            assert_eq!(bound.acting_for.as_deref(), Some("org_1"));
+        }
+        assert!(permit(&tenant, issue(&["producer"])).is_err());
         let prune = Changeset { prune: true, ..put(Some("org_1")) };
-        assert!(permit(&tenant, &rules, &prune).is_err());
+        assert!(permit(&tenant, prune).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     BundleStore, Config, LocalValidator, Metrics, bundle,
     compare::Version,
+    foreign::Foreign,
     plan::{Candidate, Plan, differences, refused},
 };
 use async_trait::async_trait;
@@ -44,6 +45,8 @@ pub struct Registry {
     publishing: tokio::sync::Mutex<()>,
     /// Latest bundles; as many as there are schemas in force.
     bundles: Mutex<HashMap<EventUri, Arc<SchemaBundle>>>,
+    /// Contracts of other deployments; None: there are none to be had.
+    foreign: Option<Foreign>,
 }
 
 impl Registry {
@@ -64,7 +67,15 @@ impl Registry {
             validator: None,
             publishing: tokio::sync::Mutex::default(),
             bundles: Mutex::default(),
+            foreign: None,
         }
+    }
+
+    /// With the contracts of the deployments that are listed as peers.
+    /// Errors: `invalid_definition`.
+    pub fn asking_peers(mut self) -> Result<Self> {
+        self.foreign = Some(Foreign::new(&self.config)?);
+        Ok(self)
     }
 
     /// With a validator in the same process, which uses a version before its publication is
@@ -172,11 +183,21 @@ impl Registry {
         Ok(Plan { differences, subscriptions, ..next })
     }
 
+    /// A store that lost its bundles, as memory does, gets back what is published again.
+    async fn heal(&self, candidate: &Candidate) -> Result<()> {
+        let in_force = self.in_force(&candidate.uri).map(|version| version.digest);
+        if in_force == Some(candidate.digest) && self.store.get(candidate.digest).await?.is_none() {
+            self.store.put(candidate.digest, candidate.bytes.clone()).await?;
+        }
+        Ok(())
+    }
+
     async fn try_publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
         // What the publisher could have looked at: whatever comes after it is news to them.
         let base = self.in_force(&source.uri);
         let candidate = self.candidate(source).await?;
         let _turn = self.publishing.lock().await;
+        self.heal(&candidate).await?;
         let plan = self.plan(&candidate).await?;
         if plan.same {
             self.install(&plan.version.uri).await?;
@@ -243,7 +264,17 @@ impl Registry {
 #[async_trait]
 impl SchemaRegistry for Registry {
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        if let (Some(_), Some(foreign)) = (uri.domain(), &self.foreign) {
+            return foreign.get(uri).await;
+        }
         self.latest(uri).await?.ok_or_else(|| unknown(uri))
+    }
+
+    async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        match (uri.domain(), &self.foreign) {
+            (Some(_), Some(foreign)) => foreign.refresh(uri).await,
+            _ => self.get(uri).await,
+        }
     }
 
     async fn list(&self) -> Result<Vec<SchemaVersion>> {

@@ -1,10 +1,19 @@
 //! Commands that take effect together or not at all.
 
 use super::{
-    Decided, Desk, Given, issue_key::issue_key, publish_schema::publish_schema,
-    put_backoff::put_backoff, put_event_type::put_event_type, put_source::put_source,
-    put_subscriber::put_subscriber, put_subscription::put_subscription, refused, remove::remove,
-    revoke_key::revoke_key, set_status::set_status,
+    Decided, Desk, Given,
+    issue_key::issue_key,
+    permit::{permit, permit_manifest},
+    publish_schema::publish_schema,
+    put_backoff::put_backoff,
+    put_event_type::put_event_type,
+    put_source::put_source,
+    put_subscriber::put_subscriber,
+    put_subscription::put_subscription,
+    refused,
+    remove::remove,
+    revoke_key::revoke_key,
+    set_status::set_status,
 };
 use crate::fact::FactBody;
 use contract::{
@@ -17,6 +26,7 @@ use std::collections::BTreeSet;
 pub fn changeset(given: Given<'_>, changeset: &Changeset) -> Result<Decided> {
     let mut desk = Desk::new(given);
     let mut named = BTreeSet::new();
+    permit_manifest(changeset)?;
     for command in &changeset.commands {
         if let Some(target) = put_by(command)
             && !named.insert(target.clone())
@@ -24,6 +34,7 @@ pub fn changeset(given: Given<'_>, changeset: &Changeset) -> Result<Decided> {
             let (noun, name) = words(&target);
             return Err(refused(noun, &name, "it is named twice"));
         }
+        permit(&desk, changeset, command)?;
         decide(&mut desk, command)?;
     }
     if changeset.managed {
@@ -75,7 +86,7 @@ fn prune(desk: &mut Desk<'_>, named: &BTreeSet<Target>) -> Result<()> {
 }
 
 /// The object that a command puts, if it is one that can be removed again.
-fn put_by(command: &Command) -> Option<Target> {
+pub(super) fn put_by(command: &Command) -> Option<Target> {
     match command {
         Command::PutSubscriber(subscriber) => Some(Target::Subscriber(subscriber.id.clone())),
         Command::PutEventType(event_type) => Some(Target::EventType(event_type.uri.clone())),

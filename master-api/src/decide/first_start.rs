@@ -33,10 +33,3 @@ pub fn first_start(given: Given<'_>, token: Option<&Secret>) -> FirstStart {
     desk.record(FactBody::KeyIssued(Box::new(admin_key)));
     FirstStart { decided: desk.decided, admin_token }
 }
-
-/// What a log needs that was written by an older program.
-pub fn raise_format(given: Given<'_>) -> Decided {
-    let mut desk = Desk::new(given);
-    desk.record(FactBody::FormatRaised { format: FORMAT });
-    desk.decided
-}

@@ -1,9 +1,10 @@
 //! Who asks, what they may, and how a refusal looks.
 
-use async_graphql::{Context, ErrorExtensions};
+use async_graphql::{Context, ErrorExtensions, ServerError};
 use contract::{
     Error, ErrorCode,
     access::{Access, Actor, Noun, Principal},
+    broker::EventBroker,
     master_api::MasterApi,
     registry::SchemaRegistry,
     rules::Rules,
@@ -32,6 +33,31 @@ pub fn error(error: &Error) -> async_graphql::Error {
             extensions.set("errors", value);
         }
     })
+}
+
+/// A request that is refused before it is carried out.
+pub fn refusal(message: impl Into<String>) -> ServerError {
+    let mut refusal = ServerError::new(message, None);
+    code(&mut refusal, ErrorCode::InvalidRequest);
+    refusal
+}
+
+/// Gives a code to an error that has none: those of the library, about what was asked.
+pub(super) fn coded(error: &mut ServerError) {
+    let known = error.extensions.as_ref().is_some_and(|known| known.get("code").is_some());
+    if known {
+        return;
+    }
+    // What was found instead of what was expected may be a secret in the wrong place.
+    if let Some(end) = error.message.find(", found ") {
+        error.message.truncate(end);
+    }
+    code(error, ErrorCode::InvalidRequest);
+}
+
+/// Sets the code of an error.
+pub fn code(error: &mut ServerError, code: ErrorCode) {
+    error.extensions.get_or_insert_default().set("code", code.as_str());
 }
 
 /// Turns a port's result into a resolver's.
@@ -98,6 +124,14 @@ pub(super) fn master_api<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn Master
 pub(super) fn registry<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn SchemaRegistry>> {
     context.data::<Option<Arc<dyn SchemaRegistry>>>()?.as_ref().ok_or_else(|| {
         let message = "this process does not know the schema registry: ask a gateway";
+        error(&Error::new(ErrorCode::Unavailable, message))
+    })
+}
+
+/// The broker. Errors: `unavailable` where there is none.
+pub(super) fn broker<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn EventBroker>> {
+    context.data::<Option<Arc<dyn EventBroker>>>()?.as_ref().ok_or_else(|| {
+        let message = "there is no broker behind this door; ask a gateway";
         error(&Error::new(ErrorCode::Unavailable, message))
     })
 }

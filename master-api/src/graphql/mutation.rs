@@ -2,8 +2,10 @@
 
 use super::{
     access::{
-        OrShow, Result, actor, allowed, allowed_everywhere, error, invalid, master_api, rules, sees,
+        OrShow, Result, actor, allowed, allowed_everywhere, broker, error, invalid, master_api,
+        rules,
     },
+    events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     schemas::SchemaMutation,
@@ -12,10 +14,11 @@ use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
 use contract::{
     Error, ErrorCode,
     access::{Access, Noun, Principal, Roles},
-    command::{Change, Changeset, Command, Target},
-    id::{DeliveryId, KeyId},
-    subscription::{Subscriber, SubscriptionStatus},
+    command::{Change, Changeset, Command, Mode, Target},
+    id::{DeliveryId, EventId, KeyId},
+    subscription::{Subscriber, Subscription, SubscriptionStatus},
 };
+use std::sync::Arc;
 
 /// A subscription, and its secret if one was made.
 #[derive(Debug, SimpleObject)]
@@ -47,18 +50,12 @@ pub(super) struct ConfigurationMutation;
 impl ConfigurationMutation {
     /// Makes a source.
     async fn create_source(&self, context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
-        if rules(context)?.sources.contains_key(&input.name) {
-            return Err(conflict("source", &input.name));
-        }
-        put_source(context, input).await
+        put_source(context, input, Mode::Create).await
     }
 
     /// Changes a source.
     async fn update_source(&self, context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
-        if !rules(context)?.sources.contains_key(&input.name) {
-            return Err(missing("source", &input.name));
-        }
-        put_source(context, input).await
+        put_source(context, input, Mode::Update).await
     }
 
     /// Removes a source. True if it was there.
@@ -85,10 +82,7 @@ impl ConfigurationMutation {
         context: &Context<'_>,
         input: SubscriptionInput,
     ) -> Result<SubscriptionPayload> {
-        if rules(context)?.subscription_named(&input.name).is_some() {
-            return Err(conflict("subscription", &input.name));
-        }
-        put_subscription(context, input).await
+        put_subscription(context, input, Mode::Create).await
     }
 
     /// Changes a subscription.
@@ -97,8 +91,7 @@ impl ConfigurationMutation {
         context: &Context<'_>,
         input: SubscriptionInput,
     ) -> Result<SubscriptionPayload> {
-        find(context, &input.name)?;
-        put_subscription(context, input).await
+        put_subscription(context, input, Mode::Update).await
     }
 
     /// Stops delivering. Deliveries are kept.
@@ -122,7 +115,7 @@ impl ConfigurationMutation {
 
     /// Removes a subscription; its waiting deliveries are cancelled.
     async fn delete_subscription(&self, context: &Context<'_>, name: String) -> Result<bool> {
-        let principal = find(context, &name)?;
+        let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
         execute(context, principal, Command::Remove(Target::Subscription(name))).await.map(|_| true)
     }
 
@@ -132,6 +125,17 @@ impl ConfigurationMutation {
         let id: DeliveryId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         let delivery = master_api(context)?.resend(actor(principal), id).await.or_show()?;
         Ok(DeliveryNode(delivery))
+    }
+
+    /// Checks an event anew that was kept aside, and accepts it under its id if it keeps its
+    /// contract now; else the error names the violations, and it stays where it is. One that is
+    /// accepted already is returned as it is.
+    async fn resubmit_event(&self, context: &Context<'_>, id: ID) -> Result<EventNode> {
+        let principal = allowed_everywhere(context, Noun::Events, Access::Write)?;
+        let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
+        broker(context)?.resubmit(actor(principal), id).await.or_show()?;
+        let event = master_api(context)?.event(id).await.or_show()?;
+        event.map(EventNode::from).ok_or_else(|| missing("event", &id.to_string()))
     }
 
     /// Makes an API key.
@@ -144,6 +148,7 @@ impl ConfigurationMutation {
     ) -> Result<KeyPayload> {
         let principal = allowed_everywhere(context, Noun::Keys, Access::Write)?;
         let roles = Roles::parse(roles.iter().map(String::as_str)).map_err(invalid)?;
+        principal.may_give(&roles, subscriber.as_deref()).or_show()?;
         let command = Command::IssueKey { name, roles, subscriber, expires_at: None };
         let change = execute(context, principal, command).await?;
         let rules = super::access::rules(context)?;
@@ -161,14 +166,14 @@ impl ConfigurationMutation {
     }
 }
 
-fn key_id(key: &std::sync::Arc<contract::access::ApiKey>) -> String {
+fn key_id(key: &Arc<contract::access::ApiKey>) -> String {
     key.id.to_string()
 }
 
-async fn put_source(context: &Context<'_>, input: SourceInput) -> Result<SourceNode> {
+async fn put_source(context: &Context<'_>, input: SourceInput, mode: Mode) -> Result<SourceNode> {
     let principal = allowed_everywhere(context, Noun::Sources, Access::Write)?;
     let name = input.name.clone();
-    execute(context, principal, input.try_into()?).await?;
+    execute_as(context, principal, input.try_into()?, mode).await?;
     let source = rules(context)?.sources.get(&name).cloned();
     source.map(SourceNode).ok_or_else(|| missing("source", &name))
 }
@@ -176,16 +181,16 @@ async fn put_source(context: &Context<'_>, input: SourceInput) -> Result<SourceN
 async fn put_subscription(
     context: &Context<'_>,
     mut input: SubscriptionInput,
+    mode: Mode,
 ) -> Result<SubscriptionPayload> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
     if let Some(own) = &principal.subscriber {
         // A key of one subscriber makes that subscriber's subscriptions and no others.
         input.subscriber = Some(own.clone());
     }
-    let name = input.name.clone();
-    let change = execute(context, principal, input.try_into()?).await?;
+    let change = execute_as(context, principal, input.try_into()?, mode).await?;
     Ok(SubscriptionPayload {
-        subscription: subscription(context, &name)?,
+        subscription: subscription(context, &change)?,
         secret: change.revealed.map(|secret| secret.expose().to_owned()),
     })
 }
@@ -196,36 +201,38 @@ async fn set_status(
     status: SubscriptionStatus,
     reason: Option<String>,
 ) -> Result<SubscriptionNode> {
-    let principal = find(context, &name)?;
-    let command = Command::SetSubscriptionStatus { name: name.clone(), status, reason };
-    execute(context, principal, command).await?;
-    subscription(context, &name)
-}
-
-/// The caller, if it may change the subscription of that name.
-fn find<'a>(context: &Context<'a>, name: &str) -> Result<&'a Principal> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
-    let rules = rules(context)?;
-    let found = rules.subscription_named(name).filter(|found| sees(principal, found));
-    found.map(|_| principal).ok_or_else(|| missing("subscription", name))
+    let command = Command::SetSubscriptionStatus { name, status, reason };
+    let change = execute(context, principal, command).await?;
+    subscription(context, &change)
 }
 
-fn subscription(context: &Context<'_>, name: &str) -> Result<SubscriptionNode> {
-    let found = rules(context)?.subscription_named(name).cloned();
-    found.map(SubscriptionNode).ok_or_else(|| missing("subscription", name))
+/// The very subscription that was changed: its name may be another's by now.
+fn subscription(context: &Context<'_>, change: &Change) -> Result<SubscriptionNode> {
+    let rules = rules(context)?;
+    let changed = |found: &&Arc<Subscription>| Some(found.id.to_string()) == change.id;
+    let found = rules.subscriptions.values().find(changed).cloned();
+    found.map(SubscriptionNode).ok_or_else(|| missing("subscription", &change.name))
 }
 
 /// Carries out one command.
 async fn execute(context: &Context<'_>, principal: &Principal, command: Command) -> Result<Change> {
-    let changes = Changeset { commands: vec![command], ..Changeset::default() };
+    execute_as(context, principal, command, Mode::Put).await
+}
+
+/// Carries out one command, within what is the caller's.
+async fn execute_as(
+    context: &Context<'_>,
+    principal: &Principal,
+    command: Command,
+    mode: Mode,
+) -> Result<Change> {
+    let (commands, acting_for) = (vec![command], principal.subscriber.clone());
+    let changes = Changeset { commands, mode, acting_for, ..Changeset::default() };
     let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
 }
 
 fn missing(noun: &str, name: &str) -> async_graphql::Error {
     error(&Error::new(ErrorCode::NotFound, format!("no {noun} `{name}`")))
-}
-
-fn conflict(noun: &str, name: &str) -> async_graphql::Error {
-    error(&Error::new(ErrorCode::Conflict, format!("there is a {noun} `{name}` already")))
 }

@@ -1,129 +1,19 @@
-//! The objects that queries walk: events, deliveries, attempts, subscriptions, sources.
+//! The objects that queries walk: deliveries, attempts, subscriptions, sources, keys.
 
-use super::access::{OrShow, Result, allowed_everywhere, master_api, rules};
-use async_graphql::{Context, ID, Object, SimpleObject};
+use super::{
+    access::{OrShow, Result, allowed, allowed_everywhere, master_api, rules},
+    budget::{LIST, NODE_BYTES, spend},
+    events::EventSummaryNode,
+};
+use async_graphql::{Context, ID, Object};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
-    event::{Audience, Event, Origin},
     master_api::Stats,
     source::Source,
     subscription::Subscription,
 };
 use std::sync::Arc;
-
-/// An event.
-#[derive(Debug)]
-pub(super) struct EventNode(pub(super) Event);
-
-#[Object(name = "Event")]
-impl EventNode {
-    /// `evt_...`, also the `webhook-id` of its deliveries.
-    async fn id(&self) -> ID {
-        self.0.id.to_string().into()
-    }
-    /// Its type: an event URI.
-    async fn r#type(&self) -> &str {
-        self.0.uri.as_str()
-    }
-    /// `accepted` or `quarantined`.
-    async fn state(&self) -> String {
-        self.0.state.to_string()
-    }
-    /// Why it was kept aside.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
-    }
-    /// `incoming` or `outgoing`.
-    async fn direction(&self) -> String {
-        self.0.direction.to_string()
-    }
-    /// Name of the source that sent it.
-    async fn source(&self) -> Option<&str> {
-        match &self.0.origin {
-            Origin::Source(name) => Some(name),
-            Origin::Producer(_) | Origin::Server => None,
-        }
-    }
-    /// Id of the key that sent it.
-    async fn producer(&self) -> Option<String> {
-        match &self.0.origin {
-            Origin::Producer(key) => Some(key.to_string()),
-            Origin::Source(_) | Origin::Server => None,
-        }
-    }
-    /// The subscriber it is for; `*`: all of them; null: our own subscriptions.
-    async fn subscriber(&self) -> Option<&str> {
-        match &self.0.audience {
-            Audience::Own => None,
-            Audience::Subscriber(id) => Some(id),
-            Audience::All => Some("*"),
-        }
-    }
-    /// When the gateway had it, RFC 3339.
-    async fn received_at(&self) -> String {
-        self.0.received_at.to_string()
-    }
-    /// Media type of the payload.
-    async fn content_type(&self) -> &str {
-        &self.0.content_type
-    }
-    /// Size of the payload in bytes.
-    async fn size(&self) -> String {
-        self.0.size.to_string()
-    }
-    /// Key against repeats.
-    async fn idempotency_key(&self) -> Option<&str> {
-        self.0.idempotency_key.as_deref()
-    }
-    /// Minor version of the schema it was checked against; null: unchecked.
-    async fn schema_minor(&self) -> Option<u32> {
-        self.0.schema_minor
-    }
-    /// Position of its fact in the log.
-    async fn sequence(&self) -> String {
-        self.0.sequence.to_string()
-    }
-    /// W3C trace context.
-    async fn traceparent(&self) -> &str {
-        &self.0.trace.traceparent
-    }
-    /// The parts it passed.
-    async fn trail(&self) -> &[String] {
-        &self.0.trace.trail
-    }
-    /// Kept headers.
-    async fn headers(&self) -> Vec<HeaderNode> {
-        let header = |(name, value): &(String, String)| HeaderNode {
-            name: name.clone(),
-            value: value.clone(),
-        };
-        self.0.headers.0.iter().map(header).collect()
-    }
-    /// The payload as text; null if it is no UTF-8 or its retention has passed.
-    async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
-        let payload = master_api(context)?.payload(self.0.id).await.or_show()?;
-        Ok(payload.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
-    }
-    /// Its deliveries, one for each subscription that matched.
-    async fn deliveries(&self, context: &Context<'_>) -> Result<Vec<DeliveryNode>> {
-        if self.0.lanes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let deliveries = master_api(context)?.deliveries_of(self.0.id).await.or_show()?;
-        Ok(deliveries.into_iter().map(DeliveryNode).collect())
-    }
-}
-
-/// A header.
-#[derive(Debug, SimpleObject)]
-#[graphql(name = "Header")]
-pub(super) struct HeaderNode {
-    /// In lower case.
-    name: String,
-    /// Credentials are `***` and a fingerprint.
-    value: String,
-}
 
 /// One event for one subscription.
 #[derive(Debug)]
@@ -159,20 +49,23 @@ impl DeliveryNode {
     async fn event_id(&self) -> ID {
         self.0.event.to_string().into()
     }
-    /// The event. For keys that see everybody's events.
-    async fn event(&self, context: &Context<'_>) -> Result<Option<EventNode>> {
+    /// The event, without its payload. For keys that see everybody's events.
+    async fn event(&self, context: &Context<'_>) -> Result<Option<EventSummaryNode>> {
         allowed_everywhere(context, Noun::Events, Access::Read)?;
-        Ok(master_api(context)?.event(self.0.event).await.or_show()?.map(EventNode))
+        Ok(master_api(context)?.event(self.0.event).await.or_show()?.map(EventSummaryNode))
     }
     /// The subscription; null once it was removed.
     async fn subscription(&self, context: &Context<'_>) -> Result<Option<SubscriptionNode>> {
+        allowed(context, Noun::Subscriptions, Access::Read)?;
         let rules = rules(context)?;
         let subscription = rules.subscriptions.get(&self.0.id.lane.subscription());
         Ok(subscription.cloned().map(SubscriptionNode))
     }
     /// The HTTP requests so far, oldest first.
-    async fn attempts(&self) -> Vec<AttemptNode> {
-        self.0.attempts.iter().cloned().map(AttemptNode).collect()
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn attempts(&self, context: &Context<'_>) -> Result<Vec<AttemptNode>> {
+        spend(context, self.0.attempts.len().saturating_mul(NODE_BYTES))?;
+        Ok(self.0.attempts.iter().cloned().map(AttemptNode).collect())
     }
 }
 
@@ -211,8 +104,9 @@ impl AttemptNode {
         self.0.address.as_deref()
     }
     /// Beginning of the response body.
-    async fn response_excerpt(&self) -> Option<&str> {
-        self.0.response_excerpt.as_deref()
+    async fn response_excerpt(&self, context: &Context<'_>) -> Result<Option<&str>> {
+        spend(context, self.0.response_excerpt.as_ref().map_or(0, String::len))?;
+        Ok(self.0.response_excerpt.as_deref())
     }
     /// Which back-off rule decided what came next.
     async fn backoff_rule(&self) -> Option<&str> {

@@ -15,7 +15,7 @@ pub(super) struct PageInfo {
 
 /// A page.
 #[derive(Debug, SimpleObject)]
-#[graphql(concrete(name = "EventConnection", params(super::nodes::EventNode)))]
+#[graphql(concrete(name = "EventConnection", params(super::events::EventNode)))]
 #[graphql(concrete(name = "DeliveryConnection", params(super::nodes::DeliveryNode)))]
 pub(super) struct Connection<T: OutputType> {
     /// The objects.

@@ -2,8 +2,10 @@
 
 use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, rules, sees},
+    budget::{LIST, NODE_BYTES, spend},
+    events::EventNode,
     inputs::{DeliveryFilterInput, EventFilterInput},
-    nodes::{DeliveryNode, EventNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
+    nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
     schemas::SchemaQuery,
 };
@@ -41,14 +43,14 @@ impl TrafficQuery {
         allowed_everywhere(context, Noun::Events, Access::Read)?;
         let filter = filter.unwrap_or_default().try_into()?;
         let page = master_api(context)?.events(filter, request(first, after)?).await.or_show()?;
-        Ok(Connection::new(page.items.into_iter().map(EventNode).collect(), page.next))
+        Ok(Connection::new(page.items.into_iter().map(EventNode::from).collect(), page.next))
     }
 
     /// An event by id.
     async fn event(&self, context: &Context<'_>, id: ID) -> Result<Option<EventNode>> {
         allowed_everywhere(context, Noun::Events, Access::Read)?;
         let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(master_api(context)?.event(id).await.or_show()?.map(EventNode))
+        Ok(master_api(context)?.event(id).await.or_show()?.map(EventNode::from))
     }
 
     /// Deliveries, newest first.
@@ -82,23 +84,31 @@ impl TrafficQuery {
     }
 
     /// Subscriptions, oldest first.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn subscriptions(&self, context: &Context<'_>) -> Result<Vec<SubscriptionNode>> {
         let principal = allowed(context, Noun::Subscriptions, Access::Read)?;
         let rules = rules(context)?;
+        spend(context, rules.subscriptions.len().saturating_mul(NODE_BYTES))?;
         let seen = rules.subscriptions.values().filter(|found| sees(principal, found));
         Ok(seen.cloned().map(SubscriptionNode).collect())
     }
 
     /// Sources, by name.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceNode>> {
         allowed_everywhere(context, Noun::Sources, Access::Read)?;
-        Ok(rules(context)?.sources.values().cloned().map(SourceNode).collect())
+        let rules = rules(context)?;
+        spend(context, rules.sources.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.sources.values().cloned().map(SourceNode).collect())
     }
 
     /// API keys.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn keys(&self, context: &Context<'_>) -> Result<Vec<KeyNode>> {
         allowed_everywhere(context, Noun::Keys, Access::Read)?;
-        Ok(rules(context)?.keys.values().cloned().map(KeyNode).collect())
+        let rules = rules(context)?;
+        spend(context, rules.keys.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.keys.values().cloned().map(KeyNode).collect())
     }
 
     /// Numbers of the whole deployment.

@@ -60,7 +60,7 @@ fn manifest() -> Vec<Command> {
 }
 
 async fn apply(bench: &Bench, commands: Vec<Command>, prune: bool) -> Vec<Change> {
-    let changes = Changeset { commands, managed: true, prune, dry_run: false };
+    let changes = Changeset { commands, managed: true, prune, ..Changeset::default() };
     bench.api.execute(operator(), changes).await.unwrap()
 }
 

@@ -14,7 +14,7 @@ use contract::{
     secret::Secret,
     testing::ManualClock,
 };
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 fn token(bench: &Bench) -> Secret {
     let text = fs::read_to_string(bench.directory.path().join("admin.key")).unwrap();
@@ -74,6 +74,50 @@ async fn a_crash_loses_nothing_that_was_acknowledged() {
     assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
 }
 
+/// Wherever the first start is cut short, the next one begins again and has an administrator.
+#[tokio::test]
+async fn a_first_start_that_was_cut_short_begins_again() {
+    let whole = Bench::embedded().closed().await;
+    let head = r#"{"version":1,"sequence":0,"configuration":"ZERO","traffic":"ZERO"}"#;
+    let head = head.replace("ZERO", &"0".repeat(64));
+    type Leave = fn(&Path, &Path);
+    let moments: [(&str, Leave); 6] = [
+        ("before anything", |_, _| {}),
+        ("after the head file", |_, _| {}),
+        ("while the store is made", |_, left| {
+            fs::create_dir_all(left.join("store/keyspaces")).unwrap();
+            for file in ["store/lock", "store/0.jnl", "store/version"] {
+                fs::write(left.join(file), "").unwrap();
+            }
+        }),
+        ("after the store", |_, left| {
+            drop(Embedded::open(&left.join("store"), 1 << 20).unwrap());
+        }),
+        ("after the secret key", |whole, left| {
+            drop(Embedded::open(&left.join("store"), 1 << 20).unwrap());
+            fs::copy(whole.join("secret.key"), left.join("secret.key")).unwrap();
+        }),
+        ("after the first facts", |whole, left| copy_directory(whole, left)),
+    ];
+    for (moment, leave) in moments {
+        let left = tempfile::tempdir().unwrap();
+        leave(whole.directory.path(), left.path());
+        if moment != "before anything" {
+            fs::write(left.path().join("head"), &head).unwrap();
+        }
+        let api = open_at(&whole.clock, config(left.path())).unwrap_or_else(|error| {
+            panic!("{moment}: {error}");
+        });
+        let token = Secret::new(fs::read_to_string(left.path().join("admin.key")).unwrap().trim());
+        let rules = api.rules().borrow().clone();
+        assert!(rules.authenticate(&token, whole.clock.now()).is_some(), "{moment}");
+        api.close().await;
+        drop(api);
+        let report = crate::log::verify(left.path()).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new(), "{moment}");
+    }
+}
+
 #[tokio::test]
 async fn another_secret_key_is_refused() {
     let bench = Bench::embedded();
@@ -97,11 +141,31 @@ async fn a_newer_format_is_refused() {
     drop(bench.api);
     let store = Embedded::open(&crate::log::store_in(directory.path()), 1 << 20).unwrap();
     let mut batch = crate::store::Batch::default();
-    batch.put(Table::Meta, tables::FORMAT, (crate::fact::FORMAT + 1).to_be_bytes().to_vec());
+    let newer = crate::fact::FORMAT + 1;
+    batch.put(Table::Meta, tables::FORMAT, newer.to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     drop(store);
     let error = open_at(&clock, config(directory.path())).unwrap_err();
-    assert!(error.message.contains(&format!("format {}", crate::fact::FORMAT + 1)), "{error}");
+    assert!(error.message.contains(&format!("format {newer}")), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_format_is_raised_when_the_log_is_opened() {
+    let bench = Bench::embedded();
+    let head = bench.api.shared.head().sequence;
+    // The log of an older program: its format is a fact, and so a fold leads to it.
+    let mut state = crate::state::State::clone(&bench.api.shared.state.load());
+    state.format = 1;
+    bench.api.shared.state.store(std::sync::Arc::new(state));
+    crate::service::raise(&bench.api.shared).unwrap();
+    assert_eq!(bench.api.shared.state.load().format, crate::fact::FORMAT);
+    assert_eq!(bench.api.shared.head().sequence.0, head.0 + 1);
+    bench.api.close().await;
+    let (directory, clock) = (bench.directory, bench.clock);
+    drop(bench.api);
+    let again = open_at(&clock, config(directory.path())).unwrap();
+    assert_eq!(again.shared.head().sequence.0, head.0 + 1, "once");
+    assert_eq!(again.verify().await.unwrap().problems, Vec::<String>::new());
 }
 
 #[tokio::test]

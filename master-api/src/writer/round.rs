@@ -79,7 +79,7 @@ impl<'a> Round<'a> {
     pub fn store_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
         let question = Question {
             id: event.id,
-            payload: event.idempotency.as_ref().map(|(_, payload)| *payload),
+            identity: event.idempotency.as_ref().map(|(_, identity)| *identity),
             rules: event.rules,
         };
         let known = self.known_of(event)?;
@@ -94,19 +94,38 @@ impl<'a> Round<'a> {
         }
         if event.quarantined { &metrics.events_quarantined } else { &metrics.events_accepted }
             .inc();
+        self.take(event).map(Ok)
+    }
+
+    /// Takes an event that was kept aside, unless somebody did so before.
+    pub fn release_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
+        let row = self.event_by_id(event.id)?;
+        let in_force = (self.state.match_sequence, self.state.sequence);
+        match decide::release_event::release_event(event.id, event.rules, row.as_ref(), in_force) {
+            Err(refusal) => Ok(Err(refusal)),
+            Ok(Verdict::Before(stored)) => Ok(Ok(stored)),
+            Ok(Verdict::Take) => {
+                self.shared.around.metrics.events_accepted.inc();
+                self.take(event).map(Ok)
+            }
+        }
+    }
+
+    /// Gives an event its place, with its payload.
+    fn take(&mut self, event: &Prepared) -> Result<Stored, LogError> {
         let (sequence, bucket) = self.place(&event.draft, &event.body)?;
         let batch = &mut self.projector.batch;
         let key = tables::sequence_key(sequence);
         batch.put(Table::Payloads(bucket), key, event.payload.clone());
-        if let Some((key, payload)) = &event.idempotency {
-            let row = IdempotencyRow { event: event.id, payload: *payload, time: self.now };
+        if let Some((key, identity)) = &event.idempotency {
+            let row = IdempotencyRow { event: event.id, identity: *identity, time: self.now };
             self.idempotency.insert(key.clone(), row);
         }
         let (lanes, quarantined) = (event.lanes.clone(), event.quarantined);
         let row = EventIdRow { sequence, bucket, lanes: lanes.clone(), quarantined };
         self.event_ids.insert(event.id, row);
         self.newest_event = self.newest_event.max(event.id);
-        Ok(Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined }))
+        Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined })
     }
 
     /// Takes down an attempt; false: it came too late.

@@ -1,14 +1,14 @@
 //! Commands, and what they changed.
 
 use super::{
-    Malformed, each, into_each, message, moment, moment_from, one_of, optional, parsed, required,
-    text,
+    Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, optional, parsed,
+    required, text,
 };
 use crate::v1::{self, command, target};
 use contract::{
     access::Roles,
     backoff::BackoffRule,
-    command::{Change, ChangeKind, Changeset, Command, Target},
+    command::{Change, ChangeKind, Changeset, Command, Mode, Target},
     schema::SchemaVersion,
     secret::Secret,
     source::SourceSpec,
@@ -16,6 +16,7 @@ use contract::{
 };
 
 same_variants!(ChangeKind, v1::ChangeKind, [Created, Changed, Unchanged, Removed]);
+same_variants!(Mode, v1::Mode, [Put, Create, Update]);
 
 /// Secrets as texts, because this message is how they are given to the server.
 fn exposed(secrets: &[Secret]) -> Vec<String> {
@@ -154,20 +155,23 @@ impl TryFrom<v1::Target> for Target {
 
 impl From<Changeset> for v1::Changeset {
     fn from(changes: Changeset) -> Self {
-        let Changeset { commands, dry_run, managed, prune } = changes;
-        Self { commands: into_each(commands), dry_run, managed, prune }
+        let Changeset { commands, dry_run, managed, prune, mode, acting_for } = changes;
+        let (commands, mode) = (into_each(commands), v1::Mode::from(mode).into());
+        Self { commands, dry_run, managed, prune, mode, acting_for }
     }
 }
 
 impl TryFrom<v1::Changeset> for Changeset {
     type Error = Malformed;
     fn try_from(wire: v1::Changeset) -> Result<Self, Malformed> {
-        let v1::Changeset { commands, dry_run, managed, prune } = wire;
+        let v1::Changeset { commands, dry_run, managed, prune, mode, acting_for } = wire;
         Ok(Self {
             commands: each(commands, "commands", Command::try_from)?,
             dry_run,
             managed,
             prune,
+            mode: one_of_or::<v1::Mode, _>(mode, Mode::default(), "mode")?,
+            acting_for,
         })
     }
 }

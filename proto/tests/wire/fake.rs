@@ -14,7 +14,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
@@ -76,6 +76,13 @@ impl EventBroker for Fake {
         self.accepted.lock().unwrap().push(event);
         Ok(samples::accepted())
     }
+
+    async fn resubmit(&self, actor: Actor, id: EventId) -> Result<Accepted> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(id, samples::event_id());
+        Ok(samples::accepted())
+    }
 }
 
 #[async_trait]
@@ -102,6 +109,10 @@ impl SchemaRegistry for Fake {
         self.ready()?;
         assert_eq!(source, samples::schema_source());
         Ok(samples::published())
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.ready()
     }
 
     async fn version(&self, uri: &EventUri, number: VersionNumber) -> Result<Arc<SchemaBundle>> {
@@ -143,6 +154,13 @@ impl Events for Fake {
     async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
         self.ready()?;
         assert_eq!(event, samples::store_event());
+        Ok(samples::stored())
+    }
+
+    async fn release_event(&self, actor: Actor, release: ReleaseEvent) -> Result<Stored> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(release, samples::release_event());
         Ok(samples::stored())
     }
 

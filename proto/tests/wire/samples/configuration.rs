@@ -6,7 +6,7 @@ use contract::{
     access::{ApiKey, Roles, token_digest},
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
     clock::Timestamp,
-    command::{Change, ChangeKind, Changeset, Command, Target},
+    command::{Change, ChangeKind, Changeset, Command, Mode, Target},
     event::{Direction, Disposition},
     id::{KeyId, SecretId, Sequence},
     rules::Rules,
@@ -189,7 +189,14 @@ pub fn commands() -> Vec<Command> {
 }
 
 pub fn changeset() -> Changeset {
-    Changeset { commands: commands(), dry_run: true, managed: true, prune: true }
+    Changeset {
+        commands: commands(),
+        dry_run: true,
+        managed: true,
+        prune: true,
+        mode: Mode::Create,
+        acting_for: Some("org_123".into()),
+    }
 }
 
 pub fn changes() -> Vec<Change> {

@@ -1,12 +1,12 @@
-//! Connections for deliveries: resolve, let the guard decide, dial the address it has checked.
+//! Resolve, let the guard decide, dial the address it has checked.
+//!
+//! Each open connection holds one of our permits. Waiting for one is our own affair: it happens
+//! before an attempt begins, and an attempt that finds none has not been made.
 
 use crate::{
-    config::Config,
     guard::{Guard, Refusal},
-    outcome::Failure,
     resolve::Names,
 };
-use contract::delivery::Cause;
 use futures_util::{FutureExt, future::select_ok};
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -14,7 +14,9 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
+use ipnet::IpNet;
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -33,75 +35,119 @@ use url::Host;
 const ADDRESSES_MAX: usize = 4;
 /// Head start of each address over the next one (RFC 8305, "Connection Attempt Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long an attempt waits before it begins, while all connections are in use.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
+pub enum DialError {
+    /// All our connections are in use: nobody was dialled.
+    #[error("all connections are in use")]
+    Full,
     /// The URL names no host.
     #[error("the URL names no host")]
     NoHost,
     /// The name could not be resolved.
     #[error("`{name}` could not be resolved: {why}")]
-    Dns { name: String, why: String },
+    Dns {
+        /// The name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// The guard refused all addresses; this is the first.
     #[error("the address {address} is not allowed: {refusal}")]
-    Refused { address: IpAddr, refusal: Refusal },
+    Refused {
+        /// The address.
+        address: IpAddr,
+        /// Why not.
+        refusal: Refusal,
+    },
     /// No address took the connection; this is the first.
     #[error("no connection to {address}: {why}")]
-    Failed { address: SocketAddr, why: io::Error },
+    Failed {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        why: io::Error,
+    },
     /// No address answered; this is the first.
     #[error("no connection to {address} within {limit:?}")]
-    Slow { address: SocketAddr, limit: Duration },
+    Slow {
+        /// The address.
+        address: SocketAddr,
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 impl DialError {
-    /// The same as an attempt's failure.
-    pub(crate) fn failure(&self) -> Failure {
-        let cause = match self {
-            Self::NoHost => Cause::Misconfigured,
-            Self::Dns { .. } => Cause::Dns,
-            Self::Refused { .. } => Cause::AddressRefused,
-            Self::Failed { .. } => Cause::Connect,
-            Self::Slow { .. } => Cause::Timeout,
-        };
-        Failure::new(cause, self.to_string())
-    }
-
     /// The address that it is about.
-    pub(crate) fn address(&self) -> Option<String> {
+    pub fn address(&self) -> Option<String> {
         match self {
-            Self::NoHost | Self::Dns { .. } => None,
+            Self::Full | Self::NoHost | Self::Dns { .. } => None,
             Self::Refused { address, .. } => Some(address.to_string()),
             Self::Failed { address, .. } | Self::Slow { address, .. } => Some(address.to_string()),
         }
     }
 }
 
+/// What a dialler may do, and how long it may take.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Networks that may be reached although they are special, and by plain `http`.
+    pub allowed_networks: Vec<IpNet>,
+    /// Name servers to ask; the system's when empty.
+    pub nameservers: Vec<SocketAddr>,
+    /// Time limit for resolving a name.
+    pub dns_timeout: Duration,
+    /// Time limit for a connection.
+    pub connect_timeout: Duration,
+    /// Most open connections, in use and idle.
+    pub connections_max: usize,
+}
+
 /// The address at the other end of a connection, as an extension of [`Connected`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialled(pub(crate) SocketAddr);
+pub struct Dialled(pub SocketAddr);
 
 /// Makes connections; a `Service<Uri>` for the HTTP client.
 #[derive(Clone)]
-pub(crate) struct Dialler(Arc<Inner>);
+pub struct Dialler(Arc<Inner>);
 
 struct Inner {
     names: Names,
     guard: Guard,
     limit: Duration,
-    open: Arc<Semaphore>,
+    connections_max: usize,
+    free: Arc<Semaphore>,
 }
 
 impl Dialler {
-    /// A dialler with the guard and the limits of `config`.
-    pub(crate) fn new(config: &Config) -> Result<Self, String> {
-        let connections_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
+    /// A dialler with the guard and the limits of `settings`. A sentence if it cannot be made so.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let connections_max = settings.connections_max.min(Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Inner {
-            names: Names::new(config)?,
-            guard: Guard::new(config.allowed_networks.clone()),
-            limit: config.connect_timeout.0,
-            open: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            names: Names::new(settings)?,
+            guard: Guard::new(settings.allowed_networks.clone()),
+            limit: settings.connect_timeout,
+            connections_max,
+            free: Arc::new(Semaphore::new(connections_max)),
         })))
+    }
+
+    /// Waits a while for room for one more connection. Without any, an attempt may still find an
+    /// idle connection to its endpoint.
+    pub async fn room(&self) {
+        if self.0.free.available_permits() == 0 {
+            drop(timeout(ROOM_WAIT, self.0.free.acquire()).await);
+        }
+    }
+}
+
+impl fmt::Debug for Dialler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialler").field("free", &self.0.free).finish_non_exhaustive()
     }
 }
 
@@ -124,12 +170,14 @@ impl Inner {
     async fn dial(&self, uri: &Uri) -> Result<Stream, DialError> {
         let addresses = self.allowed_addresses(uri).await?;
         let first = *addresses.first().ok_or(DialError::NoHost)?;
+        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_none| DialError::Full)?;
+        // At most half of the permits are ever held by connections that may become idle. The
+        // other half comes back with the attempts that hold it.
+        let kept = self.free.available_permits() >= self.connections_max / 2;
         let connect = async {
-            // Closed never: the semaphore lives as long as the dialler.
-            let permit = Arc::clone(&self.open).acquire_owned().await.map_err(io::Error::other)?;
             let (stream, address) = connect_to_first(&addresses).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream { io: TokioIo::new(stream), address, _permit: permit })
+            Ok(Stream { io: TokioIo::new(stream), address, kept, _permit: permit })
         };
         match timeout(self.limit, connect).await {
             Ok(connected) => {
@@ -192,15 +240,22 @@ async fn connect_to_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, So
 
 /// A TCP connection that knows whom it was made to and counts as open until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     io: TokioIo<TcpStream>,
     address: SocketAddr,
+    /// It may serve again after its first request.
+    kept: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(Dialled(self.address))
+        let connected = Connected::new().extra(Dialled(self.address));
+        if !self.kept {
+            // The pool drops it after its request.
+            connected.poison();
+        }
+        connected
     }
 }
 

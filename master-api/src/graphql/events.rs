@@ -1,0 +1,158 @@
+//! Events as queries see them.
+
+use super::{
+    access::{OrShow, Result, allowed_everywhere, master_api},
+    budget::{LIST, NODE_BYTES, spend},
+    nodes::DeliveryNode,
+};
+use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
+use contract::{
+    access::{Access, Noun},
+    event::{Audience, Event, Origin},
+    id::EventId,
+};
+
+/// An event: what is known of it, and what hangs on it.
+#[derive(Debug, MergedObject)]
+#[graphql(name = "Event")]
+pub(super) struct EventNode(EventSummaryNode, EventContents);
+
+impl From<Event> for EventNode {
+    fn from(event: Event) -> Self {
+        let contents =
+            EventContents { id: event.id, size: event.size, deliveries: event.lanes.len() };
+        Self(EventSummaryNode(event), contents)
+    }
+}
+
+/// An event without its payload and deliveries: a delivery leads to it, and no further.
+#[derive(Debug)]
+pub(super) struct EventSummaryNode(pub(super) Event);
+
+#[Object(name = "EventSummary")]
+impl EventSummaryNode {
+    /// `evt_...`, also the `webhook-id` of its deliveries.
+    async fn id(&self) -> ID {
+        self.0.id.to_string().into()
+    }
+    /// Its type: an event URI.
+    async fn r#type(&self) -> &str {
+        self.0.uri.as_str()
+    }
+    /// `accepted` or `quarantined`.
+    async fn state(&self) -> String {
+        self.0.state.to_string()
+    }
+    /// Why it was kept aside.
+    async fn reason(&self) -> Option<&str> {
+        self.0.reason.as_deref()
+    }
+    /// `incoming` or `outgoing`.
+    async fn direction(&self) -> String {
+        self.0.direction.to_string()
+    }
+    /// Name of the source that sent it.
+    async fn source(&self) -> Option<&str> {
+        match &self.0.origin {
+            Origin::Source(name) => Some(name),
+            Origin::Producer(_) | Origin::Server => None,
+        }
+    }
+    /// Id of the key that sent it.
+    async fn producer(&self) -> Option<String> {
+        match &self.0.origin {
+            Origin::Producer(key) => Some(key.to_string()),
+            Origin::Source(_) | Origin::Server => None,
+        }
+    }
+    /// The subscriber it is for; `*`: all of them; null: our own subscriptions.
+    async fn subscriber(&self) -> Option<&str> {
+        match &self.0.audience {
+            Audience::Own => None,
+            Audience::Subscriber(id) => Some(id),
+            Audience::All => Some("*"),
+        }
+    }
+    /// When the gateway had it, RFC 3339.
+    async fn received_at(&self) -> String {
+        self.0.received_at.to_string()
+    }
+    /// Media type of the payload.
+    async fn content_type(&self) -> &str {
+        &self.0.content_type
+    }
+    /// Size of the payload in bytes.
+    async fn size(&self) -> String {
+        self.0.size.to_string()
+    }
+    /// Key against repeats.
+    async fn idempotency_key(&self) -> Option<&str> {
+        self.0.idempotency_key.as_deref()
+    }
+    /// Minor version of the schema it was checked against; null: unchecked.
+    async fn schema_minor(&self) -> Option<u32> {
+        self.0.schema_minor
+    }
+    /// Position of its fact in the log.
+    async fn sequence(&self) -> String {
+        self.0.sequence.to_string()
+    }
+    /// W3C trace context.
+    async fn traceparent(&self) -> &str {
+        &self.0.trace.traceparent
+    }
+    /// The parts it passed.
+    async fn trail(&self) -> &[String] {
+        &self.0.trace.trail
+    }
+    /// Kept headers.
+    async fn headers(&self, context: &Context<'_>) -> Result<Vec<HeaderNode>> {
+        let bytes = self.0.headers.0.iter().map(|(name, value)| name.len() + value.len());
+        spend(context, bytes.sum())?;
+        let header = |(name, value): &(String, String)| HeaderNode {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        Ok(self.0.headers.0.iter().map(header).collect())
+    }
+}
+
+/// What hangs on an event.
+#[derive(Debug)]
+pub(super) struct EventContents {
+    id: EventId,
+    size: u64,
+    deliveries: usize,
+}
+
+#[Object]
+impl EventContents {
+    /// The payload as text; null if it is no UTF-8 or its retention has passed.
+    async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
+        spend(context, usize::try_from(self.size).unwrap_or(usize::MAX))?;
+        let payload = master_api(context)?.payload(self.id).await.or_show()?;
+        Ok(payload.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
+    }
+    /// Its deliveries, one for each subscription that matched. For keys that see everybody's
+    /// subscriptions.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn deliveries(&self, context: &Context<'_>) -> Result<Vec<DeliveryNode>> {
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
+        if self.deliveries == 0 {
+            return Ok(Vec::new());
+        }
+        spend(context, self.deliveries.saturating_mul(NODE_BYTES))?;
+        let deliveries = master_api(context)?.deliveries_of(self.id).await.or_show()?;
+        Ok(deliveries.into_iter().map(DeliveryNode).collect())
+    }
+}
+
+/// A header.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Header")]
+pub(super) struct HeaderNode {
+    /// In lower case.
+    name: String,
+    /// Credentials are `***` and a fingerprint.
+    value: String,
+}
