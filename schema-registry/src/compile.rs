@@ -43,6 +43,7 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
 
     let mut resolver = ChainFileResolver::new();
     resolver.add(GoogleFileResolver::new());
+    resolver.add(Rules);
     resolver.add(Given(files.clone()));
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(false);
@@ -54,6 +55,8 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
         .filter(|name| !built_in(name))
         .collect();
     let pool = compiler.descriptor_pool();
+    crate::validate::check_rules(&pool)
+        .map_err(|error| invalid(format!("{}: {}", source.entry, error.message)))?;
     Ok(Compiled {
         message: message_name(&pool, source)?,
         descriptor_set: compiler.encode_file_descriptor_set().into(),
@@ -68,7 +71,8 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
 
 /// Does the compiler bring this file itself?
 pub(crate) fn built_in(path: &str) -> bool {
-    path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
+    path == RULES_PATH
+        || path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
 }
 
 /// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
@@ -76,6 +80,21 @@ pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
     refuse_editions(&ProtoFile { path: path.to_owned(), text: text.to_owned() })?;
     let file = File::from_source(path, text).map_err(|error| explain(&error))?;
     Ok(file.file_descriptor_proto().dependency.clone())
+}
+
+/// The path by which contracts import the options of protovalidate, and the file.
+const RULES_PATH: &str = "buf/validate/validate.proto";
+const RULES_TEXT: &str = include_str!("../proto/buf/validate/validate.proto");
+
+struct Rules;
+
+impl FileResolver for Rules {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match name {
+            RULES_PATH => File::from_source(name, RULES_TEXT),
+            _ => Err(protox::Error::file_not_found(name)),
+        }
+    }
 }
 
 struct Given(BTreeMap<String, String>);

@@ -11,7 +11,10 @@
 //! We take, it refuses or fails: unknown members of `google.protobuf.Empty` where unknown fields
 //! pass; null for a repeated `google.protobuf.Value`, which it does not survive.
 
-use super::{Contract, tests::contract_of};
+use super::{
+    Contract,
+    tests::{NOW, contract_of},
+};
 use crate::{Config, compile::compile, load::load, testing::version};
 use contract::schema::{SchemaBundle, SchemaVersion, UnknownFields};
 use proptest::prelude::*;
@@ -40,7 +43,9 @@ fn theirs(contract: &Contract, text: &str) -> Result<(), serde_json::Error> {
 }
 
 fn ours(contract: &Contract, text: &str) -> Result<(), String> {
-    let Err(mut error) = contract.check("application/json", text.as_bytes()) else { return Ok(()) };
+    let Err(mut error) = contract.check("application/json", text.as_bytes(), NOW) else {
+        return Ok(());
+    };
     if !contract.rules.reject_unknown && !error.violations.is_empty() {
         error.violations.retain(|found| found.rule != "enum");
         if error.violations.is_empty() {
@@ -212,7 +217,7 @@ fn shipped_examples_keep_their_contracts() {
     assert!(contracts.iter().any(|(contract, _)| contract.version.uri.as_str() == "github/1/push"));
     for (contract, example) in contracts {
         if !contract.rules.reject_unknown {
-            let checked = contract.check("application/json", example.as_bytes());
+            let checked = contract.check("application/json", example.as_bytes(), NOW);
             assert_eq!(checked, Ok(()), "{}", contract.version.uri);
         }
         agree(&contract, &example);
@@ -244,8 +249,8 @@ proptest! {
     fn no_bytes_break_the_checker(bytes: Vec<u8>, json in "[\\[\\]{}\",:0-9a-z@ ]{0,60}") {
         let [contract, _] = EVERYTHING.get_or_init(everything);
         for media in ["application/json", "application/protobuf", "application/x-www-form-urlencoded"] {
-            drop(contract.check(media, &bytes));
-            drop(contract.check(media, json.as_bytes()));
+            drop(contract.check(media, &bytes, NOW));
+            drop(contract.check(media, json.as_bytes(), NOW));
         }
     }
 }
