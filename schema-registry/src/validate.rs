@@ -106,5 +106,9 @@ fn malformed(message: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod differential;
+#[cfg(all(test, feature = "judges"))]
+mod judged;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,10 @@ use crate::run::{program, root};
 use anyhow::{Result, bail};
 use std::{ffi::OsStr, path::PathBuf, process::Command};
 
-/// From PyPI: a Standard Webhooks verifier, and the protobuf compiler with its JSON mapping.
-const PYTHON_PACKAGES: [&str; 2] = ["standardwebhooks==1.1.0", "grpcio-tools==1.85.1"];
+/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping, and
+/// protovalidate.
+const PYTHON_PACKAGES: [&str; 3] =
+    ["standardwebhooks==1.1.0", "grpcio-tools==1.85.1", "protovalidate==2.1.0"];
 /// From npm: GitHub's own example payloads, and a Standard Webhooks verifier.
 const NODE_PACKAGES: [&str; 2] = ["@octokit/webhooks-examples@7.6.1", "standardwebhooks@1.1.1"];
 

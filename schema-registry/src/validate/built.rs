@@ -5,6 +5,7 @@ use super::{
     binary,
     json::Node,
     report::{Fault, Place},
+    scalar::whole_text,
     shape::MessageShape,
     text,
 };
@@ -98,6 +99,9 @@ fn takes_null(kind: &Kind) -> bool {
 }
 
 fn any(descriptor: &MessageDescriptor, json: &Value) -> Option<DynamicMessage> {
+    if json.as_object()?.is_empty() {
+        return Some(DynamicMessage::new(descriptor.clone()));
+    }
     let type_url = json.get("@type")?.as_str()?;
     let inner = descriptor.parent_pool().get_message_by_name(type_url.rsplit('/').next()?)?;
     let name = inner.full_name();
@@ -148,7 +152,7 @@ fn real(json: &Value) -> Option<f64> {
 
 fn whole(json: &Value) -> Option<i128> {
     match json {
-        Value::String(text) => text.parse().ok(),
+        Value::String(text) => whole_text(text).ok(),
         number => {
             let exact = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
             #[expect(clippy::cast_possible_truncation, reason = "its type is right: it is whole")]

@@ -8,7 +8,10 @@
 //! - texts for numbers that JSON does not know (`inf`, `1e999`);
 //! - broken surrogates and numbers beyond a double inside unknown fields.
 //!
-//! We take, it refuses or fails: unknown members of `google.protobuf.Empty` where unknown fields
+//! - the second 60, and more than nine decimals of a second.
+//!
+//! We take, it refuses or fails: `{}` for an `Any` that holds nothing;
+//! whole numbers in quotes with an exponent; unknown members of `google.protobuf.Empty` where unknown fields
 //! pass; null for a repeated `google.protobuf.Value`, which it does not survive.
 
 use super::{
@@ -63,7 +66,15 @@ fn agree(contract: &Contract, text: &str) {
 
 /// Values that fit somewhere and not elsewhere.
 fn odd_values() -> Vec<Value> {
-    serde_json::from_str(include_str!("../../test-data/odd-values.json")).unwrap()
+    let values: Vec<Value> =
+        serde_json::from_str(include_str!("../../test-data/odd-values.json")).unwrap();
+    let excepted = [json!("2026-01-02T03:04:60Z"), json!("1e5")];
+    values.into_iter().filter(|value| !excepted.contains(value)).collect()
+}
+
+/// Is it of a type where `{}` is judged differently?
+fn is_any(field: &FieldDescriptor) -> bool {
+    field.kind().as_message().is_some_and(|of| of.full_name() == "google.protobuf.Any")
 }
 
 /// A message that mostly fits.
@@ -80,7 +91,7 @@ fn message(
         }
         let key = if dice.roll(2) == 0 { field.json_name() } else { field.name() };
         let value = match dice.roll(24) {
-            7 if field.name() != "empty" => dice.pick(odd).clone(),
+            7 if field.name() != "empty" && !is_any(&field) => dice.pick(odd).clone(),
             _ => field_value(&field, dice, odd, depth),
         };
         let null_list = field.is_list() && value.is_null();
@@ -199,7 +210,9 @@ fn every_odd_value_in_every_field() {
     for contract in EVERYTHING.get_or_init(everything) {
         for field in contract.message.fields() {
             for value in odd_values() {
-                let excepted = field.is_list() && value.is_null() || field.name() == "empty";
+                let excepted = field.is_list() && value.is_null()
+                    || field.name() == "empty"
+                    || is_any(&field) && value == json!({});
                 if !excepted {
                     agree(contract, &json!({ field.json_name(): value }).to_string());
                     agree(contract, &json!({ field.name(): [value] }).to_string());

@@ -134,7 +134,7 @@ fn integer(value: Scalar<'_>) -> Option<i128> {
         Scalar::Signed(value) => value.into(),
         #[expect(clippy::cast_possible_truncation, reason = "its type is right: it is whole")]
         Scalar::Float(value) => value as i128,
-        Scalar::Text(text) => text.parse().ok()?,
+        Scalar::Text(text) => whole_text(text).ok()?,
         Scalar::Null | Scalar::Bool(_) => return None,
     })
 }
@@ -188,23 +188,49 @@ fn whole(value: Scalar<'_>, min: i128, max: i128) -> Option<&'static str> {
     let value = match value {
         Scalar::Unsigned(value) => i128::from(value),
         Scalar::Signed(value) => i128::from(value),
+        // Whatever is below 64 bits was read as this number.
+        Scalar::Float(I64_MIN) => return Some("range"),
         Scalar::Float(value) if value.fract() == 0.0 => {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is checked below")]
             let value = value as i128;
             value
         }
-        Scalar::Text(text) if min == 0 && text.starts_with('-') => return Some("range"),
-        Scalar::Text(text) => match text.parse::<i128>() {
+        Scalar::Text(text) => match whole_text(text) {
             Ok(value) => value,
-            Err(error) => {
-                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-                let overflow = matches!(error.kind(), PosOverflow | NegOverflow);
-                return Some(if overflow { "range" } else { "format" });
-            }
+            Err(rule) => return Some(rule),
         },
         Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
     };
     (!(min..=max).contains(&value)).then_some("range")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+const I64_MIN: f64 = i64::MIN as f64;
+
+/// A whole number in quotes, which may have an exponent.
+pub(super) fn whole_text(text: &str) -> Result<i128, &'static str> {
+    match text.parse::<i128>() {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            if matches!(error.kind(), PosOverflow | NegOverflow) {
+                return Err("range");
+            }
+            let number =
+                |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+            let written = text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+                && text.contains(['e', 'E'])
+                && text.bytes().all(number);
+            match text.parse::<f64>() {
+                Ok(value) if written && value.fract() == 0.0 => {
+                    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+                    let value = value as i128;
+                    Ok(value)
+                }
+                _ => Err("format"),
+            }
+        }
+    }
 }
 
 fn enumeration(index: usize, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {

@@ -187,9 +187,10 @@ impl MessageShape {
     fn uses_now(&self) -> bool {
         let fields = self.ruled.iter().filter_map(|index| self.fields.get(*index));
         fields.filter_map(|field| field.rules.as_ref()).any(|rules| rules.use_now())
-            || self.rules.as_ref().is_some_and(|rules| {
-                rules.expressions.iter().any(|expression| expression.uses_now)
-            })
+            || self
+                .rules
+                .as_ref()
+                .is_some_and(|rules| rules.expressions.iter().any(|expression| expression.uses_now))
     }
 
     const fn is_ruled(&self) -> bool {

@@ -51,12 +51,13 @@ pub(super) fn bytes(text: &str) -> Vec<u8> {
 
 fn has_rfc3339_shape(text: &[u8]) -> bool {
     let Some((date_time, mut rest)) = text.split_at_checked(19) else { return false };
-    if !matches_digits(date_time, b"0000-00-00T00:00:00") {
+    // Leap seconds are smeared (timestamp.proto): none has the number 60.
+    if !matches_digits(date_time, b"0000-00-00T00:00:00") || date_time[17] > b'5' {
         return false;
     }
     if let [b'.', fraction @ ..] = rest {
         let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 {
+        if !(1..=9).contains(&digits) {
             return false;
         }
         rest = &fraction[digits..];

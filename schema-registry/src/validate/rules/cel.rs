@@ -20,8 +20,8 @@ use std::sync::{Arc, LazyLock};
 
 /// Longest source of a rule, in bytes.
 const SOURCE_BYTES_MAX: usize = 4_096;
-/// Deepest nesting of an expression.
-const DEPTH_MAX: u16 = 32;
+/// Stack of the thread that parses: the parser follows any nesting that a source has room for.
+const PARSER_STACK_BYTES: usize = 256 * 1024 * 1024;
 
 /// A rule in CEL, compiled.
 pub(in super::super) struct Expression {
@@ -70,13 +70,7 @@ impl Expression {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(refuse(format!("longer than {SOURCE_BYTES_MAX} bytes")));
         }
-        let env = env().map_err(refuse)?;
-        let mut ast =
-            env.parser().max_recursion_depth(DEPTH_MAX).parse(source).map_err(|error| {
-                let text = error.to_string();
-                refuse(text.split_whitespace().collect::<Vec<_>>().join(" "))
-            })?;
-        let Surveyed { patterns, loops, uses_now } = survey::survey(&mut ast).map_err(refuse)?;
+        let (ast, Surveyed { patterns, loops, uses_now }) = parse(source).map_err(refuse)?;
         let limits = LIMITS.get(loops).copied();
         let limits = limits.ok_or_else(|| {
             refuse(format!("more than {} loops inside each other", LIMITS.len() - 1))
@@ -136,6 +130,23 @@ impl Expression {
         }
         CelValue::resolve(&self.ast, &context)
     }
+}
+
+/// Parses and surveys a source on a thread of its own, with a stack that no source can exhaust.
+fn parse(source: &str) -> Result<(Ast, Surveyed), String> {
+    let parsing = || {
+        let parsed = env()?.parser().parse(source);
+        let mut ast = parsed
+            .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
+        let surveyed = survey::survey(&mut ast)?;
+        Ok((ast, surveyed))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("cel-parser".to_owned());
+        let thread = thread.stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parsing);
+        let thread = thread.map_err(|error| format!("no thread to parse it: {error}"))?;
+        thread.join().unwrap_or_else(|_panic| Err("the parser failed".to_owned()))
+    })
 }
 
 fn env() -> Result<Arc<Env>, String> {

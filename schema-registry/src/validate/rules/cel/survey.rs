@@ -84,10 +84,19 @@ const FUNCTIONS: &[&str] = &[
 const TYPES: [&str; 10] =
     ["int", "uint", "double", "string", "bytes", "bool", "list", "map", "null_type", "type"];
 
+/// Deepest nesting of an expression, so that running it fits any stack.
+const DEPTH_MAX: usize = 48;
+
 /// Surveys and rewrites an expression.
 pub(super) fn survey(ast: &mut IdedExpr) -> Result<Surveyed, String> {
-    let mut survey =
-        Survey { scope: Vec::new(), patterns: Vec::new(), depth: 0, loops: 0, uses_now: false };
+    let mut survey = Survey {
+        scope: Vec::new(),
+        patterns: Vec::new(),
+        looped: 0,
+        nested: 0,
+        loops: 0,
+        uses_now: false,
+    };
     survey.expression(ast)?;
     let Survey { patterns, loops, uses_now, .. } = survey;
     Ok(Surveyed { patterns, loops, uses_now })
@@ -102,13 +111,26 @@ struct Survey {
     /// Variables of the loops around.
     scope: Vec<String>,
     patterns: Vec<Pattern>,
-    depth: usize,
+    /// Loops around.
+    looped: usize,
+    /// Expressions around.
+    nested: usize,
     loops: usize,
     uses_now: bool,
 }
 
 impl Survey {
     fn expression(&mut self, ast: &mut IdedExpr) -> Result<(), String> {
+        self.nested += 1;
+        if self.nested > DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} expressions inside each other"));
+        }
+        self.parts(ast)?;
+        self.nested -= 1;
+        Ok(())
+    }
+
+    fn parts(&mut self, ast: &mut IdedExpr) -> Result<(), String> {
         match &mut ast.expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
             Expr::Ident(name) => self.name(name),
@@ -181,12 +203,12 @@ impl Survey {
         let variables = self.scope.len();
         self.scope.extend([it.iter_var.clone(), it.accu_var.clone()]);
         self.scope.extend(it.iter_var2.clone());
-        self.depth += 1;
-        self.loops = self.loops.max(self.depth);
+        self.looped += 1;
+        self.loops = self.loops.max(self.looped);
         for part in [&mut it.loop_cond, &mut it.loop_step, &mut it.result] {
             self.expression(part)?;
         }
-        self.depth -= 1;
+        self.looped -= 1;
         self.scope.truncate(variables);
         Ok(())
     }
