@@ -1,6 +1,8 @@
 //! From `.proto` text to descriptors, or to a sentence with file, line and column.
 
-use crate::Config;
+mod scan;
+
+use crate::{Config, stack::on_a_large_stack};
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
@@ -28,10 +30,15 @@ pub(crate) struct Compiled {
 
 /// Compiles a schema. Errors: `invalid_definition`, as in `github/1/push.proto:7:3: ...`.
 pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled> {
+    on_a_large_stack(|| compile_here(source, config))
+}
+
+fn compile_here(source: &SchemaSource, config: &Config) -> Result<Compiled> {
     check_size(source, config)?;
     let mut files = BTreeMap::new();
     for file in &source.files {
         check_path(&file.path)?;
+        scan::scan(file)?;
         refuse_editions(file)?;
         if files.insert(file.path.clone(), file.text.clone()).is_some() {
             return Err(invalid(format!("the file `{}` is given twice", file.path)));
@@ -77,9 +84,13 @@ pub(crate) fn built_in(path: &str) -> bool {
 
 /// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
 pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
-    refuse_editions(&ProtoFile { path: path.to_owned(), text: text.to_owned() })?;
-    let file = File::from_source(path, text).map_err(|error| explain(&error))?;
-    Ok(file.file_descriptor_proto().dependency.clone())
+    let file = ProtoFile { path: path.to_owned(), text: text.to_owned() };
+    scan::scan(&file)?;
+    refuse_editions(&file)?;
+    on_a_large_stack(|| {
+        let file = File::from_source(path, text).map_err(|error| explain(&error))?;
+        Ok(file.file_descriptor_proto().dependency.clone())
+    })
 }
 
 /// The path by which contracts import the options of protovalidate, and the file.

@@ -70,9 +70,8 @@ fn deep_nesting() {
         for open in ["[", "{\"a\":", "{\"inner\":", "{\"inners\":[", "[{\"a\":"] {
             assert!(check(&contract, open.repeat(5 * MEGABYTE / open.len())).is_err());
         }
-        let deep = |depth: usize| {
-            format!("{}{{}}{}", "{\"inner\":".repeat(depth), "}".repeat(depth))
-        };
+        let deep =
+            |depth: usize| format!("{}{{}}{}", "{\"inner\":".repeat(depth), "}".repeat(depth));
         assert_eq!(check(&contract, deep(50)), Ok(()));
         assert_eq!(rules(check(&contract, deep(100_000))), ["depth"]);
         let any = "{\"@type\":\"t/google.protobuf.Any\",\"value\":";
@@ -113,7 +112,10 @@ fn keys_that_repeat_or_collide() {
     let same = rules(check(&contract, many(&|_| "k".to_owned())));
     assert_eq!(same, vec!["duplicate_key"; VIOLATIONS_MAX]);
     let fields = "\"anInt32\":1,".repeat(200_000);
-    assert_eq!(rules(check(&contract, format!("{{{fields}\"aBool\":true}}"))).len(), VIOLATIONS_MAX);
+    assert_eq!(
+        rules(check(&contract, format!("{{{fields}\"aBool\":true}}"))).len(),
+        VIOLATIONS_MAX
+    );
 }
 
 #[test]
@@ -190,7 +192,8 @@ fn binary_bombs() {
             outer
         })
     };
-    let payloads = [nested(5_000), vec![0x0a; MEGABYTE], vec![0xff; MEGABYTE], vec![0x7b; MEGABYTE]];
+    let payloads =
+        [nested(5_000), vec![0x0a; MEGABYTE], vec![0xff; MEGABYTE], vec![0x7b; MEGABYTE]];
     for payload in payloads {
         assert!(contract.check("application/protobuf", &payload, NOW).is_err());
     }

@@ -222,6 +222,7 @@ pub(super) fn whole_text(text: &str) -> Result<i128, &'static str> {
                 && text.contains(['e', 'E'])
                 && text.bytes().all(number);
             match text.parse::<f64>() {
+                Ok(value) if written && value.is_infinite() => Err("range"),
                 Ok(value) if written && value.fract() == 0.0 => {
                     #[expect(clippy::cast_possible_truncation, reason = "saturates")]
                     let value = value as i128;

@@ -149,6 +149,11 @@ impl Shapes {
         Ok(Self { messages, enums, by_name, ruled, built, use_now })
     }
 
+    /// May there be rules among these types?
+    pub(super) fn may_be_ruled(pool: &DescriptorPool) -> bool {
+        Reader::new(pool).is_some()
+    }
+
     /// The message type of that full name.
     pub(super) fn kind_named(&self, name: &str) -> Option<Kind> {
         self.by_name.get(name).copied().filter(|kind| !matches!(kind, Kind::Enum(_) | Kind::Null))

@@ -9,6 +9,7 @@ mod values;
 
 use self::survey::Surveyed;
 use super::families::Refusal;
+use crate::{compile::invalid, stack::on_a_large_stack};
 use cel::{
     Context, Env, ExecutionError, Value as CelValue,
     common::types::{self, CelBool, CelInt, CelString, CelTimestamp},
@@ -20,9 +21,6 @@ use std::sync::{Arc, LazyLock};
 
 /// Longest source of a rule, in bytes.
 const SOURCE_BYTES_MAX: usize = 4_096;
-/// Stack of the thread that parses: the parser follows any nesting that a source has room for.
-const PARSER_STACK_BYTES: usize = 256 * 1024 * 1024;
-
 /// A rule in CEL, compiled.
 pub(in super::super) struct Expression {
     /// The rule's id; the source if it has none.
@@ -139,14 +137,10 @@ fn parse(source: &str) -> Result<(Ast, Surveyed), String> {
         let mut ast = parsed
             .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
         let surveyed = survey::survey(&mut ast)?;
-        Ok((ast, surveyed))
+        Ok::<_, String>((ast, surveyed))
     };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("cel-parser".to_owned());
-        let thread = thread.stack_size(PARSER_STACK_BYTES).spawn_scoped(scope, parsing);
-        let thread = thread.map_err(|error| format!("no thread to parse it: {error}"))?;
-        thread.join().unwrap_or_else(|_panic| Err("the parser failed".to_owned()))
-    })
+    let parsed = on_a_large_stack(|| parsing().map_err(invalid));
+    parsed.map_err(|error| error.message)
 }
 
 fn env() -> Result<Arc<Env>, String> {
