@@ -5,6 +5,7 @@ use contract::{
     event::{Disposition, NewEvent, Origin},
     limits::HOPS_MAX,
     schema::{EventValidator, Validated, Violation},
+    uri::{EventUri, OWN_NAMESPACE},
 };
 
 /// Violations named in the reason of an event that is kept aside.
@@ -53,6 +54,12 @@ pub(crate) fn judge(validator: &dyn EventValidator, event: &NewEvent) -> Result<
         }
         Err(error) => Err(error),
     }
+}
+
+/// The other deployment that says by such an event that it has published a schema.
+pub(crate) fn publisher(uri: &EventUri) -> Option<&str> {
+    let says = uri.namespace() == OWN_NAMESPACE && uri.name() == "schema_published";
+    uri.domain().filter(|_| says)
 }
 
 fn is_breach(code: ErrorCode) -> bool {

@@ -11,6 +11,7 @@ mod metrics;
 pub mod service;
 mod trail;
 mod check;
+mod aside;
 mod snapshot;
 mod matcher;
 

@@ -2,7 +2,7 @@
 //! queue.
 
 use crate::{
-    Config, Feeder, Metrics,
+    Config, Feeder, Metrics, aside,
     check::{self, Verdict},
     deadline::within,
     snapshot::{Snapshot, Snapshots},
@@ -11,10 +11,11 @@ use crate::{
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
+    access::Actor,
     broker::EventBroker,
-    event::{Accepted, NewEvent},
+    event::{Accepted, Event, EventState, NewEvent},
     id::{EventId, IdGenerator},
-    master_api::{MasterApi, StoreEvent, Stored},
+    master_api::{MasterApi, ReleaseEvent, StoreEvent, Stored},
     schema::EventValidator,
     stamp::Stamped,
 };
@@ -56,11 +57,15 @@ impl Broker {
         check::admit(&event)?;
         trail::pass(&mut event.trace, self.ids.as_ref());
         let id = EventId::from_bytes(self.ids.uuid());
+        let peer = check::publisher(&event.uri).map(str::to_owned);
         let stored = self.store(id, event).await?;
         // The id was new: if the log knew it, then from an earlier try of this very call.
         let duplicate = stored.duplicate && stored.id != id;
         if !duplicate {
             self.feeder.offer(stored.sequence, &stored.lanes);
+        }
+        if let Some(domain) = peer.filter(|_| !stored.quarantined) {
+            self.validator.expire(&domain);
         }
         tracing::debug!(id = %stored.id, deliveries = stored.lanes.len(), duplicate, "event stored");
         Ok(Accepted {
@@ -76,8 +81,8 @@ impl Broker {
     async fn store(&self, id: EventId, event: NewEvent) -> Result<Stored> {
         let (mut lost, mut stale) = (0, 0);
         loop {
-            let snapshot = self.snapshots.current();
-            let store = self.prepare(&snapshot, id, event.clone())?;
+            let (snapshot, verdict) = self.judge(&event).await?;
+            let store = prepare(&snapshot, verdict, id, event.clone())?;
             let limit = self.config.store_timeout.0;
             let answer = within(limit, "the log", self.master_api.store_event(store)).await;
             let error = match answer {
@@ -102,29 +107,80 @@ impl Broker {
         }
     }
 
-    /// Everything the log has to know of an event, by the rules of one snapshot.
-    fn prepare(&self, snapshot: &Snapshot, id: EventId, event: NewEvent) -> Result<StoreEvent> {
-        let (schema_minor, quarantine, lanes) = match check::judge(&*self.validator, &event)? {
-            Verdict::Deliver { schema_minor } => {
-                let NewEvent { uri, audience, origin, .. } = &event;
-                let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
-                (schema_minor, None, lanes)
-            }
-            Verdict::Quarantine { reason } => (None, Some(reason), Vec::new()),
+    /// What becomes of an event by its contract, and the rules to match it by. A contract at hand
+    /// that is older than the one in force may let an event pass, as newer minor versions let pass
+    /// what older ones did; it may not refuse one.
+    async fn judge(&self, event: &NewEvent) -> Result<(Arc<Snapshot>, Verdict)> {
+        let snapshot = self.snapshots.current();
+        if self.is_current(&snapshot, event) {
+            let verdict = check::judge(&*self.validator, event)?;
+            return Ok((snapshot, verdict));
+        }
+        if let Ok(verdict @ Verdict::Deliver { schema_minor: Some(_) }) =
+            check::judge(&*self.validator, event)
+        {
+            return Ok((snapshot, verdict));
+        }
+        let limit = self.config.rules_timeout.0;
+        let Ok(snapshot) = tokio::time::timeout(limit, self.current(event)).await else {
+            let text = format!("the contract in force of `{}` is not at hand yet", event.uri);
+            return Err(Error::new(ErrorCode::Unavailable, text).retry_after(RETRY_AFTER));
         };
-        let stamp_key = snapshot.stamp_key.as_ref().ok_or_else(|| {
-            Error::new(ErrorCode::Unavailable, "not ready: there is no stamp key yet")
-                .retry_after(RETRY_AFTER)
-        })?;
-        let stamp = stamp_key.stamp(Stamped {
-            id,
-            uri: &event.uri,
-            content_type: &event.content_type,
-            headers: &event.headers,
-            payload: &event.payload,
-        });
-        let rules = snapshot.rules.sequence;
-        Ok(StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, rules })
+        let verdict = check::judge(&*self.validator, event)?;
+        Ok((snapshot, verdict))
+    }
+
+    /// Are rules and contract at least as new as those that the door knew?
+    fn is_current(&self, snapshot: &Snapshot, event: &NewEvent) -> bool {
+        let in_force = snapshot.rules.schemas.get(&event.uri).map(Arc::as_ref);
+        snapshot.rules.sequence >= event.rules && self.validator.is_current(&event.uri, in_force)
+    }
+
+    /// Waits until they are. The caller sets the deadline.
+    async fn current(&self, event: &NewEvent) -> Arc<Snapshot> {
+        loop {
+            let snapshot = self.snapshots.reached(event.rules).await;
+            if self.is_current(&snapshot, event) {
+                return snapshot;
+            }
+            let in_force = snapshot.rules.schemas.get(&event.uri).map(Arc::as_ref);
+            tokio::select! {
+                () = self.validator.catch_up(&event.uri, in_force) => {}
+                // What is in force has changed meanwhile.
+                () = self.snapshots.newer(snapshot.rules.sequence) => {}
+            }
+        }
+    }
+
+    /// Checks, matches and releases an event that was kept aside.
+    async fn release(&self, actor: Actor, id: EventId) -> Result<Stored> {
+        let missing =
+            |what: &str| Error::new(ErrorCode::NotFound, format!("there is no {what} `{id}`"));
+        let event = self.master_api.event(id).await?.ok_or_else(|| missing("event"))?;
+        let payload = self.master_api.payload(id).await?;
+        let payload = payload.ok_or_else(|| missing("payload (any more) of the event"))?;
+        for tries in 1.. {
+            if event.state == EventState::Accepted {
+                break;
+            }
+            let (snapshot, verdict) = self.judge(&aside::as_new(&event, &payload)).await?;
+            aside::verify(&snapshot, &event, &payload)?;
+            let Verdict::Deliver { schema_minor } = verdict else { break };
+            let Event { uri, audience, origin, .. } = &event;
+            let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
+            let rules = snapshot.rules.sequence;
+            let release = ReleaseEvent { id, schema_minor, lanes, rules };
+            let answer = self.master_api.release_event(actor.clone(), release);
+            match within(self.config.store_timeout.0, "the log", answer).await {
+                Err(error) if error.code == ErrorCode::StaleRules => {
+                    self.catch_up(&snapshot, tries).await?;
+                }
+                answer => return answer,
+            }
+        }
+        let (sequence, lanes) = (event.sequence, event.lanes);
+        let quarantined = event.state == EventState::Quarantined;
+        Ok(Stored { id, sequence, lanes, duplicate: !quarantined, quarantined })
     }
 
     /// Waits until there are newer rules than those of `snapshot`.
@@ -139,6 +195,36 @@ impl Broker {
     }
 }
 
+/// Everything the log has to know of an event, by the rules of one snapshot.
+fn prepare(
+    snapshot: &Snapshot,
+    verdict: Verdict,
+    id: EventId,
+    event: NewEvent,
+) -> Result<StoreEvent> {
+    let (schema_minor, quarantine, lanes) = match verdict {
+        Verdict::Deliver { schema_minor } => {
+            let NewEvent { uri, audience, origin, .. } = &event;
+            let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
+            (schema_minor, None, lanes)
+        }
+        Verdict::Quarantine { reason } => (None, Some(reason), Vec::new()),
+    };
+    let stamp_key = snapshot.stamp_keys.last().ok_or_else(|| {
+        Error::new(ErrorCode::Unavailable, "not ready: there is no stamp key yet")
+            .retry_after(RETRY_AFTER)
+    })?;
+    let stamp = stamp_key.stamp(Stamped {
+        id,
+        uri: &event.uri,
+        content_type: &event.content_type,
+        headers: &event.headers,
+        payload: &event.payload,
+    });
+    let rules = snapshot.rules.sequence;
+    Ok(StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, rules })
+}
+
 #[async_trait]
 impl EventBroker for Broker {
     async fn accept(&self, event: NewEvent) -> Result<Accepted> {
@@ -146,5 +232,16 @@ impl EventBroker for Broker {
         let answer = self.take(event).await;
         self.metrics.answered(&answer, started.elapsed());
         answer
+    }
+
+    async fn resubmit(&self, actor: Actor, id: EventId) -> Result<Accepted> {
+        let Stored { sequence, lanes, duplicate, quarantined, .. } =
+            self.release(actor, id).await?;
+        if !duplicate {
+            self.feeder.offer(sequence, &lanes);
+        }
+        tracing::info!(%id, deliveries = lanes.len(), duplicate, "event released");
+        let deliveries = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        Ok(Accepted { id, deliveries, duplicate, quarantined })
     }
 }

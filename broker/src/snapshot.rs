@@ -19,15 +19,15 @@ pub(crate) struct Snapshot {
     pub rules: Arc<Rules>,
     /// Finds the subscriptions of an event.
     pub matcher: Matcher,
-    /// Makes the stamps. None until Master API has told a key.
-    pub stamp_key: Option<StampKey>,
+    /// Make and check stamps, the current one last. None until Master API has told one.
+    pub stamp_keys: Vec<StampKey>,
 }
 
 impl Snapshot {
     fn new(rules: Arc<Rules>) -> Self {
         let matcher = Matcher::new(&rules);
-        let stamp_key = rules.stamp_keys().pop();
-        Self { rules, matcher, stamp_key }
+        let stamp_keys = rules.stamp_keys();
+        Self { rules, matcher, stamp_keys }
     }
 }
 
@@ -68,6 +68,24 @@ impl Snapshots {
         let mut receiver = self.receiver.clone();
         let newer = receiver.wait_for(|rules| rules.sequence > sequence);
         matches!(tokio::time::timeout(limit, newer).await, Ok(Ok(_)))
+    }
+
+    /// The newest one, once it is of `sequence` or later. The caller sets the deadline.
+    pub async fn reached(&self, sequence: Sequence) -> Arc<Snapshot> {
+        self.await_rules(|rules| rules.sequence >= sequence).await;
+        self.current()
+    }
+
+    /// Returns once there are rules after `sequence`. The caller sets the deadline.
+    pub async fn newer(&self, sequence: Sequence) {
+        self.await_rules(|rules| rules.sequence > sequence).await;
+    }
+
+    async fn await_rules(&self, reached: impl Fn(&Rules) -> bool) {
+        if self.receiver.clone().wait_for(|rules| reached(rules)).await.is_err() {
+            // Nobody tells of rules any more: this process is ending.
+            std::future::pending().await
+        }
     }
 
     fn is_newest(&self, snapshot: &Snapshot) -> bool {

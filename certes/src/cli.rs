@@ -13,14 +13,16 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused or failed; 2 wrong usage or configuration.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 done; 1 refused or failed; 2 wrong usage, configuration or manifest.";
 
 /// All commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server: everything in one process, or the parts named by --roles.
     Serve(ServeArgs),
-    /// Run everything on loopback with an example source, schemas and a receiver that prints.
+    /// Run everything on loopback with an example source, schemas and a receiver that prints; its
+    /// data is in ./data/dev unless --data-dir says otherwise.
     Dev(DevArgs),
     /// Make sources, schemas, subscriptions and back-offs as a manifest declares them.
     Apply(ApplyArgs),
@@ -29,6 +31,9 @@ pub enum Command {
     /// Look at events.
     #[command(subcommand)]
     Event(EventCommand),
+    /// Look at events that were kept aside; have them taken after all.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Look at deliveries; send one again.
     #[command(subcommand)]
     Delivery(DeliveryCommand),
@@ -123,7 +128,8 @@ pub struct ServerArgs {
     /// The server [default: the one that runs in ./data or ./data/dev, else http://127.0.0.1:9600]
     #[arg(long, env = "CERTES_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// File with the API key [default: admin.key in the server's data directory]
+    /// File with the API key; or the variable CERTES_KEY holds the key itself [default: admin.key
+    /// in the server's data directory]
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// The API key itself; only as a variable, so that it stays out of the shell's history
@@ -163,7 +169,8 @@ pub struct SendArgs {
     /// How to sign [default: as the source's name says, else standard-webhooks]
     #[arg(long, value_name = "SCHEME")]
     pub verify: Option<contract::source::Scheme>,
-    /// File with the source's secret [default: SOURCE.secret in the server's data directory]
+    /// File with the source's secret; or the variable CERTES_SOURCE_SECRET holds it [default:
+    /// SOURCE.secret in the server's data directory]
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,
     /// The secret itself; only as a variable
@@ -210,6 +217,56 @@ pub enum EventCommand {
         /// Print only the payload, byte for byte
         #[arg(long)]
         payload: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// `certes quarantine ...`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List events that were kept aside, newest first, with the reason
+    List {
+        /// Only this type, as in github/1/push
+        #[arg(long = "type", value_name = "URI")]
+        uri: Option<String>,
+        /// Only from this source
+        #[arg(long)]
+        source: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show an event that was kept aside
+    Get {
+        /// evt_...
+        id: String,
+        /// Print only the payload, byte for byte
+        #[arg(long)]
+        payload: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Check an event anew, or all of them, oldest first; those that keep their contract now are
+    /// delivered under the ids they have. Exit 1 if some stay aside
+    Resubmit {
+        /// evt_...
+        #[arg(required_unless_present = "all", conflicts_with_all = ["all", "uri", "source"])]
+        id: Option<String>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+        /// Only this type, as in github/1/push
+        #[arg(long = "type", value_name = "URI", requires = "all")]
+        uri: Option<String>,
+        /// Only from this source
+        #[arg(long, requires = "all")]
+        source: Option<String>,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -315,7 +372,7 @@ pub enum SchemaCommand {
     },
     /// Publish the schemas of a directory
     Publish {
-        /// <namespace>/<major>/<name>.proto below it, or below a folder named after the namespace
+        /// NAMESPACE/MAJOR/NAME.proto below it, or below a folder named after the namespace
         dir: PathBuf,
         /// Server.
         #[command(flatten)]
@@ -323,7 +380,7 @@ pub enum SchemaCommand {
     },
     /// Do all that publish does but the last step; exit 1 if something would be refused
     Check {
-        /// <namespace>/<major>/<name>.proto below it, or below a folder named after the namespace
+        /// NAMESPACE/MAJOR/NAME.proto below it, or below a folder named after the namespace
         dir: PathBuf,
         /// Server.
         #[command(flatten)]

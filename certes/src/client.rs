@@ -1,6 +1,6 @@
 //! How a command finds its server and key.
 
-use crate::{cli::ServerArgs, runtime_file::RuntimeFile};
+use crate::{cli::ServerArgs, misuse::Misuse, runtime_file::RuntimeFile};
 use anyhow::{Context, Result, bail};
 use contract::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,9 @@ impl Locator {
             }));
         };
         if !server.starts_with("http://") && !server.starts_with("https://") {
-            bail!("`{server}` is no server; write http://HOST:PORT or https://HOST:PORT");
+            let text =
+                format!("`{server}` is no server; write http://HOST:PORT or https://HOST:PORT");
+            bail!(Misuse::new(text));
         }
         let data_dir = running.map_or_else(|| PathBuf::from(DATA_DIRS[0]), |here| here.data_dir);
         Ok(Self { http: server.trim_end_matches('/').to_owned(), data_dir })

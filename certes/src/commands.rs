@@ -7,5 +7,6 @@ pub mod delivery;
 pub mod directory;
 pub mod doctor;
 pub mod event;
+pub mod quarantine;
 pub mod log;
 pub mod send;

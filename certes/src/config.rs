@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-pub use layers::{ConfigError, Layers, Origin, load, variable};
+pub use layers::{Layers, Origin, load, variable, variables};
+pub use schema_registry::PeerConfig as SchemaPeer;
 
 /// The reference of all settings: every key with its default, commented. `certes config default`
 /// prints it, and a test holds it against [`Config::default`].
@@ -77,6 +78,8 @@ impl Config {
         self.consumer.check().map_err(component("consumer"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;
+        crate::logging::check(&self.log)?;
+        self.peers.check(&self.roles)?;
         for (key, address) in self.inner_listeners() {
             if !address.ip().is_loopback() {
                 bail!("`{key}` is {address}; the parts talk in the clear, so only on loopback");
@@ -110,7 +113,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self { format: LogFormat::Text, filter: "info,fjall=warn,lsm_tree=warn".to_owned() }
     }
 }
 
@@ -150,6 +153,31 @@ pub struct PeersConfig {
     pub master_api: Vec<String>,
     /// Queues, port 9640.
     pub queue: Vec<String>,
+}
+
+impl PeersConfig {
+    /// Every part that is needed and not in this process has an address.
+    fn check(&self, roles: &Roles) -> Result<()> {
+        use Role::{Broker, Consumer, Gateway, MasterApi, Queue, SchemaRegistry};
+        let needs: [(&str, &Vec<String>, Role, &[Role]); 4] = [
+            (
+                "master_api",
+                &self.master_api,
+                MasterApi,
+                &[Gateway, Broker, SchemaRegistry, Queue, Consumer],
+            ),
+            ("queue", &self.queue, Queue, &[Broker, Consumer]),
+            ("schema_registry", &self.schema_registry, SchemaRegistry, &[Gateway, Broker]),
+            ("broker", &self.broker, Broker, &[Gateway]),
+        ];
+        for (key, addresses, part, callers) in needs {
+            let needed = callers.iter().any(|caller| roles.has(*caller)) && !roles.has(part);
+            if needed && addresses.is_empty() {
+                bail!("`roles` is {roles}: where the {key} runs must be in `peers.{key}`");
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A part of the server.

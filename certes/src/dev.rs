@@ -5,9 +5,10 @@ use crate::{
     cli::DevArgs,
     commands::apply,
     config::{Config, load},
+    environment::Environment,
     manifest, output, receiver,
     remote::Remote,
-    serve::{Environment, Server},
+    serve::Server,
 };
 use anyhow::{Context, Result};
 use contract::{random::Random, secret::Secret};

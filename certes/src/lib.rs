@@ -2,8 +2,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod misuse;
 
 // The server.
+pub mod environment;
 pub mod wiring;
 pub mod serve;
 pub mod runtime_file;

@@ -2,8 +2,11 @@
 
 use certes::{
     cli::{Cli, Command, ServeArgs},
-    commands, config, dev, logging,
-    serve::{Environment, Server},
+    commands, config, dev,
+    environment::Environment,
+    logging,
+    misuse::Misuse,
+    serve::Server,
     signals,
 };
 use clap::Parser;
@@ -16,9 +19,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("certes: {error:#}");
-            // A configuration error is the caller's, as wrong usage is.
-            let code = if error.is::<config::ConfigError>() { 2 } else { 1 };
-            ExitCode::from(code)
+            ExitCode::from(if error.is::<Misuse>() { 2 } else { 1 })
         }
     }
 }
@@ -34,6 +35,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Apply(args) => commands::apply::run(args).await,
         Command::Send(args) => commands::send::run(args).await,
         Command::Event(command) => commands::event::run(command).await,
+        Command::Quarantine(command) => commands::quarantine::run(command).await,
         Command::Delivery(command) => commands::delivery::run(command).await,
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Subscription(command) => commands::directory::subscription(command).await,

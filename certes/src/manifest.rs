@@ -1,6 +1,7 @@
 //! The manifest of `certes apply`: what an operator declares in YAML, and the commands it means.
 
-use anyhow::{Context, Result, bail};
+use crate::misuse::Misuse;
+use anyhow::{Context, Result, anyhow, bail};
 use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
     command::{Changeset, Command},
@@ -132,8 +133,13 @@ pub struct Wanted {
 /// Looks a variable of the environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Reads a manifest, or all manifests of a directory (`*.yaml`, `*.yml`, `*.json`).
+/// Reads a manifest, or all manifests of a directory (`*.yaml`, `*.yml`, `*.json`). Fails with a
+/// [`Misuse`].
 pub fn read(path: &Path, environment: Environment<'_>) -> Result<Wanted> {
+    read_files(path, environment).map_err(|error| Misuse::of(&error).into())
+}
+
+fn read_files(path: &Path, environment: Environment<'_>) -> Result<Wanted> {
     let mut wanted = Wanted::default();
     for file in files(path)? {
         let text = std::fs::read_to_string(&file)
@@ -165,7 +171,10 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// Adds what `text` declares to `wanted`, in the order in which one thing needs the other.
 fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wanted) -> Result<()> {
-    let manifest: Manifest = serde_saphyr::from_str(text)?;
+    // Without the lines around a mistake: secrets may stand there.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let manifest: Manifest =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| anyhow!("{error}"))?;
     let secrets = |one: Option<SecretEntry>, many: Vec<SecretEntry>| -> Result<Vec<Secret>> {
         one.into_iter().chain(many).map(|entry| resolve(entry, base, environment)).collect()
     };
@@ -327,6 +336,19 @@ subscriptions:
     fn json_is_yaml() {
         let text = r#"{"subscribers": [{"id": "a"}], "event_types": []}"#;
         assert_eq!(parsed(text).unwrap().changes.commands.len(), 1);
+    }
+
+    #[test]
+    fn no_mistake_shows_a_secret() {
+        for text in [
+            "sources: [{name: a, verify: github, secret: hush-hush, event_type: x/1/y, typo: 1}]",
+            "sources:\n - name: a\n   secret: hush-hush\n   verify: gitub\n   event_type: x/1/y",
+            "sources: [{name: a, verify: none, event_type: x/1/y, secret: {envv: hush-hush}}]",
+            "sources: [{secret: hush-hush",
+        ] {
+            let error = format!("{:#}", parsed(text).unwrap_err());
+            assert!(!error.contains("hush-hush"), "{error}");
+        }
     }
 
     #[test]

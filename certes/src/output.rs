@@ -37,5 +37,5 @@ pub fn table<R: IntoIterator<Item = Vec<String>>>(headings: &[&str], rows: R) ->
     for row in rows {
         table.add_row(row);
     }
-    line(&table.to_string())
+    line(table.trim_fmt().trim_start_matches('\n'))
 }

@@ -7,7 +7,7 @@ use contract::{
     clock::Timestamp,
     command::{Change, Changeset, Command},
     delivery::Delivery,
-    event::Event,
+    event::{Accepted, Event},
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
@@ -21,7 +21,8 @@ use proto::{
     status,
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
-        events_client::EventsClient, schema_registry_client::SchemaRegistryClient,
+        event_broker_client::EventBrokerClient, events_client::EventsClient,
+        schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
@@ -68,6 +69,10 @@ impl Remote {
         EventsClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
     }
 
+    fn broker_client(&self) -> EventBrokerClient<Authorised> {
+        EventBrokerClient::new(self.channel.clone())
+    }
+
     fn deliveries_client(&self) -> DeliveriesClient<Authorised> {
         DeliveriesClient::new(self.channel.clone())
             .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
@@ -112,6 +117,27 @@ impl Remote {
         let request = v1::ListEventsRequest::from((filter, page));
         let found = take(self.events_client().list(request).await)?;
         Ok(Page { items: nouns(found.events)?, next: found.next })
+    }
+
+    /// Checks an event anew that was kept aside, and has it accepted if it keeps its contract now.
+    pub async fn resubmit(&self, id: EventId) -> Result<Accepted> {
+        self.try_resubmit(id).await?.map_err(|refusal| explain(&refusal))
+    }
+
+    /// As [`Self::resubmit`]; `Ok(Err(_))`: it stays aside, and this is why.
+    pub async fn try_resubmit(&self, id: EventId) -> Result<Result<Accepted, Error>> {
+        let request = v1::ResubmitRequest { id: id.to_string() };
+        let refusal = match self.broker_client().resubmit(request).await {
+            Ok(accepted) => return noun(accepted.into_inner()).map(Ok),
+            Err(refusal) => status::error(&refusal),
+        };
+        let stays = [
+            ErrorCode::ContractViolation,
+            ErrorCode::MalformedPayload,
+            ErrorCode::UnknownEventType,
+            ErrorCode::UnsupportedMediaType,
+        ];
+        if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(&refusal)) }
     }
 
     /// An event.
@@ -226,7 +252,7 @@ impl From<v1::ApiKey> for ListedKey {
 
 /// The answer, or the server's error as one sentence with all violations.
 fn take<T>(answer: Result<Response<T>, Status>) -> Result<T> {
-    answer.map(Response::into_inner).map_err(|refusal| explain(status::error(&refusal)))
+    answer.map(Response::into_inner).map_err(|refusal| explain(&status::error(&refusal)))
 }
 
 /// As [`take`], where "not found" is an answer.
@@ -234,11 +260,11 @@ fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>> {
     match answer.map_err(|refusal| status::error(&refusal)) {
         Ok(found) => Ok(Some(found.into_inner())),
         Err(error) if error.code == ErrorCode::NotFound => Ok(None),
-        Err(error) => Err(explain(error)),
+        Err(error) => Err(explain(&error)),
     }
 }
 
-fn explain(error: Error) -> anyhow::Error {
+fn explain(error: &Error) -> anyhow::Error {
     let mut text = format!("{} ({})", error.message, error.code);
     for violation in &error.violations {
         let (path, rule) = (&violation.path, &violation.rule);
@@ -251,7 +277,7 @@ fn explain(error: Error) -> anyhow::Error {
 }
 
 fn noun<W, N: TryFrom<W, Error: Into<Error>>>(message: W) -> Result<N> {
-    N::try_from(message).map_err(|malformed| explain(malformed.into()))
+    N::try_from(message).map_err(|malformed| explain(&malformed.into()))
 }
 
 fn nouns<W, N: TryFrom<W, Error: Into<Error>>>(messages: Vec<W>) -> Result<Vec<N>> {

@@ -2,45 +2,16 @@
 
 use crate::{
     config::{Config, Role},
+    environment::Environment,
     output,
     runtime_file::{Guard, RuntimeFile},
     wiring::{self, Door, Parts},
 };
 use anyhow::{Context, Result, bail};
-use contract::{
-    clock::{Clock, SystemClock},
-    id::{IdGenerator, Uuid7},
-    random::{Random, SystemRandom},
-};
 use master_api::MasterApi as Store;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-
-/// Where time, dice and ids come from.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Dice.
-    pub random: Arc<dyn Random>,
-    /// Ids.
-    pub ids: Arc<dyn IdGenerator>,
-}
-
-impl Environment {
-    /// The system's own.
-    pub fn system() -> Self {
-        Self::with_clock(Arc::new(SystemClock))
-    }
-
-    /// The system's dice, and this clock.
-    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
-        Self { clock, random, ids }
-    }
-}
 
 /// Where a server listens. None: that part is not in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,6 +97,8 @@ pub struct Server {
     stages: [Stage; 3],
     /// Master API, closed last.
     store: Option<Arc<Store>>,
+    /// Tells everybody who asks that it is not ready any more.
+    stopping: CancellationToken,
     /// Ends the streams that would keep the inner doors open.
     streams: CancellationToken,
     /// Tells the command line where the server is, for as long as it runs.
@@ -144,7 +117,7 @@ struct Stage {
 
 impl Stage {
     /// Stops the tasks and waits until they have finished what is in hand.
-    async fn finish(&mut self, deadline: Duration) -> Result<()> {
+    async fn finish(&mut self, deadline: Instant) -> Result<()> {
         self.stop.cancel();
         let all = async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -152,7 +125,7 @@ impl Stage {
             }
             anyhow::Ok(())
         };
-        tokio::time::timeout(deadline, all).await.context("draining took too long")?
+        tokio::time::timeout_at(deadline, all).await.context("draining took too long")?
     }
 }
 
@@ -162,7 +135,7 @@ impl Server {
         let sockets = Sockets::bind(&config).await?;
         let addresses = sockets.addresses()?;
         let parts = wiring::wire(&config, &environment).await?;
-        let Parts { mut routers, admin, loops, store, streams } = parts;
+        let Parts { mut routers, admin, loops, store, stopping, streams } = parts;
         let [mut public, mut work, mut inner] = <[Stage; 3]>::default();
         for (door, listener) in sockets.doors {
             let Some(router) = routers.remove(&door) else { bail!("nothing behind {door:?}") };
@@ -182,7 +155,8 @@ impl Server {
             None => None,
         };
         let stages = [public, work, inner];
-        Ok(Self { addresses, drain: config.drain.0, stages, store, streams, runtime_file })
+        let drain = config.drain.0;
+        Ok(Self { addresses, drain, stages, store, stopping, streams, runtime_file })
     }
 
     /// Where it listens.
@@ -228,12 +202,15 @@ impl Server {
     /// Takes nothing new, finishes and records what is in flight, and closes the log.
     pub async fn stop(mut self) -> Result<()> {
         let mut first_error = None;
+        self.stopping.cancel();
         drop(self.runtime_file.take());
+        // One deadline for all: what a slow client takes, the others do not have.
+        let deadline = Instant::now() + self.drain;
         for (number, stage) in self.stages.iter_mut().enumerate() {
             if number == INNER {
                 self.streams.cancel();
             }
-            if let Err(error) = stage.finish(self.drain).await {
+            if let Err(error) = stage.finish(deadline).await {
                 tracing::warn!(error = format!("{error:#}"), "a part did not stop cleanly");
                 first_error = first_error.or(Some(error));
             }

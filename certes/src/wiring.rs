@@ -3,10 +3,10 @@
 mod channels;
 
 use crate::{
-    config::{Config, Role},
-    serve::Environment,
+    config::{Config, Role, variables},
+    environment::Environment,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::Router;
 use broker::{Broker, Feeder};
 use channels::Channels;
@@ -15,7 +15,7 @@ use contract::{
     broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
 };
 use futures_util::future::BoxFuture;
-use gateway::{Gateway, Mounts, Readiness, auth::Authenticator};
+use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, schemas::Schemas};
 use master_api::MasterApi as Store;
 use prometheus_client::registry::Registry as Metrics;
 use proto::{
@@ -23,11 +23,14 @@ use proto::{
     server::{self, PublicPorts},
 };
 use queue::MemoryQueue;
-use schema_registry::{DirectoryStore, LocalValidator, Registry};
-use std::{collections::HashMap, sync::Arc};
+use schema_registry::{LocalValidator, Registry};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
+
+/// How long a broker waits for contracts when it starts.
+const CONTRACTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A listener of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +71,8 @@ pub struct Parts {
     pub loops: Vec<Loop>,
     /// Master API, to be closed last.
     pub store: Option<Arc<Store>>,
+    /// To be cancelled first: the process is not ready from then on.
+    pub stopping: CancellationToken,
     /// To be cancelled before inner doors are drained: ends the streams of rules.
     pub streams: CancellationToken,
 }
@@ -100,11 +105,9 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         broker: None,
         routers: HashMap::new(),
         loops: Vec::new(),
+        stopping: CancellationToken::new(),
         streams,
     };
-    if roles.has(Role::MasterApi) {
-        wiring.master_api();
-    }
     if roles.has(Role::Queue) {
         wiring.queue()?;
     }
@@ -116,6 +119,9 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     }
     if roles.has(Role::Consumer) {
         wiring.consumer()?;
+    }
+    if roles.has(Role::MasterApi) {
+        wiring.master_api()?;
     }
     if roles.has(Role::Gateway) {
         wiring.gateway().await?;
@@ -151,19 +157,24 @@ struct Wiring<'a> {
     // What becomes of them.
     routers: HashMap<Door, Router>,
     loops: Vec<Loop>,
+    /// Cancelled when the process begins to stop.
+    stopping: CancellationToken,
     /// Ends the streams of rules when the process stops.
     streams: CancellationToken,
 }
 
 impl Wiring<'_> {
     /// Hop 3b.
-    fn master_api(&mut self) {
+    fn master_api(&mut self) -> Result<()> {
         let routes = server::master_api_routes(self.master_api.clone(), self.streams.clone());
         self.open(Door::MasterApiGrpc, routes);
         let clock = self.environment.clock.clone();
         let authenticator = Authenticator::new(self.master_api.rules(), clock);
-        let http = Router::new().nest("/api", authenticator.guard(self.graphql()));
+        let known = self.broker.is_some() || !self.config.peers.broker.is_empty();
+        let broker = if known { Some(self.broker_port()?) } else { None };
+        let http = Router::new().nest("/api", authenticator.guard(self.graphql(broker)));
         self.routers.insert(Door::MasterApiHttp, http);
+        Ok(())
     }
 
     /// Hop 3c.
@@ -180,8 +191,9 @@ impl Wiring<'_> {
     /// Hop 3a.
     fn registry(&mut self) -> Result<()> {
         let metrics = schema_registry::Metrics::new(&mut self.metrics);
-        let store = Arc::new(DirectoryStore::open(self.config.data_dir.join("schemas"))?);
         let config = self.config.schema_registry.clone();
+        let dir = self.config.data_dir.join("schemas");
+        let store = schema_registry::open_store(&config, dir, variables("AWS_"))?;
         let clock = self.environment.clock.clone();
         let mut registry =
             Registry::new(config.clone(), store, self.master_api.clone(), clock, metrics.clone());
@@ -191,7 +203,7 @@ impl Wiring<'_> {
             registry = registry.announcing_to(validator.clone());
             self.validator = Some(validator);
         }
-        let registry: Arc<dyn SchemaRegistry> = Arc::new(registry);
+        let registry: Arc<dyn SchemaRegistry> = Arc::new(registry.asking_peers()?);
         self.open(Door::SchemaRegistry, server::registry_routes(registry.clone()));
         self.registry = Some(registry);
         Ok(())
@@ -215,7 +227,8 @@ impl Wiring<'_> {
         Ok(())
     }
 
-    /// A validator that knows every contract, and follows them.
+    /// A validator that gets every contract and follows them. A registry that is not there does not
+    /// hold up the start: until a contract is at hand, its events are put off.
     async fn start_validator(&mut self) -> Result<Arc<LocalValidator>> {
         let validator = match self.validator.take() {
             Some(announced) => announced,
@@ -224,8 +237,14 @@ impl Wiring<'_> {
                 Arc::new(LocalValidator::new(self.config.schema_registry.clone(), metrics))
             }
         };
+        self.validator = Some(validator.clone());
         let (registry, rules) = (self.registry_port()?, self.master_api.rules());
-        validator.sync(registry.as_ref(), &rules).await.context("the contracts of the registry")?;
+        let first = validator.sync(registry.as_ref(), &rules);
+        if !matches!(tokio::time::timeout(CONTRACTS_PATIENCE, first).await, Ok(Ok(()))) {
+            tracing::warn!(
+                "starting without all contracts: the schema registry does not give them"
+            );
+        }
         let following = validator.clone();
         self.run(|stop| async move { following.run(registry, rules, stop).await });
         Ok(validator)
@@ -264,16 +283,20 @@ impl Wiring<'_> {
         };
         public.credential_headers.extend(config.credential_headers.iter().cloned());
         let (grpc, health) = server::public_routes(ports, public).await?;
-        self.run(|stop| async move {
-            stop.cancelled().await;
+        let stopping = self.stopping.clone();
+        self.run(|_stop| async move {
+            stopping.cancelled().await;
             health.set_service_status("", ServingStatus::NotServing).await;
         });
         let grpc = grpc.into_axum_router();
+        let public_schemas = config.public_schemas;
         let metrics = gateway::Metrics::new(&mut self.metrics);
         let rules = self.master_api.rules();
         let (clock, random) = (clock.clone(), random.clone());
         let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
-        let api = gateway.authenticator().guard(self.graphql());
+        let api = gateway.authenticator().guard(self.graphql(Some(self.broker_port()?)));
+        let asked_for = (!public_schemas).then(|| gateway.authenticator().clone());
+        let api = api.merge(Schemas::new(self.registry_port()?, asked_for).router());
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);
@@ -281,8 +304,8 @@ impl Wiring<'_> {
     }
 
     /// GraphQL over the ports: the same wherever it is served.
-    fn graphql(&self) -> Router {
-        master_api::http::router(master_api::graphql::schema(self.master_api.clone()))
+    fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
+        master_api::http::router(master_api::graphql::schema(self.master_api.clone(), broker))
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {
@@ -290,7 +313,8 @@ impl Wiring<'_> {
     }
 
     fn registry_port(&self) -> Result<Arc<dyn SchemaRegistry>> {
-        self.registry.clone().map_or_else(|| self.channels.registry(), Ok)
+        let rules = self.master_api.rules();
+        self.registry.clone().map_or_else(|| self.channels.registry(rules), Ok)
     }
 
     fn broker_port(&self) -> Result<Arc<dyn EventBroker>> {
@@ -308,19 +332,29 @@ impl Wiring<'_> {
         self.loops.push(Box::new(move |stop| Box::pin(run(stop))));
     }
 
-    /// Able to work? Only the parts that hold state can be not.
+    /// Able to work? Only the parts that hold state can be not, and everything when it stops.
     fn readiness(&self) -> Readiness {
-        let store = self.store.clone();
-        Readiness::new(move || match &store {
-            Some(store) if !store.ready() => vec!["the log takes no more".to_owned()],
-            _ => Vec::new(),
-        })
+        let (store, validator) = (self.store.clone(), self.validator.clone());
+        let (stopping, warned) = (self.stopping.clone(), self.validator.clone());
+        let is_broker = self.broker.is_some();
+        let readiness = Readiness::new(move || {
+            let full = store.as_ref().is_some_and(|store| !store.ready());
+            let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
+            let reasons = [
+                (stopping.is_cancelled(), "it is stopping"),
+                (full, "the log takes no more"),
+                (bare, "the contracts of the registry are not at hand yet"),
+            ];
+            let hold = reasons.into_iter().filter(|(holds, _)| *holds);
+            hold.map(|(_, reason)| reason.to_owned()).collect()
+        });
+        readiness.warning(move || warned.as_ref().map(|held| held.warnings()).unwrap_or_default())
     }
 
     fn finish(mut self) -> Parts {
         let admin =
             gateway::admin::router(Arc::new(std::mem::take(&mut self.metrics)), self.readiness());
-        let Self { routers, loops, store, streams, .. } = self;
-        Parts { routers, admin, loops, store, streams }
+        let Self { routers, loops, store, stopping, streams, .. } = self;
+        Parts { routers, admin, loops, store, stopping, streams }
     }
 }

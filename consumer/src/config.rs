@@ -91,6 +91,17 @@ impl Config {
         }
     }
 
+    /// What connections to endpoints may do.
+    pub(crate) fn egress(&self) -> egress::Settings {
+        egress::Settings {
+            allowed_networks: self.allowed_networks.clone(),
+            nameservers: self.nameservers.clone(),
+            dns_timeout: self.dns_timeout.0,
+            connect_timeout: self.connect_timeout.0,
+            connections_max: usize::try_from(self.connections_max).unwrap_or(usize::MAX),
+        }
+    }
+
     /// The time limit of an attempt whose subscription wants `timeout_ms`.
     pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>) -> Duration {
         let wanted = timeout_ms.map_or(self.timeout.0, |ms| Duration::from_millis(ms.into()));

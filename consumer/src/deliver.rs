@@ -2,12 +2,12 @@
 
 use crate::{
     config::Config,
-    connector::{DialError, Dialled, Dialler},
     outcome::{self, Failure, Outcome},
     retry_after,
 };
 use bytes::Bytes;
 use contract::{clock::Clock, delivery::Cause, limits::RESPONSE_BODY_BYTES_MAX};
+use egress::{DialError, Dialled, Dialler};
 use http::{Extensions, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -19,11 +19,7 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// Largest head of an answer in bytes.
@@ -40,10 +36,10 @@ impl Deliverer {
     /// A deliverer with the limits of `config`. A sentence if it cannot be made so.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(config.extra_ca_file.as_deref())?)
+            .with_tls_config(egress::client_config(config.extra_ca_file.as_deref())?)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(Dialler::new(config)?);
+            .wrap_connector(Dialler::new(&config.egress())?);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -131,22 +127,4 @@ fn dialled(connection: &CaptureConnection) -> Option<String> {
     let mut extensions = Extensions::new();
     connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
     extensions.get::<Dialled>().map(|Dialled(address)| address.to_string())
-}
-
-/// TLS with the public authorities and those of `extra_ca`; ALPN is set by the connector.
-fn tls(extra_ca: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    if let Some(path) = extra_ca {
-        let refuse = |why: String| format!("`extra_ca_file` {}: {why}", path.display());
-        let found = CertificateDer::pem_file_iter(path).map_err(|e| refuse(e.to_string()))?;
-        for certificate in found {
-            let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
-            roots.add(certificate).map_err(|e| refuse(e.to_string()))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

@@ -21,9 +21,6 @@ mod sign;
 
 // How it is sent, and what came back.
 mod deliver;
-mod connector;
-mod resolve;
-mod guard;
 mod outcome;
 mod retry_after;
 

@@ -1,7 +1,7 @@
 //! What became of an attempt, and which cause a status or an error is.
 
-use crate::connector::DialError;
 use contract::{delivery::Cause, limits::RESPONSE_EXCERPT_BYTES_MAX};
+use egress::DialError;
 use http::StatusCode;
 use std::{error::Error, io, time::Duration};
 
@@ -61,7 +61,7 @@ pub(crate) fn of_status(status: StatusCode) -> Option<Failure> {
 /// The failure that an error of the HTTP client is, and the address if the error knows it.
 pub(crate) fn of_error(error: &(dyn Error + 'static), connected: bool) -> Failure {
     if let Some(dial) = find::<DialError>(error) {
-        return dial.failure();
+        return Failure::new(of_dial(dial), dial.to_string());
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return Failure::new(Cause::Tls, format!("TLS failed: {tls}"));
@@ -81,6 +81,17 @@ pub(crate) fn of_error(error: &(dyn Error + 'static), connected: bool) -> Failur
             let why = format!("the connection broke before the answer: {}", innermost(error));
             Failure::new(Cause::Reset, why)
         }
+    }
+}
+
+/// The cause of a connection that did not come to be.
+const fn of_dial(error: &DialError) -> Cause {
+    match error {
+        DialError::NoHost => Cause::Misconfigured,
+        DialError::Dns { .. } => Cause::Dns,
+        DialError::Refused { .. } => Cause::AddressRefused,
+        DialError::Failed { .. } => Cause::Connect,
+        DialError::Slow { .. } => Cause::Timeout,
     }
 }
 

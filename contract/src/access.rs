@@ -31,7 +31,7 @@ pub enum Noun {
 pub enum Access {
     /// Look.
     Read,
-    /// Change; includes looking.
+    /// Change. Who may change may not therefore look: a producer sends, and reads nothing.
     Write,
 }
 
@@ -90,7 +90,8 @@ pub struct Roles(BTreeSet<Role>);
 impl Roles {
     /// Every role.
     pub fn admin() -> Self {
-        Self(NOUNS.iter().map(|(noun, _)| Role(*noun, Access::Write)).collect())
+        let both = |noun| [Role(noun, Access::Read), Role(noun, Access::Write)];
+        Self(NOUNS.iter().flat_map(|(noun, _)| both(*noun)).collect())
     }
 
     /// The roles of these names.
@@ -106,9 +107,9 @@ impl Roles {
         Ok(roles)
     }
 
-    /// Do they allow `access` to `noun`? Writing includes reading.
+    /// Do they allow `access` to `noun`?
     pub fn allow(&self, noun: Noun, access: Access) -> bool {
-        self.0.contains(&Role(noun, Access::Write)) || self.0.contains(&Role(noun, access))
+        self.0.contains(&Role(noun, access))
     }
 
     /// Their names.
@@ -217,7 +218,7 @@ mod tests {
     #[test]
     fn roles_parse_and_allow() {
         let roles = Roles::parse(["producer", "schemas:read"]).unwrap();
-        assert!(roles.allow(Noun::Events, Access::Read));
+        assert!(!roles.allow(Noun::Events, Access::Read), "a producer reads nothing");
         assert!(roles.allow(Noun::Events, Access::Write));
         assert!(roles.allow(Noun::Schemas, Access::Read));
         assert!(!roles.allow(Noun::Schemas, Access::Write));

@@ -150,6 +150,9 @@ pub struct NewEvent {
     pub unvalidated: Disposition,
     /// When the payload breaks the schema.
     pub invalid: Disposition,
+    /// Position of the rules that the door knew: whoever handles the event next may refuse it only
+    /// by these or by newer ones.
+    pub rules: Sequence,
 }
 
 /// The answer to whoever sent an event: it is on stable storage.

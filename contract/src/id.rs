@@ -45,7 +45,7 @@ fn decode_base32<const N: usize>(text: &str) -> Option<[u8; N]> {
 
 /// A text that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is not an id: expected `{prefix}` and {digits} characters of 0-9 a-z")]
+#[error("`{found}` is no id: an id is `{prefix}` and {digits} characters; is one mistyped?")]
 pub struct InvalidId {
     /// What was given.
     pub found: String,

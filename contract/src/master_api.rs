@@ -35,6 +35,19 @@ pub struct StoreEvent {
     pub rules: Sequence,
 }
 
+/// An event that was kept aside, checked and matched anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseEvent {
+    /// Which event.
+    pub id: EventId,
+    /// Minor version of the schema it keeps now; None: unchecked.
+    pub schema_minor: Option<u32>,
+    /// The lanes it matched.
+    pub lanes: Vec<LaneId>,
+    /// Position of the rules it was matched by.
+    pub rules: Sequence,
+}
+
 /// What became of a [`StoreEvent`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
@@ -102,6 +115,11 @@ pub trait Events: Send + Sync {
     /// Errors: `idempotency_conflict`; `stale_rules` when a newer fact could change the match;
     /// `unavailable` when the store can take no more.
     async fn store_event(&self, event: StoreEvent) -> Result<Stored>;
+    /// Accepts an event that was kept aside, with deliveries, at a new position of the log. One
+    /// that is accepted already is answered as a duplicate.
+    ///
+    /// Errors: `not_found`, also when its payload has expired; `stale_rules`; `unavailable`.
+    async fn release_event(&self, actor: Actor, release: ReleaseEvent) -> Result<Stored>;
     /// An event by id.
     async fn event(&self, id: EventId) -> Result<Option<Event>>;
     /// The payload, byte for byte; None once its retention has passed.

@@ -16,6 +16,12 @@ pub trait SchemaRegistry: Send + Sync {
     /// Errors: `unknown_event_type`.
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>>;
 
+    /// The same, for a type of another deployment whose contract may have changed: asks there,
+    /// unless it was asked a moment ago.
+    async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        self.get(uri).await
+    }
+
     /// Latest versions of all schemas, by URI.
     async fn list(&self) -> Result<Vec<SchemaVersion>>;
 
@@ -25,4 +31,9 @@ pub trait SchemaRegistry: Send + Sync {
 
     /// All of [`Self::publish`] but the last step.
     async fn check(&self, source: SchemaSource) -> Result<Published>;
+
+    /// Is it there? Errors: `unavailable`, `deadline_exceeded`.
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
 }

@@ -1,6 +1,11 @@
 //! Schemas: the protobuf contract of an event type, in versions.
 
-use crate::{Result, clock::Timestamp, stamp::hex_or_bytes, uri::EventUri};
+use crate::{
+    Result,
+    clock::{BoxFuture, Timestamp},
+    stamp::hex_or_bytes,
+    uri::EventUri,
+};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -73,11 +78,12 @@ pub struct SchemaSource {
 }
 
 /// A version with what is needed to use it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchemaBundle {
     /// Which version.
     pub version: SchemaVersion,
-    /// Encoded `google.protobuf.FileDescriptorSet` with all imports.
+    /// Encoded `google.protobuf.FileDescriptorSet` with all imports; base64 where people read.
+    #[serde(with = "crate::stamp::base64_or_bytes")]
     pub descriptor_set: Bytes,
     /// The sources it was compiled from.
     pub files: Vec<ProtoFile>,
@@ -108,4 +114,26 @@ pub trait EventValidator: Send + Sync {
     /// Errors: `contract_violation` with all violations, `malformed_payload`,
     /// `unsupported_media_type`.
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated>;
+
+    /// Is what is at hand for `uri` the version `in_force` or a newer one (None: is nothing at
+    /// hand)? If not, a refusal by [`Self::validate`] may be that of an older contract.
+    fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
+        let _has_only_one = (uri, in_force);
+        true
+    }
+
+    /// What is at hand of the types of that other deployment may be outdated.
+    fn expire(&self, domain: &str) {
+        let _has_none_of_others = domain;
+    }
+
+    /// Resolves once [`Self::is_current`] holds. The caller sets the deadline.
+    fn catch_up<'a>(
+        &'a self,
+        uri: &'a EventUri,
+        in_force: Option<&'a SchemaVersion>,
+    ) -> BoxFuture<'a, ()> {
+        let _has_only_one = (uri, in_force);
+        Box::pin(std::future::ready(()))
+    }
 }

@@ -20,9 +20,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 struct Health {
     ready: bool,
     reasons: Vec<String>,
+    /// What is amiss and keeps nobody from working.
+    warnings: Vec<String>,
 }
 
-/// `/metrics`, `/health/live`, and `/health/ready`, which answers 503 with the reasons against.
+/// `/metrics`, `/health/live`, and `/health/ready`, which answers 503 with the reasons
+/// against.
 pub fn router(registry: Arc<Registry>, readiness: Readiness) -> Router {
     let probes = Router::new()
         .route("/health/live", get(|| async { Json(serde_json::json!({"live": true})) }))
@@ -35,7 +38,7 @@ async fn ready(State(readiness): State<Readiness>) -> Response {
     let reasons = readiness.reasons();
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Health { ready, reasons })).into_response()
+    (status, Json(Health { ready, reasons, warnings: readiness.warnings() })).into_response()
 }
 
 async fn metrics(State(registry): State<Arc<Registry>>) -> Response {

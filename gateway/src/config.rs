@@ -34,6 +34,9 @@ pub struct Config {
     pub retry_after: Span,
     /// Typed events that no schema knows: reject (404), quarantine or accept. Default reject.
     pub unvalidated: Disposition,
+    /// `GET /api/schema/...` answers everybody; else it wants a key with `schemas:read`. Default
+    /// false.
+    pub public_schemas: bool,
     /// How old a signed timestamp may be, in seconds, where the source says nothing else; the same
     /// bound holds for the future. Default 300.
     pub tolerance_s: u32,
@@ -58,6 +61,7 @@ impl Default for Config {
             requests_max: 4096,
             retry_after: Span(Duration::from_secs(1)),
             unvalidated: Disposition::Reject,
+            public_schemas: false,
             tolerance_s: 300,
             credential_headers: Vec::new(),
             listener: serve::Limits::default(),

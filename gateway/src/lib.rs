@@ -28,6 +28,9 @@ mod json_path;
 mod headers;
 mod trace;
 
+// The contracts that events keep.
+pub mod schemas;
+
 // The answers.
 pub mod respond;
 pub mod readiness;

@@ -4,18 +4,34 @@ use std::{fmt, sync::Arc};
 
 /// Asks the parts whether they are able to work. Cheap to clone.
 #[derive(Clone)]
-pub struct Readiness(Arc<dyn Fn() -> Vec<String> + Send + Sync>);
+pub struct Readiness {
+    reasons: Question,
+    warnings: Question,
+}
+
+type Question = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 impl Readiness {
     /// From a question that answers with the reasons against; none: ready. It is asked on every
     /// look, so it must not wait.
     pub fn new(reasons: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(reasons))
+        Self { reasons: Arc::new(reasons), warnings: Arc::new(Vec::new) }
+    }
+
+    /// With a question after what is amiss and keeps nobody from working.
+    #[must_use]
+    pub fn warning(self, warnings: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        Self { warnings: Arc::new(warnings), ..self }
     }
 
     /// Why not; empty when ready.
     pub fn reasons(&self) -> Vec<String> {
-        (self.0)()
+        (self.reasons)()
+    }
+
+    /// What is amiss all the same; empty when nothing is.
+    pub fn warnings(&self) -> Vec<String> {
+        (self.warnings)()
     }
 
     /// Is there no reason against?

@@ -41,7 +41,7 @@ pub struct Limits {
     pub http2_ping_interval: Span,
     /// Largest HTTP/1 request head in bytes, and largest header list of HTTP/2. Default 64 KiB.
     pub head_bytes_max: u32,
-    /// Time for requests in work when the server stops. Default 20 s.
+    /// Time for requests in work when the server stops. Default 10 s.
     pub drain_timeout: Span,
 }
 
@@ -57,7 +57,7 @@ impl Default for Limits {
             http2_streams_max: 256,
             http2_ping_interval: seconds(20),
             head_bytes_max: 64 * 1024,
-            drain_timeout: seconds(20),
+            drain_timeout: seconds(10),
         }
     }
 }

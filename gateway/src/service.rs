@@ -38,6 +38,7 @@ pub struct Gateway {
     pub(crate) bodies: Bodies,
     pub(crate) keeper: Keeper,
     pub(crate) authenticator: Authenticator,
+    pub(crate) rules: RulesReceiver,
 }
 
 impl fmt::Debug for Gateway {
@@ -80,7 +81,8 @@ impl Gateway {
             sources: Sources::new(rules.clone(), &config),
             bodies: Bodies::new(&config, metrics.body_bytes.clone()),
             keeper: Keeper::new(&config.credential_headers),
-            authenticator: Authenticator::new(rules, Arc::clone(&clock)),
+            authenticator: Authenticator::new(rules.clone(), Arc::clone(&clock)),
+            rules,
             config,
             broker,
             clock,

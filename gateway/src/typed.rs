@@ -40,6 +40,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
         trace,
         unvalidated: gateway.config.unvalidated,
         invalid: Disposition::Reject,
+        rules: gateway.rules.borrow().sequence,
     };
     Ok(Admitted { event, body })
 }

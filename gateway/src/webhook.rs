@@ -44,6 +44,7 @@ pub(crate) async fn admit(gateway: &Gateway, name: &str, arrival: Arrival) -> Re
         trace,
         unvalidated: spec.unvalidated,
         invalid: spec.invalid,
+        rules: gateway.rules.borrow().sequence,
     };
     Ok(Admitted { event, body })
 }

@@ -3,6 +3,7 @@
 
 // Traffic.
 pub mod store_event;
+pub mod release_event;
 pub mod record_attempt;
 pub mod resend;
 pub mod cancel;

@@ -97,6 +97,14 @@ pub enum FactBody {
         /// Why.
         reason: String,
     },
+    /// An event that was kept aside keeps its contract by now: it was taken after all, with a
+    /// delivery in each of its lanes. From here on, its place is this one.
+    QuarantineReleased {
+        /// The event as it was taken, with its lanes.
+        event: Box<StoredEvent>,
+        /// Where it was kept aside.
+        from: Sequence,
+    },
 
     // Configuration: what decides how it passes.
     /// From here on the log may hold what this format allows.
@@ -198,7 +206,7 @@ pub enum FactBody {
 }
 
 /// The newest format that this program reads and writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.
@@ -274,7 +282,8 @@ impl FactBody {
             | Self::EventQuarantined { .. }
             | Self::AttemptRecorded { .. }
             | Self::DeliveryResent { .. }
-            | Self::DeliveryCancelled { .. } => Chain::Traffic,
+            | Self::DeliveryCancelled { .. }
+            | Self::QuarantineReleased { .. } => Chain::Traffic,
             Self::FormatRaised { .. }
             | Self::BucketClosed { .. }
             | Self::SecretStored(_)

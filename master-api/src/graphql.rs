@@ -8,7 +8,7 @@ mod paging;
 mod query;
 
 use async_graphql::{EmptySubscription, Schema};
-use contract::master_api::MasterApi;
+use contract::{broker::EventBroker, master_api::MasterApi};
 use std::sync::Arc;
 
 pub use access::error;
@@ -23,10 +23,12 @@ const COMPLEXITY_MAX: usize = 20_000;
 
 /// The schema over `master_api`. Each request must carry a
 /// [`contract::access::Principal`] as data.
-pub fn schema(master_api: Arc<dyn MasterApi>) -> ApiSchema {
-    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
-        .data(master_api)
-        .limit_depth(DEPTH_MAX)
-        .limit_complexity(COMPLEXITY_MAX)
-        .finish()
+/// Without a `broker`, no event can be resubmitted.
+pub fn schema(master_api: Arc<dyn MasterApi>, broker: Option<Arc<dyn EventBroker>>) -> ApiSchema {
+    let schema = Schema::build(query::Query, mutation::Mutation, EmptySubscription);
+    let schema = match broker {
+        Some(broker) => schema.data(broker),
+        None => schema,
+    };
+    schema.data(master_api).limit_depth(DEPTH_MAX).limit_complexity(COMPLEXITY_MAX).finish()
 }

@@ -42,9 +42,13 @@ impl Metrics {
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(name, help, counter.clone());
         };
-        counter("certes_events_accepted", "Events appended to the log", &metrics.events_accepted);
-        counter("certes_events_quarantined", "Events kept aside", &metrics.events_quarantined);
-        counter("certes_events_duplicate", "Events that were here", &metrics.events_duplicate);
+        counter(
+            "certes_log_events_accepted",
+            "Events appended to the log",
+            &metrics.events_accepted,
+        );
+        counter("certes_log_events_quarantined", "Events kept aside", &metrics.events_quarantined);
+        counter("certes_log_events_duplicate", "Events that were here", &metrics.events_duplicate);
         counter("certes_attempts_recorded", "Attempts recorded", &metrics.attempts_recorded);
         counter("certes_attempts_superseded", "Late reports", &metrics.attempts_superseded);
         registry.register(

@@ -7,8 +7,14 @@ use crate::{
 };
 use bytes::Bytes;
 use contract::{
-    Error, ErrorCode, Result, access::Actor, id::EventId, id::LaneId, id::Sequence, limits,
-    master_api::StoreEvent, random::Random,
+    Error, ErrorCode, Result,
+    access::Actor,
+    id::EventId,
+    id::LaneId,
+    id::Sequence,
+    limits,
+    master_api::{ReleaseEvent, StoreEvent},
+    random::Random,
 };
 use sha2::{Digest, Sha256};
 
@@ -78,6 +84,25 @@ impl Prepared {
         };
         let actor = Actor::Component("broker".to_owned());
         let draft = Draft::new(&actor, &body).map_err(Error::internal)?;
+        Ok(Self { id, body, draft, payload, idempotency, lanes, rules, quarantined })
+    }
+
+    /// Prepares an event that was kept aside at `from`, with its row of salt and payload, to be
+    /// taken in the name of `actor`.
+    pub fn released(
+        actor: &Actor,
+        release: ReleaseEvent,
+        (from, aside): (Sequence, StoredEvent),
+        payload: Bytes,
+    ) -> Result<Self> {
+        let ReleaseEvent { id, schema_minor, mut lanes, rules } = release;
+        lanes.sort_unstable();
+        lanes.dedup();
+        let event = Box::new(StoredEvent { schema_minor, lanes: lanes.clone(), rules, ..aside });
+        let body = FactBody::QuarantineReleased { event, from };
+        let draft = Draft::new(actor, &body).map_err(Error::internal)?;
+        // Its idempotency key, if it still holds, leads to it by its id.
+        let (idempotency, quarantined) = (None, false);
         Ok(Self { id, body, draft, payload, idempotency, lanes, rules, quarantined })
     }
 }

@@ -105,6 +105,11 @@ impl<'a> Projector<'a> {
                 self.stats.quarantined += 1;
                 self.add_event((sequence, time, bucket), event, true)
             }
+            FactBody::QuarantineReleased { event, .. } => {
+                self.stats.accepted += 1;
+                self.stats.quarantined = self.stats.quarantined.saturating_sub(1);
+                self.add_event((sequence, time, bucket), event, false)
+            }
             FactBody::AttemptRecorded { delivery, attempt, next } => {
                 self.change(*delivery, |row| {
                     row.attempts.push((**attempt).clone());

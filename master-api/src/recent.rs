@@ -55,7 +55,11 @@ impl Recent {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let prepared = Arc::clone(ring.events.get(&sequence)?);
         drop(ring);
-        let FactBody::EventAccepted { event } = &prepared.body else { return None };
+        let (FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. }) =
+            &prepared.body
+        else {
+            return None;
+        };
         let event = (**event).clone().into_event(sequence, None);
         Some((event, prepared.payload.slice(SALT_LENGTH..)))
     }

@@ -2,8 +2,8 @@
 
 use crate::{
     config::Config,
-    decide::{self, Given},
-    fact::FORMAT,
+    decide::{self, Decided, Given},
+    fact::{FORMAT, FactBody},
     keeper::{self, Keeper},
     lanes::LaneTable,
     log::{self, Loaded, LogError, Report, head_file},
@@ -86,6 +86,8 @@ impl MasterApi {
             Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
         if !begun {
             begin(&shared)?;
+        } else if shared.state.load().format < FORMAT {
+            raise(&shared)?;
         }
         keeper::run_once(&shared, &mut None);
         let newest = newest_event(&shared)?;
@@ -178,6 +180,19 @@ fn begin(shared: &Shared) -> Result<()> {
     }
     let mut round = Round::new(shared, EventId::from_bytes([0; 16]));
     round.record_all(&Actor::Component("master-api".to_owned()), first.decided)??;
+    let batch = round.finish(&mut shared.lanes())?;
+    shared.store.commit(batch).map_err(LogError::from)?;
+    writer::publish(shared, round);
+    Ok(())
+}
+
+/// From here on the log may hold what older programs refuse. This process is the only one that
+/// has it open, so nobody is left behind.
+pub(crate) fn raise(shared: &Shared) -> Result<()> {
+    let mut round = Round::new(shared, newest_event(shared)?);
+    let facts = vec![FactBody::FormatRaised { format: FORMAT }];
+    let decided = Decided { facts, ..Decided::default() };
+    round.record_all(&Actor::Component("master-api".to_owned()), decided)??;
     let batch = round.finish(&mut shared.lanes())?;
     shared.store.commit(batch).map_err(LogError::from)?;
     writer::publish(shared, round);

@@ -92,7 +92,8 @@ impl State {
             | FactBody::EventQuarantined { .. }
             | FactBody::AttemptRecorded { .. }
             | FactBody::DeliveryResent { .. }
-            | FactBody::DeliveryCancelled { .. } => return,
+            | FactBody::DeliveryCancelled { .. }
+            | FactBody::QuarantineReleased { .. } => return,
             FactBody::FormatRaised { format } => self.format = *format,
             FactBody::BucketClosed { bucket, count, last, hash } => {
                 let closed = ClosedBucket { count: *count, last: *last, hash: *hash };
@@ -194,6 +195,7 @@ impl State {
             | FactBody::AttemptRecorded { .. }
             | FactBody::DeliveryResent { .. }
             | FactBody::DeliveryCancelled { .. }
+            | FactBody::QuarantineReleased { .. }
             | FactBody::FormatRaised { .. }
             | FactBody::BucketClosed { .. }
             | FactBody::SecretStored(_)

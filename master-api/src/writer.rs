@@ -158,6 +158,7 @@ fn drop_old_keys(shared: &Shared, before: &Head, head: &Head) {
 fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
     Ok(match command {
         Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
+        Command::Release(event, reply) => answer(reply, spared(round.release_event(&event))?),
         Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
         Command::Execute(actor, changeset, reply) => {
             answer(reply, spared(round.execute(&actor, &changeset))?)

@@ -23,12 +23,13 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 22] = {
+pub const TABLE: [Rpc; 24] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Events, Keys, Schemas, Sources, Subscriptions};
     [
         rpc("/certes.v1.EventBroker/HandleIncomingEvent", Events, Write, false),
         rpc("/certes.v1.EventBroker/SendOutgoingEvent", Events, Write, true),
+        rpc("/certes.v1.EventBroker/Resubmit", Events, Write, false),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
@@ -41,6 +42,7 @@ pub const TABLE: [Rpc; 22] = {
         rpc("/certes.v1.SchemaRegistry/List", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Publish", Schemas, Write, false),
         rpc("/certes.v1.SchemaRegistry/Check", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),

@@ -3,7 +3,7 @@
 //!
 //!     cargo bench -p schema-registry
 
-#![expect(clippy::print_stderr, reason = "a benchmark reports")]
+#![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to report")]
 
 use async_trait::async_trait;
 use contract::{
@@ -53,7 +53,7 @@ fn main() {
 
 #[divan::bench_group]
 mod github_push_8k {
-    use super::*;
+    use super::{Bencher, PUSH};
 
     #[divan::bench]
     fn check(bencher: Bencher<'_, '_>) {
@@ -68,7 +68,7 @@ mod github_push_8k {
 
 #[divan::bench_group]
 mod order_1k {
-    use super::*;
+    use super::{Bencher, ORDER};
 
     #[divan::bench]
     fn check(bencher: Bencher<'_, '_>) {

@@ -16,15 +16,19 @@ mod bundle;
 mod store;
 mod service;
 
+// Contracts of other deployments.
+mod foreign;
+mod lru;
+
 // Enforcing: from a version to an answer about a payload.
 mod validate;
 mod validator;
 
-pub use config::Config;
+pub use config::{Bucket, Config, ForeignConfig, PeerConfig, S3Config, StoreKind};
 pub use load::load;
 pub use metrics::Metrics;
 pub use service::Registry;
-pub use store::{BundleStore, DirectoryStore, MemoryStore};
+pub use store::{BundleStore, DirectoryStore, MemoryStore, S3Store, open as open_store};
 pub use validator::LocalValidator;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use crate::{
     BundleStore, Config, LocalValidator, Metrics, bundle,
     compare::{Difference, Version, compare},
     compile::{Compiled, compile, invalid},
+    foreign::Foreign,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +42,8 @@ pub struct Registry {
     publishing: tokio::sync::Mutex<()>,
     /// Latest bundles; as many as there are schemas in force.
     bundles: Mutex<HashMap<EventUri, Arc<SchemaBundle>>>,
+    /// Contracts of other deployments; None: there are none to be had.
+    foreign: Option<Foreign>,
 }
 
 impl Registry {
@@ -61,7 +64,15 @@ impl Registry {
             validator: None,
             publishing: tokio::sync::Mutex::default(),
             bundles: Mutex::default(),
+            foreign: None,
         }
+    }
+
+    /// With the contracts of the deployments that are listed as peers.
+    /// Errors: `invalid_definition`.
+    pub fn asking_peers(mut self) -> Result<Self> {
+        self.foreign = Some(Foreign::new(&self.config)?);
+        Ok(self)
     }
 
     /// With a validator in the same process, which uses a version before its publication is
@@ -107,10 +118,21 @@ impl Registry {
         self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A store that lost its bundles, as memory does, gets back what is published again.
+    async fn heal(&self, candidate: &Candidate) -> Result<()> {
+        let rules = self.master_api.rules();
+        let in_force = rules.borrow().schemas.get(&candidate.uri).map(|version| version.digest);
+        if in_force == Some(candidate.digest) && self.store.get(candidate.digest).await?.is_none() {
+            self.store.put(candidate.digest, candidate.bytes.clone()).await?;
+        }
+        Ok(())
+    }
+
     async fn try_publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
         let candidate = self.candidate(source).await?;
         let _turn = self.publishing.lock().await;
         for _ in 0..ATTEMPTS_MAX {
+            self.heal(&candidate).await?;
             let latest = self.latest(&candidate.uri).await?;
             let plan = candidate.plan(latest.as_deref(), self.clock.as_ref())?;
             if plan.changed {
@@ -141,9 +163,19 @@ impl Registry {
 #[async_trait]
 impl SchemaRegistry for Registry {
     async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        if let (Some(_), Some(foreign)) = (uri.domain(), &self.foreign) {
+            return foreign.get(uri).await;
+        }
         self.latest(uri).await?.ok_or_else(|| {
             Error::new(ErrorCode::UnknownEventType, format!("no schema is known for {uri}"))
         })
+    }
+
+    async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
+        match (uri.domain(), &self.foreign) {
+            (Some(_), Some(foreign)) => foreign.refresh(uri).await,
+            _ => self.get(uri).await,
+        }
     }
 
     async fn list(&self) -> Result<Vec<SchemaVersion>> {

@@ -2,13 +2,17 @@
 
 mod directory;
 mod memory;
+mod s3;
 
 pub use directory::DirectoryStore;
 pub use memory::MemoryStore;
+pub use s3::S3Store;
 
+use crate::config::{Config, StoreKind};
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{Error, Result};
+use std::{path::PathBuf, sync::Arc};
 
 /// Keeps bundles under their SHA-256. A bundle never changes and is never removed.
 #[async_trait]
@@ -20,6 +24,20 @@ pub trait BundleStore: Send + Sync {
     /// The bytes of that SHA-256, checked against it; None if they were never kept here.
     /// Errors: `internal` when they are damaged.
     async fn get(&self, digest: [u8; 32]) -> Result<Option<Bytes>>;
+}
+
+/// The store that is configured. `dir` is where it is if it is a directory; `variables` are the
+/// `AWS_...` ones, for a bucket.
+pub fn open(
+    config: &Config,
+    dir: PathBuf,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<Arc<dyn BundleStore>> {
+    Ok(match &config.store {
+        StoreKind::Directory => Arc::new(DirectoryStore::open(dir)?),
+        StoreKind::Memory => Arc::new(MemoryStore::new()),
+        StoreKind::S3(bucket) => Arc::new(S3Store::new(bucket, &config.s3, variables)?),
+    })
 }
 
 /// What every store does with what it has and with what it is given.
@@ -35,7 +53,6 @@ fn verified(digest: [u8; 32], bytes: Bytes) -> Result<Bytes> {
 pub(crate) mod conformance {
     use super::*;
     use crate::bundle::digest;
-    use std::sync::Arc;
 
     pub(crate) async fn run(store: Arc<dyn BundleStore>) {
         let bytes = Bytes::from_static(b"a bundle");

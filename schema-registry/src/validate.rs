@@ -113,11 +113,13 @@ fn malformed(message: impl Into<String>) -> Error {
 
 #[cfg(test)]
 mod differential;
-#[cfg(all(test, feature = "judges"))]
+#[cfg(test)]
+#[cfg(feature = "all")]
 mod judged;
 #[cfg(test)]
 mod hostile;
-#[cfg(all(test, feature = "soak"))]
+#[cfg(test)]
+#[cfg(feature = "soak")]
 mod soak;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,23 @@
 //! Every contract compiled and at hand: checking an event takes no lock, no wait and no call.
 
+mod foreign;
+
 use crate::{Config, Metrics, bundle, validate::Contract};
 use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{BoxFuture, Clock, SystemClock, Timestamp},
     id::Sequence,
     registry::SchemaRegistry,
     rules::RulesReceiver,
     schema::{EventValidator, SchemaBundle, SchemaVersion, Validated},
     uri::EventUri,
 };
+use foreign::ForeignContracts;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +38,11 @@ pub struct LocalValidator {
     changing: Mutex<()>,
     /// The rules whose contracts are all at hand; None before the first time.
     complete: watch::Sender<Option<Sequence>>,
+    /// Told whenever `contracts` changes.
+    changed: watch::Sender<()>,
+    /// Why the registry could not be asked the last time.
+    failure: Mutex<Option<Error>>,
+    foreign: Arc<ForeignContracts>,
 }
 
 type Contracts = HashMap<EventUri, Held>;
@@ -45,16 +54,28 @@ enum Held {
     Missing,
 }
 
+impl Held {
+    const fn is_missing(&self) -> bool {
+        matches!(self, Self::Missing)
+    }
+}
+
+/// The first pause before the registry is asked again for what it did not give.
+const FETCH_RETRY_FIRST: Duration = Duration::from_millis(20);
+
 impl LocalValidator {
     /// A validator without contracts.
     pub fn new(config: Config, metrics: Metrics) -> Self {
         Self {
+            foreign: ForeignContracts::new(config.clone()),
             config,
             metrics,
             clock: Arc::new(SystemClock),
             contracts: ArcSwap::default(),
             changing: Mutex::default(),
             complete: watch::Sender::new(None),
+            changed: watch::Sender::default(),
+            failure: Mutex::default(),
         }
     }
 
@@ -90,14 +111,18 @@ impl LocalValidator {
     /// Errors: the first one, after all the others were tried.
     pub async fn sync(&self, registry: &dyn SchemaRegistry, rules: &RulesReceiver) -> Result<()> {
         let wanted = Arc::clone(&rules.borrow());
+        let missing: Vec<_> = wanted.schemas.values().filter(|held| !self.has(held)).collect();
         let mut failure = None;
-        for version in wanted.schemas.values().filter(|version| !self.has(version)) {
+        for version in &missing {
             if let Err(error) = self.fetch(registry, version).await {
                 tracing::warn!(uri = %version.uri, %error, "cannot get a contract");
                 failure.get_or_insert(error);
             }
         }
         self.align(rules);
+        if !missing.is_empty() {
+            self.note(failure.clone());
+        }
         match failure {
             Some(error) => Err(error),
             None => {
@@ -107,32 +132,70 @@ impl LocalValidator {
         }
     }
 
-    /// Keeps the contracts as the rules want them, until `stop`.
+    /// Keeps the contracts as the rules want them, until `stop`, and looks from time to time
+    /// whether the registry is there.
     pub async fn run(
         &self,
         registry: Arc<dyn SchemaRegistry>,
         mut rules: RulesReceiver,
         stop: CancellationToken,
     ) {
+        self.foreign.follow(Arc::clone(&registry));
+        let mut pause = FETCH_RETRY_FIRST;
         loop {
             rules.mark_unchanged();
             let sync = self.sync(registry.as_ref(), &rules);
-            let Some(synced) = stop.run_until_cancelled(sync).await else { return };
-            let changed = rules.changed();
-            let go_on = stop.run_until_cancelled(async {
-                match synced {
-                    Ok(()) => changed.await.is_ok(),
-                    // Ask again at the latest after a while.
-                    Err(_) => match timeout(self.config.fetch_retry.0, changed).await {
-                        Ok(changed) => changed.is_ok(),
-                        Err(_elapsed) => true,
-                    },
+            let Some(synced) = stop.run_until_cancelled(sync).await else { break };
+            // A replica may hear of a version a moment later than this process: ask again soon.
+            let limit = match synced {
+                Ok(()) => {
+                    pause = FETCH_RETRY_FIRST;
+                    self.config.registry_probe.0
                 }
-            });
-            if go_on.await != Some(true) {
-                return;
+                Err(_) => {
+                    let longer = self.config.fetch_retry.0.min(pause * 2);
+                    std::mem::replace(&mut pause, longer)
+                }
+            };
+            let changed = stop.run_until_cancelled(timeout(limit, rules.changed())).await;
+            match changed {
+                None | Some(Ok(Err(_))) => break,
+                Some(Ok(Ok(()))) => {}
+                Some(Err(_elapsed)) => {
+                    let probe = self.probe(registry.as_ref());
+                    if stop.run_until_cancelled(probe).await.is_none() {
+                        break;
+                    }
+                }
             }
         }
+        self.foreign.leave();
+    }
+
+    /// Asks the registry whether it is there.
+    async fn probe(&self, registry: &dyn SchemaRegistry) {
+        let answer = timeout(self.config.fetch_timeout.0, registry.ping()).await;
+        self.note(match answer {
+            Ok(answer) => answer.err(),
+            Err(_elapsed) => {
+                let message = "the schema registry did not answer in time";
+                Some(Error::new(ErrorCode::DeadlineExceeded, message))
+            }
+        });
+    }
+
+    fn note(&self, failure: Option<Error>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+
+    /// What operators should know: contracts that are in force and not at hand keep their events
+    /// out, and without the registry everybody goes on with what is at hand. Empty: all is well.
+    pub fn warnings(&self) -> Vec<String> {
+        let missing = self.contracts.load().values().filter(|held| held.is_missing()).count();
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let missing = (missing > 0).then(|| format!("{missing} contracts are not at hand"));
+        let failure = failure.map(|error| format!("the schema registry: {}", error.message));
+        missing.into_iter().chain(failure).collect()
     }
 
     /// Returns once every contract in force at `sequence` has been at hand. With
@@ -203,16 +266,22 @@ impl LocalValidator {
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut contracts = Contracts::clone(&self.contracts.load());
         change(&mut contracts);
-        let missing = contracts.values().filter(|held| matches!(held, Held::Missing)).count();
+        let missing = contracts.values().filter(|held| held.is_missing()).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.contracts.set(gauge(contracts.len() - missing));
         self.metrics.contracts_missing.set(gauge(missing));
         self.contracts.store(Arc::new(contracts));
+        self.changed.send_replace(());
     }
 }
 
 impl EventValidator for LocalValidator {
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated> {
+        if uri.domain().is_some() {
+            let result = self.foreign.check(uri, content_type, payload, self.clock.now());
+            self.metrics.validated(result.as_ref());
+            return result.unwrap_or(Ok(Validated::NoSchema));
+        }
         let contracts = self.contracts.load();
         let result = contracts.get(uri).map(|held| match held {
             Held::Ready(contract) => contract
@@ -226,6 +295,33 @@ impl EventValidator for LocalValidator {
         });
         self.metrics.validated(result.as_ref());
         result.unwrap_or(Ok(Validated::NoSchema))
+    }
+
+    fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
+        match in_force {
+            _ if uri.domain().is_some() => self.foreign.is_current(uri),
+            Some(version) => self.has(version),
+            None => !self.contracts.load().contains_key(uri),
+        }
+    }
+
+    fn expire(&self, domain: &str) {
+        self.foreign.expire(domain);
+    }
+
+    fn catch_up<'a>(
+        &'a self,
+        uri: &'a EventUri,
+        in_force: Option<&'a SchemaVersion>,
+    ) -> BoxFuture<'a, ()> {
+        let mut changed = self.changed.subscribe();
+        Box::pin(async move {
+            if uri.domain().is_some() {
+                return self.foreign.catch_up(uri).await;
+            }
+            // The sender lives as long as `self`, so waiting ends by the condition alone.
+            while !self.is_current(uri, in_force) && changed.changed().await.is_ok() {}
+        })
     }
 }
 

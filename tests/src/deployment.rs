@@ -2,14 +2,15 @@
 
 use crate::{
     GITHUB_SECRET, SIGNING_SECRET,
-    http::{Answer, post},
+    http::{Answer, get, post},
 };
 use anyhow::{Context, Result};
 use certes::{
     config::{Config, PeersConfig, Role, Roles},
+    environment::Environment,
     manifest,
     remote::Remote,
-    serve::{Environment, Server},
+    serve::Server,
 };
 use contract::{
     clock::{Clock, SystemClock},
@@ -39,9 +40,34 @@ const PARTS: [Role; 6] = [
     Role::Gateway,
 ];
 
+/// A server with the configuration it can be started by again, at the same addresses.
+struct Part {
+    config: Config,
+    environment: Environment,
+    server: Option<Server>,
+}
+
+impl Part {
+    async fn start(mut config: Config, environment: Environment) -> Result<Self> {
+        let server = Server::start(config.clone(), environment.clone()).await?;
+        let addresses = server.addresses();
+        config.admin.http = addresses.admin;
+        config.broker.grpc = addresses.broker;
+        config.schema_registry.grpc = addresses.schema_registry;
+        Ok(Self { config, environment, server: Some(server) })
+    }
+
+    async fn stop(&mut self) -> Result<()> {
+        match self.server.take() {
+            Some(server) => server.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
 /// A running deployment. It stops when it is dropped; [`Self::stop`] drains first.
 pub struct Deployment {
-    servers: Vec<Server>,
+    parts: Vec<Part>,
     /// URL of the public HTTP listener.
     pub http: String,
     /// URL of the public gRPC listener.
@@ -89,11 +115,12 @@ impl Deployment {
         base.gateway.grpc = any_port();
         base.consumer.allowed_networks = vec!["127.0.0.0/8".parse()?];
         adjust(&mut base);
-        let servers = match wiring {
-            Wiring::OneProcess => vec![Server::start(base, environment).await?],
+        let parts = match wiring {
+            Wiring::OneProcess => vec![Part::start(base, environment).await?],
             Wiring::Split => start_split(&base, &environment).await?,
         };
-        let gateway = servers.last().context("no server")?.addresses();
+        let gateway = parts.last().and_then(|part| part.server.as_ref());
+        let gateway = gateway.context("no server")?.addresses();
         let url = |address: Option<std::net::SocketAddr>| {
             address.map(|address| format!("http://{address}")).context("not bound")
         };
@@ -103,7 +130,7 @@ impl Deployment {
             grpc: url(gateway.grpc)?,
             admin: url(Some(gateway.admin))?,
             key: Secret::new(key.trim()),
-            servers,
+            parts,
             dir,
         })
     }
@@ -150,10 +177,34 @@ impl Deployment {
 
     /// Drains and stops every part.
     pub async fn stop(self) -> Result<()> {
-        for server in self.servers.into_iter().rev() {
-            server.stop().await?;
+        for mut part in self.parts.into_iter().rev() {
+            part.stop().await?;
         }
         Ok(())
+    }
+
+    /// Stops one part of a split deployment.
+    pub async fn stop_part(&mut self, role: Role) -> Result<()> {
+        self.part(role)?.stop().await
+    }
+
+    /// Starts a part again that was stopped, where it was.
+    pub async fn start_part(&mut self, role: Role) -> Result<()> {
+        let part = self.part(role)?;
+        part.server = Some(Server::start(part.config.clone(), part.environment.clone()).await?);
+        Ok(())
+    }
+
+    /// What a part says of its health.
+    pub async fn health_of(&self, role: Role) -> Result<Answer> {
+        let part = self.parts.iter().find(|part| part.config.roles.has(role));
+        let admin = part.context("no such part")?.config.admin.http;
+        get(&format!("http://{admin}/health/ready")).await
+    }
+
+    fn part(&mut self, role: Role) -> Result<&mut Part> {
+        let mut parts = self.parts.iter_mut();
+        parts.find(|part| part.config.roles.has(role)).context("no such part")
     }
 }
 
@@ -162,9 +213,9 @@ fn any_port() -> std::net::SocketAddr {
 }
 
 /// One server a part; each is told where those before it listen.
-async fn start_split(base: &Config, environment: &Environment) -> Result<Vec<Server>> {
+async fn start_split(base: &Config, environment: &Environment) -> Result<Vec<Part>> {
     let mut peers = PeersConfig::default();
-    let mut servers = Vec::new();
+    let mut parts = Vec::new();
     for role in PARTS {
         let mut config = Config { roles: Roles::only(role), peers: peers.clone(), ..base.clone() };
         config.broker.grpc = Some(any_port());
@@ -172,8 +223,8 @@ async fn start_split(base: &Config, environment: &Environment) -> Result<Vec<Ser
         config.queue.grpc = Some(any_port());
         config.master_api.grpc = Some(any_port());
         config.master_api.http = Some(any_port());
-        let server = Server::start(config, environment.clone()).await?;
-        let addresses = server.addresses();
+        let part = Part::start(config, environment.clone()).await?;
+        let addresses = part.server.as_ref().context("it was just started")?.addresses();
         let known = |address: Option<std::net::SocketAddr>| {
             address.map(|address| format!("http://{address}")).into_iter().collect::<Vec<_>>()
         };
@@ -181,7 +232,7 @@ async fn start_split(base: &Config, environment: &Environment) -> Result<Vec<Ser
         peers.queue.extend(known(addresses.queue));
         peers.schema_registry.extend(known(addresses.schema_registry));
         peers.broker.extend(known(addresses.broker));
-        servers.push(server);
+        parts.push(part);
     }
-    Ok(servers)
+    Ok(parts)
 }

@@ -8,7 +8,7 @@ mod third_party;
 mod wait;
 
 pub use deployment::{Deployment, Wiring};
-pub use http::{Answer, get, post};
+pub use http::{Answer, call, get, post};
 pub use subscriber::{Received, Subscriber};
 pub use third_party::{github, standard_webhook};
 pub use wait::eventually;

@@ -1,13 +1,23 @@
 //! Other people's libraries that judge our formats, installed below `target/judges`.
 
 use crate::run::{program, root};
-use anyhow::{Result, bail};
-use std::{ffi::OsStr, path::PathBuf, process::Command};
+use anyhow::{Context, Result, bail};
+use std::{
+    ffi::OsStr,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
 
-/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping, and
-/// protovalidate.
-const PYTHON_PACKAGES: [&str; 3] =
-    ["standardwebhooks==1.1.0", "grpcio-tools==1.85.1", "protovalidate==2.1.0"];
+/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
+/// protovalidate, and a server that speaks S3.
+const PYTHON_PACKAGES: [&str; 4] = [
+    "standardwebhooks==1.1.0",
+    "grpcio-tools==1.85.1",
+    "protovalidate==2.1.0",
+    "moto[server]==5.2.5",
+];
 /// From npm: GitHub's own example payloads, and a Standard Webhooks verifier.
 const NODE_PACKAGES: [&str; 2] = ["@octokit/webhooks-examples@7.6.1", "standardwebhooks@1.1.1"];
 
@@ -45,7 +55,64 @@ pub fn install() -> Result<Judges> {
     Ok(Judges { python, node_modules })
 }
 
+/// How long the server that speaks S3 may take to start.
+const S3_PATIENCE: Duration = Duration::from_secs(60);
+/// The bucket that the tests write into.
+const S3_BUCKET: &str = "contracts";
+
+/// A server that speaks S3, on a free port of loopback. It ends with this value.
+pub struct S3 {
+    child: Child,
+    url: String,
+}
+
+impl Drop for S3 {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl S3 {
+    /// How the tests find it.
+    pub fn variable(&self) -> (&'static str, PathBuf) {
+        ("CERTES_TEST_S3", PathBuf::from(&self.url))
+    }
+}
+
 impl Judges {
+    /// Starts a server that speaks S3, with an empty bucket.
+    pub fn start_s3(&self) -> Result<S3> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let url = format!("http://127.0.0.1:{port}");
+        eprintln!("xtask: starting an S3 server at {url}");
+        let child = Command::new(&self.python)
+            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start the S3 server")?;
+        let server = S3 { child, url };
+        let started = Instant::now();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            if started.elapsed() > S3_PATIENCE {
+                bail!("the S3 server did not start within {S3_PATIENCE:?}");
+            }
+            #[expect(clippy::disallowed_methods, reason = "a program of others gives no signal")]
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let script = format!(
+            "import boto3; boto3.client('s3', endpoint_url='{}', region_name='eu-central-1', \
+             aws_access_key_id='test', aws_secret_access_key='test').create_bucket(\
+             Bucket='{S3_BUCKET}', CreateBucketConfiguration={{'LocationConstraint': \
+             'eu-central-1'}})",
+            server.url
+        );
+        program(&self.python, &["-c".as_ref(), script.as_ref()])?;
+        Ok(server)
+    }
+
     /// How the tests find them.
     pub fn variables(&self) -> [(&'static str, PathBuf); 2] {
         [

@@ -42,10 +42,11 @@ fn main() -> Result<()> {
         Command::Test { all: false } => run::cargo(&["test", "--workspace"], &[]),
         Command::Test { all: true } => {
             let judges = judges::install()?;
-            run::cargo(
-                &["test", "--workspace", "--features", "tests/all,schema-registry/judges"],
-                &judges.variables(),
-            )?;
+            let s3 = judges.start_s3()?;
+            let variables: Vec<_> = judges.variables().into_iter().chain([s3.variable()]).collect();
+            let features = "tests/all,schema-registry/all";
+            run::cargo(&["test", "--workspace", "--features", features], &variables)?;
+            drop(s3);
             judges.check_schemas()
         }
         Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),

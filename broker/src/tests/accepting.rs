@@ -8,13 +8,17 @@ use crate::{Broker, Config, Feeder, Metrics};
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
+    access::Actor,
     backoff::Span,
     broker::EventBroker,
     clock::Timestamp,
-    event::{Accepted, Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
+    event::{
+        Accepted, Audience, Direction, Disposition, Event, EventState, Headers, NewEvent, Origin,
+        Trace,
+    },
     id::{EventId, LaneId, SecretId, Sequence, SubscriptionNumber},
     limits::HOPS_MAX,
-    master_api::Stored,
+    master_api::{ReleaseEvent, StoreEvent, Stored},
     rules::Rules,
     schema::{EventValidator, Validated, Violation},
     secret::Secret,
@@ -123,6 +127,7 @@ fn order(payload: &'static str) -> NewEvent {
         trace: Trace::default(),
         unvalidated: Disposition::Reject,
         invalid: Disposition::Reject,
+        rules: Sequence(0),
     }
 }
 
@@ -376,4 +381,89 @@ async fn the_counters_tell_what_happened() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn an_older_contract_may_let_pass_and_may_not_refuse() {
+    let shop = shop();
+    // The door knew newer rules than the broker has.
+    let ahead = |payload| NewEvent { rules: Sequence(11), ..order(payload) };
+    assert!(shop.broker.accept(ahead("good")).await.is_ok());
+    let put_off = shop.broker.accept(ahead("bad")).await.unwrap_err();
+    assert_eq!(put_off.code, ErrorCode::Unavailable);
+    assert!(put_off.retry_after.is_some());
+    let unknown = NewEvent { uri: uri("shop/1/new"), ..ahead("good") };
+    let put_off = shop.broker.accept(unknown.clone()).await.unwrap_err();
+    assert_eq!(put_off.code, ErrorCode::Unavailable);
+
+    shop.log.rules.send_replace(Arc::new(shop_rules(11)));
+    let refused = shop.broker.accept(ahead("bad")).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ContractViolation);
+    let refused = shop.broker.accept(unknown).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::UnknownEventType);
+}
+
+/// The event of `payload` as the log has it after the broker kept it aside.
+async fn kept_aside(shop: &Shop, payload: &'static str) -> Event {
+    let aside = NewEvent { invalid: Disposition::Quarantine, ..order("bad") };
+    shop.broker.accept(aside).await.unwrap();
+    let StoreEvent { id, event, stamp, quarantine, rules, .. } = shop.log.asked().pop().unwrap();
+    let key = StampKey::new(stamp.key, b"current");
+    let (uri, content_type, headers) = (event.uri, event.content_type, event.headers);
+    let stamped = Stamped {
+        id,
+        uri: &uri,
+        content_type: &content_type,
+        headers: &headers,
+        payload: payload.as_bytes(),
+    };
+    let stamp = key.stamp(stamped);
+    Event {
+        id,
+        sequence: Sequence(20),
+        uri,
+        state: EventState::Quarantined,
+        reason: quarantine,
+        direction: event.direction,
+        audience: event.audience,
+        origin: event.origin,
+        content_type,
+        headers,
+        idempotency_key: None,
+        received_at: event.received_at,
+        trace: event.trace,
+        stamp,
+        size: 4,
+        schema_minor: None,
+        lanes: Vec::new(),
+        rules,
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_its_contract_by_now_is_released_and_nothing_else() {
+    let shop = shop();
+    let actor = Actor::Component("test".into());
+    let good = kept_aside(&shop, "good").await;
+    shop.log.hold(good.clone(), Bytes::from_static(b"good"));
+    let released = shop.broker.resubmit(actor.clone(), good.id).await.unwrap();
+    let expected = Accepted { id: good.id, deliveries: 2, duplicate: false, quarantined: false };
+    assert_eq!(released, expected);
+    let lanes = vec![lane(1), lane(2)];
+    let expected = ReleaseEvent { id: good.id, schema_minor: Some(4), lanes, rules: Sequence(10) };
+    assert_eq!(shop.log.released(), [expected]);
+
+    let bad = kept_aside(&shop, "bad").await;
+    shop.log.hold(bad.clone(), Bytes::from_static(b"bad"));
+    let refused = shop.broker.resubmit(actor.clone(), bad.id).await.unwrap_err();
+    assert_eq!((refused.code, refused.violations.len()), (ErrorCode::ContractViolation, 6));
+
+    let changed = kept_aside(&shop, "bad").await;
+    shop.log.hold(changed.clone(), Bytes::from_static(b"good"));
+    let refused = shop.broker.resubmit(actor.clone(), changed.id).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Internal, "its stamp does not fit");
+
+    let unknown = shop.broker.resubmit(actor, EventId::from_bytes([9; 16])).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::NotFound);
+    assert_eq!(shop.log.released().len(), 1);
 }

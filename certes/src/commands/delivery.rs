@@ -1,6 +1,6 @@
 //! `certes delivery`: look at deliveries, send one again.
 
-use crate::{cli::DeliveryCommand, output, remote::Remote};
+use crate::{cli::DeliveryCommand, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result};
 use contract::{
     delivery::Delivery,
@@ -13,7 +13,7 @@ pub async fn run(command: DeliveryCommand) -> Result<()> {
     match command {
         DeliveryCommand::List { state, subscription, limit, server } => {
             let remote = Remote::find(&server).await?;
-            let state = state.map(|state| state.parse()).transpose().map_err(anyhow::Error::msg)?;
+            let state = state.map(|state| state.parse()).transpose().map_err(Misuse::new)?;
             let subscription = match subscription {
                 None => None,
                 Some(name) => Some(remote.subscription(&name).await?.id),

@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{KeyCommand, SchemaCommand, SourceCommand, SubscriptionCommand},
+    misuse::Misuse,
     output,
     remote::Remote,
 };
@@ -115,10 +116,9 @@ async fn publish(dir: &Path, server: &crate::cli::ServerArgs, dry_run: bool) -> 
 pub async fn key(command: KeyCommand) -> Result<()> {
     match command {
         KeyCommand::Create { name, roles, subscriber, expires_in, server } => {
-            let roles =
-                Roles::parse(roles.iter().map(String::as_str)).map_err(anyhow::Error::msg)?;
+            let roles = Roles::parse(roles.iter().map(String::as_str)).map_err(Misuse::new)?;
             let lifetime = expires_in.map(|text| text.parse::<Span>()).transpose();
-            let lifetime = lifetime.map_err(anyhow::Error::msg)?;
+            let lifetime = lifetime.map_err(Misuse::new)?;
             let expires_at = lifetime.map(|span| SystemClock.now().after(span.0));
             let command = Command::IssueKey { name, roles, subscriber, expires_at };
             let change = Remote::find(&server).await?.execute_one(command).await?;

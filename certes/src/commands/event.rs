@@ -2,6 +2,7 @@
 
 use crate::{
     cli::{EventCommand, TailArgs},
+    misuse::Misuse,
     output,
     remote::Remote,
 };
@@ -38,19 +39,23 @@ pub async fn run(command: EventCommand) -> Result<()> {
         }
         EventCommand::Get { id, payload, server } => {
             let remote = Remote::find(&server).await?;
-            let id: EventId = id.parse()?;
-            if payload {
-                let bytes = remote.payload(id).await?;
-                return output::raw(&bytes.context("there is no such payload (any more)")?);
-            }
-            let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
-            let deliveries = remote.deliveries_of(id).await?;
-            if server.json {
-                return output::json(&json!({"event": event, "deliveries": deliveries}));
-            }
-            show(&remote, &event, &deliveries).await
+            get(&remote, id.parse()?, payload, server.json).await
         }
     }
+}
+
+/// Prints an event, or only its payload.
+pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bool) -> Result<()> {
+    if payload {
+        let bytes = remote.payload(id).await?;
+        return output::raw(&bytes.context("there is no such payload (any more)")?);
+    }
+    let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
+    let deliveries = remote.deliveries_of(id).await?;
+    if as_json {
+        return output::json(&json!({"event": event, "deliveries": deliveries}));
+    }
+    show(remote, &event, &deliveries).await
 }
 
 /// Runs `certes tail`.
@@ -98,13 +103,17 @@ fn filter(uri: Option<&str>, source: Option<String>, state: Option<&str>) -> Res
         None => None,
         Some("accepted") => Some(EventState::Accepted),
         Some("quarantined") => Some(EventState::Quarantined),
-        Some(other) => bail!("`{other}` is no state; allowed: accepted, quarantined"),
+        Some(other) => {
+            let text = format!("`{other}` is no state; allowed: accepted, quarantined");
+            bail!(Misuse::new(text))
+        }
     };
     let uri = uri.map(str::parse).transpose()?;
     Ok(EventFilter { uri, source, state, ..EventFilter::default() })
 }
 
-fn from(event: &Event) -> String {
+/// Who sent it.
+pub(super) fn from(event: &Event) -> String {
     match &event.origin {
         Origin::Source(name) => name.clone(),
         Origin::Producer(key) => key.to_string(),

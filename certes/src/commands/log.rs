@@ -1,6 +1,6 @@
 //! `certes log`: the log of a server that is not running.
 
-use crate::{cli::LogCommand, output};
+use crate::{cli::LogCommand, misuse::Misuse, output};
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use master_api::log;
@@ -20,6 +20,7 @@ fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
     let spinner = ProgressBar::new_spinner().with_style(style);
     spinner.set_message(data_dir.display().to_string());
     spinner.enable_steady_tick(Duration::from_millis(100));
+    require_log(data_dir)?;
     let report = log::verify(data_dir).with_context(|| cannot_read(data_dir))?;
     spinner.finish_and_clear();
     let (facts, head) = (report.facts, report.head.0);
@@ -39,6 +40,7 @@ fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
 }
 
 fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
+    require_log(data_dir)?;
     let loss = log::repair(data_dir, accept_loss).with_context(|| cannot_read(data_dir))?;
     let Some(loss) = loss else { return output::line("ok: nothing is known to be missing") };
     output::line(&format!(
@@ -50,6 +52,14 @@ fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
     match loss.accepted {
         true => output::line("accepted: the server starts again from what is left"),
         false => bail!("nothing was changed; --accept-loss goes on without them"),
+    }
+}
+
+/// Opening a log begins one: that is not what looking at it may do.
+fn require_log(data_dir: &Path) -> Result<()> {
+    match log::store_in(data_dir).is_dir() {
+        true => Ok(()),
+        false => bail!(Misuse::new(format!("there is no log in {}", data_dir.display()))),
     }
 }
 

@@ -2,9 +2,11 @@
 //! from. The only place that reads the environment.
 
 use super::Config;
+use crate::misuse::Misuse;
 use anyhow::{Context, Result, anyhow, bail};
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
 };
@@ -52,20 +54,24 @@ impl Layers {
     }
 }
 
-/// A configuration that cannot be used: what was found where, and what is allowed.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
 /// A variable of the environment.
 pub fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "this is where the environment comes in")]
     std::env::var(name).ok()
 }
 
-/// The effective configuration, and the origin of each dotted key. Fails with a [`ConfigError`].
+/// The variables of the environment whose names begin so.
+pub fn variables(prefix: &str) -> Vec<(String, String)> {
+    let all = std::env::vars_os();
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    all.filter_map(text).filter(|(name, _)| name.starts_with(prefix)).collect()
+}
+
+/// The effective configuration, and the origin of each dotted key. Fails with a [`Misuse`].
 pub fn load(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
-    merge_layers(layers).map_err(|error| ConfigError(format!("{error:#}")).into())
+    merge_layers(layers).map_err(|error| Misuse::of(&error).into())
 }
 
 fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
@@ -90,7 +96,7 @@ fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
         set(&mut merged, key, text).with_context(|| format!("flag for `{key}`"))?;
         origins.insert((*key).to_owned(), Origin::Flag);
     }
-    let config: Config = merged.try_into().map_err(|error: toml::de::Error| explain(&error))?;
+    let config: Config = merged.try_into().map_err(|error: toml::de::Error| explain(&error, ""))?;
     config.check()?;
     for key in leaves(&Table::try_from(&config)?) {
         origins.entry(key).or_insert(Origin::Default);
@@ -109,22 +115,28 @@ fn read_file(given: Option<&Path>) -> Result<Option<(PathBuf, Table)>> {
     };
     // Once into the struct, for an error with line and column; once as a table, to merge.
     toml::from_str::<Config>(&text)
-        .map_err(|error| explain(&error))
+        .map_err(|error| explain(&error, &text))
         .with_context(|| format!("configuration file {}", path.display()))?;
     Ok(Some((path.to_owned(), toml::from_str(&text)?)))
 }
 
-/// Adds "did you mean" to the complaint about an unknown key.
-fn explain(error: &toml::de::Error) -> anyhow::Error {
-    let text = error.to_string();
+/// What is wrong where in `text`, with "did you mean" for an unknown key. The line itself is not
+/// shown: a secret may stand there.
+fn explain(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = match before {
+        Some(before) if !text.is_empty() => format!("line {}: ", before.matches('\n').count() + 1),
+        _ => String::new(),
+    };
     let mut quoted = error.message().split('`').skip(1).step_by(2);
     let suggestion = match (error.message().starts_with("unknown field"), quoted.next()) {
         (true, Some(found)) => quoted.min_by_key(|known| distance(found, known)),
         _ => None,
     };
+    let message = error.message().trim_end();
     match suggestion {
-        Some(known) => anyhow!("{}\ndid you mean `{known}`?", text.trim_end()),
-        None => anyhow!("{}", text.trim_end()),
+        Some(known) => anyhow!("{place}{message}\ndid you mean `{known}`?"),
+        None => anyhow!("{place}{message}"),
     }
 }
 
@@ -159,10 +171,15 @@ fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
                 merge(table, nested(key, value));
                 return Ok(());
             }
-            Err(error) => refusal = refusal.or(Some(explain(&error))),
+            Err(error) => refusal = refusal.or(Some(explain(&error, ""))),
         }
     }
-    Err(refusal.unwrap_or_else(|| anyhow!("no value")).context(format!("`{text}` for `{key}`")))
+    let refusal = refusal.unwrap_or_else(|| anyhow!("no value"));
+    // A mistyped key may still carry a secret.
+    if ["secret", "key", "token", "password"].iter().any(|word| key.contains(word)) {
+        return Err(anyhow!("the value for `{key}` is not accepted, or there is no such key"));
+    }
+    Err(refusal.context(format!("`{text}` for `{key}`")))
 }
 
 fn nested(key: &str, value: Value) -> Table {
@@ -234,6 +251,16 @@ mod tests {
         let (_dir, given) = layers("", &[("CERTES_GATEWAY__HTP", "127.0.0.1:1")]);
         let error = format!("{:#}", load(&given).unwrap_err());
         assert!(error.contains("CERTES_GATEWAY__HTP") && error.contains("`http`"), "{error}");
+    }
+
+    #[test]
+    fn no_mistake_shows_a_secret() {
+        let (_dir, given) = layers("[master_api]\nsecret_keyy = \"hunter2\"", &[]);
+        let error = format!("{:#}", load(&given).unwrap_err());
+        assert!(error.contains("secret_keyy") && !error.contains("hunter2"), "{error}");
+        let (_dir, given) = layers("", &[("CERTES_MASTER_API__SECRET_KEYY", "hunter2")]);
+        let error = format!("{:#}", load(&given).unwrap_err());
+        assert!(error.contains("SECRET_KEYY") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::config::PeersConfig;
 use anyhow::{Context, Result, bail};
 use contract::{
     broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
+    rules::RulesReceiver,
 };
 use proto::{
     client::{Peers, RemoteBroker, RemoteMasterApi, RemoteQueue, RemoteRegistry},
@@ -31,9 +32,9 @@ impl Channels<'_> {
     }
 
     /// The schema registry.
-    pub fn registry(&self) -> Result<Arc<dyn SchemaRegistry>> {
+    pub fn registry(&self, rules: RulesReceiver) -> Result<Arc<dyn SchemaRegistry>> {
         let peers = self.to("schema_registry", &self.0.schema_registry)?;
-        Ok(Arc::new(RemoteRegistry::new(peers)))
+        Ok(Arc::new(RemoteRegistry::new(peers, rules)))
     }
 
     /// The broker.

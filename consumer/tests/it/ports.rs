@@ -12,7 +12,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     rules::{Rules, RulesReceiver},
@@ -134,6 +134,9 @@ impl Configuration for FakeMaster {
 #[async_trait]
 impl Events for FakeMaster {
     async fn store_event(&self, _: StoreEvent) -> Result<Stored> {
+        Self::none()
+    }
+    async fn release_event(&self, _: Actor, _: ReleaseEvent) -> Result<Stored> {
         Self::none()
     }
     async fn event(&self, _: EventId) -> Result<Option<Event>> {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use axum::{Router, body::Body};
 use contract::{
     Error, Result,
-    access::{ApiKey, Roles, token_digest},
+    access::{Actor, ApiKey, Roles, token_digest},
     broker::EventBroker,
     clock::Timestamp,
     event::{Accepted, Disposition, NewEvent},
@@ -92,6 +92,10 @@ impl EventBroker for FakeBroker {
         self.arrived.send_modify(|count| *count += 1);
         self.passes.acquire().await.unwrap().forget();
         self.answer.lock().unwrap().clone()
+    }
+
+    async fn resubmit(&self, _: Actor, _: EventId) -> Result<Accepted> {
+        Err(Error::internal("the gateway resubmits nothing over HTTP"))
     }
 }
 

@@ -57,12 +57,17 @@ pub fn store_event(question: Question, known: &Known, now: Timestamp) -> Result<
         let message = "the idempotency key was used with another body";
         return Err(Error::new(ErrorCode::IdempotencyConflict, message));
     }
-    let (rules, wanted) = (question.rules, known.match_sequence);
-    if rules < wanted || rules > known.newest_rules {
-        let message = format!("matched by rules as of {rules}; those in force are of {wanted}");
-        return Err(Error::new(ErrorCode::StaleRules, message));
-    }
+    check_rules(question.rules, (known.match_sequence, known.newest_rules))?;
     Ok(Verdict::Take)
+}
+
+/// `stale_rules` unless nothing that could change a match lies after `rules`.
+pub(super) fn check_rules(rules: Sequence, (wanted, newest): (Sequence, Sequence)) -> Result<()> {
+    if (wanted..=newest).contains(&rules) {
+        return Ok(());
+    }
+    let message = format!("matched by rules as of {rules}; those in force are of {wanted}");
+    Err(Error::new(ErrorCode::StaleRules, message))
 }
 
 fn answer(id: EventId, row: &EventIdRow, duplicate: bool) -> Stored {

@@ -106,6 +106,10 @@ fn traffic() -> Vec<(&'static str, FactBody)> {
             "delivery_cancelled",
             FactBody::DeliveryCancelled { delivery: delivery(), reason: "removed".into() },
         ),
+        (
+            "quarantine_released",
+            FactBody::QuarantineReleased { event: event(vec![LaneId(0x19)]), from: Sequence(290) },
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@ use async_graphql::{Context, ErrorExtensions};
 use contract::{
     Error, ErrorCode,
     access::{Access, Actor, Noun, Principal},
+    broker::EventBroker,
     master_api::MasterApi,
     rules::Rules,
     subscription::Subscription,
@@ -91,6 +92,14 @@ pub(super) fn actor(principal: &Principal) -> Actor {
 /// The ports.
 pub(super) fn master_api<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn MasterApi>> {
     context.data::<Arc<dyn MasterApi>>()
+}
+
+/// The broker. Errors: `unavailable` where there is none.
+pub(super) fn broker<'a>(context: &Context<'a>) -> Result<&'a Arc<dyn EventBroker>> {
+    context.data::<Arc<dyn EventBroker>>().map_err(|_none| {
+        let message = "there is no broker behind this door; ask a gateway";
+        error(&Error::new(ErrorCode::Unavailable, message))
+    })
 }
 
 /// The rules in force.

@@ -126,8 +126,8 @@ impl TryFrom<SourceInput> for Command {
             verify: input.verify.parse().map_err(invalid)?,
             event_type: Template(input.event_type),
             idempotency_key: input.idempotency_key.map(Template),
-            unvalidated: disposition(input.unvalidated)?,
-            invalid: disposition(input.invalid)?,
+            unvalidated: disposition(input.unvalidated.as_deref())?,
+            invalid: disposition(input.invalid.as_deref())?,
             subscriber: input.subscriber,
             priority: priority(input.priority)?,
             backoff: input.backoff.map(|policy| policy.0),
@@ -190,8 +190,8 @@ fn secrets(texts: Vec<String>) -> Vec<Secret> {
     texts.into_iter().map(Secret::new).collect()
 }
 
-fn disposition(text: Option<String>) -> Result<Disposition> {
-    match text.as_deref() {
+fn disposition(text: Option<&str>) -> Result<Disposition> {
+    match text {
         None | Some("reject") => Ok(Disposition::Reject),
         Some("accept") => Ok(Disposition::Accept),
         Some("quarantine") => Ok(Disposition::Quarantine),

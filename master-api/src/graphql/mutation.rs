@@ -2,17 +2,18 @@
 
 use super::{
     access::{
-        OrShow, Result, actor, allowed, allowed_everywhere, error, invalid, master_api, rules, sees,
+        OrShow, Result, actor, allowed, allowed_everywhere, broker, error, invalid, master_api,
+        rules, sees,
     },
     inputs::{SourceInput, SubscriptionInput},
-    nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    nodes::{DeliveryNode, EventNode, KeyNode, SourceNode, SubscriptionNode},
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
     Error, ErrorCode,
     access::{Access, Noun, Principal, Roles},
     command::{Change, Changeset, Command, Target},
-    id::{DeliveryId, KeyId},
+    id::{DeliveryId, EventId, KeyId},
     subscription::{Subscriber, SubscriptionStatus},
 };
 
@@ -127,6 +128,17 @@ impl Mutation {
         let id: DeliveryId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         let delivery = master_api(context)?.resend(actor(principal), id).await.or_show()?;
         Ok(DeliveryNode(delivery))
+    }
+
+    /// Checks an event anew that was kept aside, and accepts it under its id if it keeps its
+    /// contract now; else the error names the violations, and it stays where it is. One that is
+    /// accepted already is returned as it is.
+    async fn resubmit_event(&self, context: &Context<'_>, id: ID) -> Result<EventNode> {
+        let principal = allowed_everywhere(context, Noun::Events, Access::Write)?;
+        let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
+        broker(context)?.resubmit(actor(principal), id).await.or_show()?;
+        let event = master_api(context)?.event(id).await.or_show()?;
+        event.map(EventNode).ok_or_else(|| missing("event", &id.to_string()))
     }
 
     /// Makes an API key.

@@ -19,7 +19,7 @@ pub struct Report {
     pub facts: u64,
     /// Where the log ends.
     pub head: Sequence,
-    /// One sentence for each thing that is wrong, at most [`PROBLEMS_MAX`]; none: all is well.
+    /// One sentence for each thing that is wrong, at most 100; none: all is well.
     pub problems: Vec<String>,
 }
 
@@ -196,8 +196,9 @@ impl<'a> Walk<'a> {
         self.head.last_traffic = fact.sequence;
         self.head.traffic = hash;
         self.state.apply(fact.sequence, &fact.body);
-        if let FactBody::EventAccepted { event } | FactBody::EventQuarantined { event, .. } =
-            &fact.body
+        if let FactBody::EventAccepted { event }
+        | FactBody::EventQuarantined { event, .. }
+        | FactBody::QuarantineReleased { event, .. } = &fact.body
         {
             self.payload(fact.sequence, bucket, event)?;
         }

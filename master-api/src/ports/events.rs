@@ -2,24 +2,26 @@
 
 use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, failed, page_size};
 use crate::{
-    log::LogError,
+    fact::{FactBody, StoredEvent},
+    log::{LogError, read_fact},
     prepare::Prepared,
     project::{decode, read_delivery},
     service::MasterApi,
     shared::Shared,
     store::{Scan, Table},
-    tables::EventIdRow,
+    tables::{self, EventIdRow},
     writer::Command,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
+    access::Actor,
     clock::Timestamp,
     delivery::Delivery,
-    event::{Event, Origin},
-    id::{DeliveryId, EventId},
-    master_api::{EventFilter, Events, Page, PageRequest, StoreEvent, Stored},
+    event::{Event, EventState, Origin},
+    id::{DeliveryId, EventId, Sequence},
+    master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -38,6 +40,30 @@ impl Events for MasterApi {
         let event = Arc::clone(&prepared);
         let stored = self.writer.ask(|reply| Command::Store(event, reply)).await?;
         if stored.id == prepared.id && !stored.lanes.is_empty() {
+            self.shared.recent.put(stored.sequence, prepared);
+        }
+        Ok(stored)
+    }
+
+    async fn release_event(&self, actor: Actor, release: ReleaseEvent) -> Result<Stored> {
+        self.require_space()?;
+        let id = release.id;
+        let found = self.blocking(move |shared| aside(shared, id)).await?;
+        let (place, payload) = match found {
+            Found::Aside { from, event, payload: Some(payload) } => ((from, *event), payload),
+            Found::Taken(row) => {
+                let EventIdRow { sequence, lanes, .. } = row;
+                return Ok(Stored { id, sequence, lanes, duplicate: true, quarantined: false });
+            }
+            Found::Aside { payload: None, .. } | Found::Nothing => {
+                let message = format!("there is no event `{id}` with its payload (any more)");
+                return Err(Error::new(ErrorCode::NotFound, message));
+            }
+        };
+        let prepared = Arc::new(Prepared::released(&actor, release, place, payload)?);
+        let event = Arc::clone(&prepared);
+        let stored = self.writer.ask(|reply| Command::Release(event, reply)).await?;
+        if !stored.duplicate && !stored.lanes.is_empty() {
             self.shared.recent.put(stored.sequence, prepared);
         }
         Ok(stored)
@@ -92,6 +118,37 @@ impl MasterApi {
     }
 }
 
+/// An event that is to be released.
+enum Found {
+    Nothing,
+    /// It is taken already.
+    Taken(EventIdRow),
+    /// It lies aside, with its row of salt and payload.
+    Aside {
+        from: Sequence,
+        event: Box<StoredEvent>,
+        payload: Option<Bytes>,
+    },
+}
+
+fn aside(shared: &Shared, id: EventId) -> Result<Found, LogError> {
+    let Some(row) = shared.event_id(id)? else { return Ok(Found::Nothing) };
+    if !row.quarantined {
+        return Ok(Found::Taken(row));
+    }
+    let key = tables::sequence_key(row.sequence);
+    let Some(fact) = shared.store.get(Table::Traffic(row.bucket), &key)? else {
+        return Ok(Found::Nothing);
+    };
+    match read_fact(&(Bytes::copy_from_slice(&key), fact))?.body {
+        FactBody::EventQuarantined { event, .. } => {
+            let payload = shared.store.get(Table::Payloads(row.bucket), &key)?;
+            Ok(Found::Aside { from: row.sequence, event, payload })
+        }
+        _ => Ok(Found::Nothing),
+    }
+}
+
 fn cursor(text: &str) -> Result<EventId> {
     text.parse().map_err(|error: contract::id::InvalidId| {
         Error::new(ErrorCode::InvalidRequest, format!("the cursor {error}"))
@@ -122,8 +179,12 @@ fn list(
             before = key.as_ref().try_into().unwrap_or(before);
             looked_at += 1;
             let row: EventIdRow = decode("event id", &row)?;
-            let event = shared.event_at(row.sequence, row.bucket)?;
-            items.extend(event.filter(|event| matches(event, filter)));
+            // The row tells the state: the facts of the others need not be read.
+            let aside = filter.state.map(|state| state == EventState::Quarantined);
+            if aside.is_none_or(|aside| aside == row.quarantined) {
+                let event = shared.event_at(row.sequence, row.bucket)?;
+                items.extend(event.filter(|event| matches(event, filter)));
+            }
             if items.len() == size || looked_at == ROWS_LOOKED_AT_MAX {
                 let next = Some(EventId::from_bytes(before).to_string());
                 return Ok(Page { items, next });

@@ -158,6 +158,7 @@ pub fn event(id: EventId, lanes: &[LaneId], rules: Sequence) -> StoreEvent {
         trace: Trace::default(),
         unvalidated: Disposition::Reject,
         invalid: Disposition::Reject,
+        rules,
     };
     let stamp = Stamp { key: contract::id::SecretId::from_bytes([1; 16]), mac: [2; 32] };
     let (lanes, quarantine) = (lanes.to_vec(), None);

@@ -97,11 +97,31 @@ async fn a_newer_format_is_refused() {
     drop(bench.api);
     let store = Embedded::open(&crate::log::store_in(directory.path()), 1 << 20).unwrap();
     let mut batch = crate::store::Batch::default();
-    batch.put(Table::Meta, tables::FORMAT, 2_u32.to_be_bytes().to_vec());
+    let newer = crate::fact::FORMAT + 1;
+    batch.put(Table::Meta, tables::FORMAT, newer.to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     drop(store);
     let error = open_at(&clock, config(directory.path())).unwrap_err();
-    assert!(error.message.contains("format 2"), "{error}");
+    assert!(error.message.contains(&format!("format {newer}")), "{error}");
+}
+
+#[tokio::test]
+async fn an_older_format_is_raised_when_the_log_is_opened() {
+    let bench = Bench::embedded();
+    let head = bench.api.shared.head().sequence;
+    // The log of an older program: its format is a fact, and so a fold leads to it.
+    let mut state = crate::state::State::clone(&bench.api.shared.state.load());
+    state.format = 1;
+    bench.api.shared.state.store(std::sync::Arc::new(state));
+    crate::service::raise(&bench.api.shared).unwrap();
+    assert_eq!(bench.api.shared.state.load().format, crate::fact::FORMAT);
+    assert_eq!(bench.api.shared.head().sequence.0, head.0 + 1);
+    bench.api.close().await;
+    let (directory, clock) = (bench.directory, bench.clock);
+    drop(bench.api);
+    let again = open_at(&clock, config(directory.path())).unwrap();
+    assert_eq!(again.shared.head().sequence.0, head.0 + 1, "once");
+    assert_eq!(again.verify().await.unwrap().problems, Vec::<String>::new());
 }
 
 #[tokio::test]

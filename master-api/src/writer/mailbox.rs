@@ -29,6 +29,8 @@ pub type Reply<T> = oneshot::Sender<Result<T>>;
 pub enum Command {
     /// Append an event.
     Store(Arc<Prepared>, Reply<Stored>),
+    /// Take an event that was kept aside.
+    Release(Arc<Prepared>, Reply<Stored>),
     /// Make a delivery wait again.
     Resend(Actor, DeliveryId, Reply<Delivery>),
     /// Change the configuration.
@@ -233,7 +235,7 @@ impl Inbox {
         match message {
             // Its room is free again once it is out of the channel.
             Message::Command(command, _room) => {
-                if let Command::Store(event, _) = &command {
+                if let Command::Store(event, _) | Command::Release(event, _) = &command {
                     *bytes += event.payload.len();
                 }
                 commands.push(command);

@@ -94,6 +94,25 @@ impl<'a> Round<'a> {
         }
         if event.quarantined { &metrics.events_quarantined } else { &metrics.events_accepted }
             .inc();
+        self.take(event).map(Ok)
+    }
+
+    /// Takes an event that was kept aside, unless somebody did so before.
+    pub fn release_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
+        let row = self.event_by_id(event.id)?;
+        let in_force = (self.state.match_sequence, self.state.sequence);
+        match decide::release_event::release_event(event.id, event.rules, row.as_ref(), in_force) {
+            Err(refusal) => Ok(Err(refusal)),
+            Ok(Verdict::Before(stored)) => Ok(Ok(stored)),
+            Ok(Verdict::Take) => {
+                self.shared.around.metrics.events_accepted.inc();
+                self.take(event).map(Ok)
+            }
+        }
+    }
+
+    /// Gives an event its place, with its payload.
+    fn take(&mut self, event: &Prepared) -> Result<Stored, LogError> {
         let (sequence, bucket) = self.place(&event.draft, &event.body)?;
         let batch = &mut self.projector.batch;
         let key = tables::sequence_key(sequence);
@@ -106,7 +125,7 @@ impl<'a> Round<'a> {
         let row = EventIdRow { sequence, bucket, lanes: lanes.clone(), quarantined };
         self.event_ids.insert(event.id, row);
         self.newest_event = self.newest_event.max(event.id);
-        Ok(Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined }))
+        Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined })
     }
 
     /// Takes down an attempt; false: it came too late.

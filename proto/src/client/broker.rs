@@ -4,12 +4,17 @@ use super::{
     Peers,
     call::{Call, unreadable},
 };
-use crate::v1::internal::{AcceptRequest, broker_client::BrokerClient};
+use crate::v1::{
+    ResubmitRequest,
+    internal::{AcceptRequest, broker_client::BrokerClient},
+};
 use async_trait::async_trait;
 use contract::{
     Result,
+    access::Actor,
     broker::EventBroker,
     event::{Accepted, NewEvent},
+    id::EventId,
 };
 
 /// An [`EventBroker`] over a channel.
@@ -35,6 +40,17 @@ impl EventBroker for RemoteBroker {
             let mut client = limited!(BrokerClient::new(self.peers.channel()));
             async move { client.accept(request).await }
         };
+        self.peers.call(call, message, send).await?.try_into().map_err(unreadable)
+    }
+
+    /// Made again if need be: an event is released once.
+    async fn resubmit(&self, actor: Actor, id: EventId) -> Result<Accepted> {
+        let message = ResubmitRequest { id: id.to_string() };
+        let send = |request| {
+            let mut client = limited!(BrokerClient::new(self.peers.channel()));
+            async move { client.resubmit(request).await }
+        };
+        let call = Call::acting(actor).again();
         self.peers.call(call, message, send).await?.try_into().map_err(unreadable)
     }
 }

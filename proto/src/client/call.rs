@@ -51,6 +51,11 @@ impl Call {
     pub(super) fn acting(actor: Actor) -> Self {
         Self { actor: Some(actor), ..Self::default() }
     }
+
+    /// The same, which may be made again when it is not known what became of it.
+    pub(super) fn again(self) -> Self {
+        Self { repeatable: true, ..self }
+    }
 }
 
 /// Why a call failed, and whether another try could help.

@@ -9,17 +9,18 @@ use crate::{
     v1::{
         GetEventRequest, GetPayloadRequest, ListEventDeliveriesRequest, ListEventsRequest,
         events_client::EventsClient,
-        internal::{StoreEventRequest, store_client::StoreClient},
+        internal::{ReleaseEventRequest, StoreEventRequest, store_client::StoreClient},
     },
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
+    access::Actor,
     delivery::Delivery,
     event::Event,
     id::EventId,
-    master_api::{EventFilter, Events, Page, PageRequest, StoreEvent, Stored},
+    master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
 };
 use tonic::transport::Channel;
 
@@ -48,6 +49,17 @@ impl Events for RemoteMasterApi {
         };
         let message = StoreEventRequest::from(event);
         let stored = self.peers.call(Call::repeatable(), message, send).await?;
+        stored.try_into().map_err(unreadable)
+    }
+
+    /// Made again if need be: an event is released once.
+    async fn release_event(&self, actor: Actor, release: ReleaseEvent) -> Result<Stored> {
+        let send = |request| {
+            let mut client = limited!(StoreClient::new(self.peers.channel()));
+            async move { client.release_event(request).await }
+        };
+        let message = ReleaseEventRequest::from(release);
+        let stored = self.peers.call(Call::acting(actor).again(), message, send).await?;
         stored.try_into().map_err(unreadable)
     }
 

@@ -6,7 +6,10 @@ use super::{
     message, moment, moment_from, one_of, parsed,
 };
 use crate::v1::{self, internal};
-use contract::event::{Accepted, Audience, NewEvent, Origin, Trace};
+use contract::{
+    event::{Accepted, Audience, NewEvent, Origin, Trace},
+    id::Sequence,
+};
 
 impl From<NewEvent> for internal::NewEvent {
     fn from(event: NewEvent) -> Self {
@@ -23,6 +26,7 @@ impl From<NewEvent> for internal::NewEvent {
             trace,
             unvalidated,
             invalid,
+            rules,
         } = event;
         Self {
             uri: uri.to_string(),
@@ -37,6 +41,7 @@ impl From<NewEvent> for internal::NewEvent {
             trace: Some(trace.into()),
             unvalidated: v1::Disposition::from(unvalidated).into(),
             invalid: v1::Disposition::from(invalid).into(),
+            rules: rules.0,
         }
     }
 }
@@ -57,6 +62,7 @@ impl TryFrom<internal::NewEvent> for NewEvent {
             trace: message(wire.trace, "trace", Trace::try_from)?,
             unvalidated: one_of::<v1::Disposition, _>(wire.unvalidated, "unvalidated")?,
             invalid: one_of::<v1::Disposition, _>(wire.invalid, "invalid")?,
+            rules: Sequence(wire.rules),
         })
     }
 }

@@ -11,8 +11,8 @@ use contract::{
     event::{Event, NewEvent},
     id::{LaneId, Sequence},
     master_api::{
-        DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, Stats,
-        StoreEvent, Stored, Work,
+        DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
+        Stats, StoreEvent, Stored, Work,
     },
     stamp::Stamp,
 };
@@ -44,6 +44,22 @@ impl TryFrom<internal::StoreEventRequest> for StoreEvent {
             lanes: lanes_from(wire.lanes),
             rules: Sequence(wire.rules),
         })
+    }
+}
+
+impl From<ReleaseEvent> for internal::ReleaseEventRequest {
+    fn from(release: ReleaseEvent) -> Self {
+        let ReleaseEvent { id, schema_minor, lanes: into, rules } = release;
+        Self { id: id.to_string(), schema_minor, lanes: lanes(into), rules: rules.0 }
+    }
+}
+
+impl TryFrom<internal::ReleaseEventRequest> for ReleaseEvent {
+    type Error = Malformed;
+    fn try_from(wire: internal::ReleaseEventRequest) -> Result<Self, Malformed> {
+        let internal::ReleaseEventRequest { id, schema_minor, lanes, rules } = wire;
+        let (id, lanes) = (parsed(&id, "id")?, lanes_from(lanes));
+        Ok(Self { id, schema_minor, lanes, rules: Sequence(rules) })
     }
 }
 

@@ -1,6 +1,11 @@
 //! The broker, for gateways.
 
-use crate::{convert::message, door::Door, v1, v1::internal};
+use crate::{
+    convert::{message, parsed},
+    door::Door,
+    v1,
+    v1::internal,
+};
 use contract::{Result, broker::EventBroker, event::NewEvent};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -19,6 +24,18 @@ impl internal::broker_server::Broker for Service {
         let work = async {
             let event = message(request.into_inner().event, "event", NewEvent::try_from)?;
             Ok(self.broker.accept(event).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn resubmit(
+        &self,
+        request: Request<v1::ResubmitRequest>,
+    ) -> Result<Response<v1::EventResponse>, Status> {
+        let work = async {
+            let actor = Door::Internal.caller(&request)?.actor()?;
+            let id = parsed(&request.get_ref().id, "id")?;
+            Ok(self.broker.resubmit(actor, id).await?.into())
         };
         Door::Internal.serve(work).await
     }

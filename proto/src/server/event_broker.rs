@@ -3,7 +3,7 @@
 use super::{PublicPorts, trace};
 use crate::{
     config::PublicConfig,
-    convert::{Malformed, text},
+    convert::{Malformed, parsed, text},
     door::{Door, principal},
     v1::{self, handle_incoming_event_request, send_outgoing_event_request},
 };
@@ -90,6 +90,18 @@ impl v1::event_broker_server::EventBroker for Service {
         };
         self.door.serve(work).await
     }
+
+    async fn resubmit(
+        &self,
+        request: Request<v1::ResubmitRequest>,
+    ) -> Result<Response<v1::EventResponse>, Status> {
+        let work = async {
+            let actor = self.door.caller(&request)?.actor()?;
+            let id = parsed(&request.get_ref().id, "id")?;
+            Ok(self.ports.broker.resubmit(actor, id).await?.into())
+        };
+        self.door.serve(work).await
+    }
 }
 
 /// Whom an outgoing event is for, if the key may send to them.
@@ -133,6 +145,7 @@ impl Service {
             trace: trace::taken(metadata, &*self.ports.random)?,
             unvalidated: self.config.unvalidated,
             invalid: self.config.invalid,
+            rules: self.ports.master_api.rules().borrow().sequence,
         })
     }
 

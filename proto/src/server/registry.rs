@@ -23,7 +23,10 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
     ) -> Result<Response<v1::SchemaBundle>, Status> {
         let work = async {
             let uri = parsed(&request.get_ref().uri, "uri")?;
-            let bundle = self.registry.get(&uri).await?;
+            let bundle = match request.get_ref().refresh {
+                false => self.registry.get(&uri).await?,
+                true => self.registry.refresh(&uri).await?,
+            };
             Ok(Arc::unwrap_or_clone(bundle).into())
         };
         self.door.serve(work).await
@@ -60,6 +63,14 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
             let source = message(request.into_inner().source, "source", SchemaSource::try_from)?;
             Ok(self.registry.check(source).await?.into())
         };
+        self.door.serve(work).await
+    }
+
+    async fn ping(
+        &self,
+        _request: Request<v1::PingRequest>,
+    ) -> Result<Response<v1::PingResponse>, Status> {
+        let work = async { self.registry.ping().await.map(|()| v1::PingResponse {}) };
         self.door.serve(work).await
     }
 }

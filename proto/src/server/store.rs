@@ -28,6 +28,18 @@ impl internal::store_server::Store for Service {
         Door::Internal.serve(work).await
     }
 
+    async fn release_event(
+        &self,
+        request: Request<internal::ReleaseEventRequest>,
+    ) -> Result<Response<internal::Stored>, Status> {
+        let work = async {
+            let actor = Door::Internal.caller(&request)?.actor()?;
+            let release = request.into_inner().try_into()?;
+            Ok(self.master_api.release_event(actor, release).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+
     /// A stream, because payloads of a batch together may be larger than one message.
     type WorkStream = BoxStream<'static, Result<internal::WorkItem, Status>>;
 

@@ -14,7 +14,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
@@ -74,6 +74,13 @@ impl EventBroker for Fake {
         self.accepted.lock().unwrap().push(event);
         Ok(samples::accepted())
     }
+
+    async fn resubmit(&self, actor: Actor, id: EventId) -> Result<Accepted> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(id, samples::event_id());
+        Ok(samples::accepted())
+    }
 }
 
 #[async_trait]
@@ -101,6 +108,10 @@ impl SchemaRegistry for Fake {
         assert_eq!(source, samples::schema_source());
         Ok(samples::published())
     }
+
+    async fn ping(&self) -> Result<()> {
+        self.ready()
+    }
 }
 
 #[async_trait]
@@ -108,6 +119,13 @@ impl Events for Fake {
     async fn store_event(&self, event: StoreEvent) -> Result<Stored> {
         self.ready()?;
         assert_eq!(event, samples::store_event());
+        Ok(samples::stored())
+    }
+
+    async fn release_event(&self, actor: Actor, release: ReleaseEvent) -> Result<Stored> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(release, samples::release_event());
         Ok(samples::stored())
     }
 

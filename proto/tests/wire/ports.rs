@@ -17,7 +17,7 @@ use proto::{
     client::{RemoteBroker, RemoteQueue, RemoteRegistry},
     server,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn the_broker() {
@@ -28,13 +28,22 @@ async fn the_broker() {
         assert_eq!(broker.accept(event.clone()).await.unwrap(), samples::accepted());
         assert_eq!(fake.accepted.lock().unwrap().pop(), Some(event));
     }
+    for actor in samples::actors() {
+        let resubmitted = broker.resubmit(actor, samples::event_id()).await.unwrap();
+        assert_eq!(resubmitted, samples::accepted());
+    }
 }
 
 #[tokio::test]
 async fn the_schema_registry() {
     let fake = Fake::new();
-    let listener = listen(server::registry_routes(fake)).await;
-    let registry = RemoteRegistry::new(listener.peers());
+    let listener = listen(server::registry_routes(fake.clone())).await;
+    let version = Arc::new(samples::schema_version());
+    fake.rules.send_modify(|rules| {
+        Arc::make_mut(rules).schemas.insert(version.uri.clone(), version);
+    });
+    let registry = RemoteRegistry::new(listener.peers(), fake.rules.subscribe());
+    registry.ping().await.unwrap();
     assert_eq!(*registry.get(&samples::uri()).await.unwrap(), samples::bundle());
     assert_eq!(
         registry.list().await.unwrap(),
@@ -67,6 +76,10 @@ async fn events() {
     let events = listener.master_api().await;
     let (id, unknown) = (samples::event_id(), EventId::from_bytes([0; 16]));
     assert_eq!(events.store_event(samples::store_event()).await.unwrap(), samples::stored());
+    for actor in samples::actors() {
+        let released = events.release_event(actor, samples::release_event()).await.unwrap();
+        assert_eq!(released, samples::stored());
+    }
     assert_eq!(events.event(id).await.unwrap(), Some(samples::event()));
     assert_eq!(events.event(unknown).await.unwrap(), None);
     assert_eq!(events.payload(id).await.unwrap(), Some(samples::new_event().payload));

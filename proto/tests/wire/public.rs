@@ -127,7 +127,9 @@ async fn an_incoming_event_reaches_the_broker() {
         trace: event.trace.clone(),
         unvalidated: Disposition::Reject,
         invalid: Disposition::Reject,
+        rules: event.rules,
     };
+    assert_eq!(event.rules, fake.rules.borrow().sequence);
     assert_eq!(event, expected);
 }
 

@@ -15,8 +15,8 @@ use contract::{
     },
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence},
     master_api::{
-        DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, Stats,
-        StoreEvent, Stored, Work,
+        DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
+        Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
     stamp::Stamp,
@@ -83,6 +83,7 @@ pub fn new_event() -> NewEvent {
         trace: trace(),
         unvalidated: Disposition::Accept,
         invalid: Disposition::Quarantine,
+        rules: Sequence(u64::MAX),
     }
 }
 
@@ -99,10 +100,16 @@ pub fn new_events() -> Vec<NewEvent> {
         trace: Trace::default(),
         unvalidated: Disposition::Reject,
         invalid: Disposition::Reject,
+        rules: Sequence(0),
         ..new_event()
     };
     let own = NewEvent { audience: Audience::All, origin: Origin::Server, ..new_event() };
     vec![new_event(), plain, own]
+}
+
+pub fn release_event() -> ReleaseEvent {
+    let lanes = vec![LaneId(0), LaneId(u32::MAX)];
+    ReleaseEvent { id: event_id(), schema_minor: Some(0), lanes, rules: Sequence(u64::MAX) }
 }
 
 pub fn accepted() -> Accepted {

@@ -121,10 +121,10 @@ impl Walk<'_> {
         let (shapes, now) = (self.shapes, self.rules.now);
         scalar::with_operand(kind, value, shapes, |operand| {
             if required && operand.is_zero() {
-                return broken(self, place, REQUIRED, value);
+                return broken(self, place, REQUIRED, &value);
             }
             for rule in rules.broken(operand, now) {
-                broken(self, place, (&rule.id, &rule.expected), value);
+                broken(self, place, (&rule.id, &rule.expected), &value);
             }
         });
     }
@@ -135,10 +135,10 @@ impl Walk<'_> {
             return;
         }
         if count == 0 && rules.required {
-            return broken(self, place, REQUIRED, "none");
+            return broken(self, place, REQUIRED, &"none");
         }
         for rule in rules.miscounted(count) {
-            broken(self, place, (&rule.id, &rule.expected), count);
+            broken(self, place, (&rule.id, &rule.expected), &count);
         }
     }
 
@@ -149,7 +149,7 @@ impl Walk<'_> {
             return;
         }
         if rules.required {
-            return broken(self, place, REQUIRED, found);
+            return broken(self, place, REQUIRED, &found);
         }
         if rules.presence || rules.zero_passes {
             return;
@@ -159,7 +159,7 @@ impl Walk<'_> {
         }
         let Some(zero) = scalar::zero(field.kind) else { return };
         for rule in rules.value.broken(zero, self.rules.now) {
-            broken(self, place, (&rule.id, &rule.expected), found);
+            broken(self, place, (&rule.id, &rule.expected), &found);
         }
     }
 
@@ -320,7 +320,7 @@ impl<'s> Node<'_, 's, '_> {
         }
         for oneof in &shape.required_oneofs {
             if walk.muted == 0 && !walk.is_marked(base, shape.fields.len() + oneof) {
-                broken(walk, &place.field(&shape.oneofs[*oneof]), REQUIRED, "nothing");
+                broken(walk, &place.field(&shape.oneofs[*oneof]), REQUIRED, &"nothing");
             }
         }
         walk.seen.truncate(base);
@@ -389,7 +389,7 @@ pub(super) fn unknown_field(walk: &mut Walk<'_>, place: &Place<'_>) {
     walk.report.add(place, Fault { rule: "unknown_field", expected, found });
 }
 
-fn broken(walk: &mut Walk<'_>, place: &Place<'_>, rule: (&str, &str), found: impl ToString) {
+fn broken(walk: &mut Walk<'_>, place: &Place<'_>, rule: (&str, &str), found: &dyn fmt::Display) {
     let (rule, expected) = (rule.0, rule.1.to_owned());
     walk.report.add_broken(place, Fault { rule, expected, found: found.to_string() });
 }

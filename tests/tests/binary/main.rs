@@ -1,5 +1,12 @@
 //! The real binary, as users and power cuts meet it.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "this is how a story fails"
+)]
+
 mod command_line;
 mod kill;
 mod process;

@@ -78,16 +78,17 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it has ended by what somebody else did.
+    #[cfg(feature = "all")]
+    pub fn ended(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// SIGTERM; true if it then ended by itself and well.
     pub fn terminate(mut self) -> bool {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         self.child.wait().unwrap().success()
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
     }
 }
 

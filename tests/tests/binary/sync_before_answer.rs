@@ -1,7 +1,7 @@
 //! Under strace: a sync of the journal completes between the append and the answer.
 
 use crate::process::{self, Process, binary};
-use std::process::Command;
+use std::{path::Path, process::Command};
 use tests::{Subscriber, github};
 
 const PUSH: &[u8] = include_bytes!("../../../schemas/examples/github/push.json");
@@ -24,11 +24,20 @@ async fn a_sync_stands_between_append_and_answer() {
         assert_eq!(answer.status, 202);
     }
     subscriber.wait_for(5).await;
-    drop(server);
+    end_traced(dir.path(), server);
     let trace = std::fs::read_to_string(trace).unwrap();
     for n in 0..5 {
         assert_synced(&trace, &format!("{MARK}-{n}"));
     }
+}
+
+/// Ends the traced server; strace ends with it, and its file is complete.
+fn end_traced(dir: &Path, server: Process) {
+    let file = std::fs::read(dir.join("data/server.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let id = file["pid"].as_u64().unwrap().to_string();
+    assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    server.ended();
 }
 
 /// The journal is written with the mark, then synced, and only then a 202 goes out.

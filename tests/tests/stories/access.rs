@@ -49,7 +49,13 @@ async fn keys_open_only_their_doors(wiring: Wiring) {
     let root = get(&format!("{}/", certes.http)).await.unwrap().json();
     assert_eq!((&root["name"], &root["ready"]), (&json!("certes"), &json!(true)));
     let metrics = get(&format!("{}/metrics", certes.admin)).await.unwrap();
-    assert!(String::from_utf8_lossy(&metrics.body).contains("certes_"));
+    let metrics = String::from_utf8_lossy(&metrics.body);
+    let mut families: Vec<_> = metrics.lines().filter(|line| line.starts_with("# HELP")).collect();
+    let names = |line: &&str| line.split(' ').nth(2).map(str::to_owned);
+    families.sort_unstable();
+    let count = families.len();
+    families.dedup_by_key(|line| names(&&**line));
+    assert!(count > 1 && families.len() == count, "each family is shown once");
     assert_eq!(get(&format!("{}/health/live", certes.admin)).await.unwrap().status, 200);
     assert_eq!(get(&format!("{}/health/ready", certes.admin)).await.unwrap().status, 200);
     certes.stop().await.unwrap();

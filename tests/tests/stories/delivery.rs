@@ -8,7 +8,7 @@ use contract::{
 use http::StatusCode;
 use serde_json::Value;
 use std::{sync::Arc, time::Duration};
-use tests::{Deployment, Subscriber, Wiring, eventually, github, stories};
+use tests::{Deployment, Subscriber, Wiring, eventually, get, github, stories};
 
 stories!(
     fails_twice_then_succeeds,
@@ -117,7 +117,7 @@ async fn a_stop_finishes_what_is_in_flight(wiring: Wiring) {
     let gate = Arc::new(std::sync::Barrier::new(2));
     let held = gate.clone();
     let subscriber = Subscriber::behaving(move |_n| {
-        drop(entered.try_send(()));
+        entered.blocking_send(()).unwrap();
         held.wait();
         StatusCode::OK
     });
@@ -126,8 +126,14 @@ async fn a_stop_finishes_what_is_in_flight(wiring: Wiring) {
     certes.apply(&manifest(&subscriber.url(), "")).await.unwrap();
     let event = github(&certes.http, "push", "d-1", PUSH).await.unwrap().id();
     seen.recv().await.unwrap();
-    // The endpoint holds its answer until the stop has begun.
+    // The endpoint holds its answer until the stop has begun and is told to those who balance.
+    let ready = format!("{}/health/ready", certes.admin);
     let restarting = tokio::spawn(certes.restart(wiring));
+    eventually("it is not ready any more", async || match get(&ready).await {
+        Ok(answer) if answer.status == 200 => None,
+        _ => Some(()),
+    })
+    .await;
     tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
     let certes = restarting.await.unwrap().unwrap();
     let attempts = attempts_when(&certes, &event, "delivered").await;

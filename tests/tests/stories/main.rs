@@ -1,8 +1,15 @@
 //! What Certes promises, told as stories, each in both wirings.
 
+#![expect(clippy::unwrap_used, reason = "this is how a story fails")]
+
 mod access;
 mod bad_input;
 mod delivery;
+mod documents;
+mod foreign;
+mod grpc;
+mod hot_swap;
 mod main_path;
 mod priority;
+mod quarantine;
 mod rule_of_dependencies;

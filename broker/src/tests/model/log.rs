@@ -13,7 +13,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     rules::{Rules, RulesReceiver},
 };
@@ -37,6 +37,8 @@ struct LogState {
     sequence: u64,
     lanes: BTreeMap<LaneId, LaneRows>,
     asked: Vec<StoreEvent>,
+    aside: Vec<(Event, Bytes)>,
+    released: Vec<ReleaseEvent>,
     scripts: VecDeque<Script>,
     down: bool,
 }
@@ -100,6 +102,16 @@ impl ModelLog {
     /// What `store_event` was asked, in order.
     pub fn asked(&self) -> Vec<StoreEvent> {
         self.lock().asked.clone()
+    }
+
+    /// Has this event, in whatever state it is.
+    pub fn hold(&self, event: Event, payload: Bytes) {
+        self.lock().aside.push((event, payload));
+    }
+
+    /// What `release_event` was asked, in order.
+    pub fn released(&self) -> Vec<ReleaseEvent> {
+        self.lock().released.clone()
     }
 
     /// Lets the next call of `store_event` be answered by `script`.
@@ -167,11 +179,19 @@ impl Events for ModelLog {
         let quarantined = event.quarantine.is_some();
         Ok(Stored { id: event.id, sequence, lanes: event.lanes, duplicate: false, quarantined })
     }
-    async fn event(&self, _: EventId) -> Result<Option<Event>> {
-        not_here()
+    async fn release_event(&self, _: Actor, release: ReleaseEvent) -> Result<Stored> {
+        let sequence = self.store(&release.lanes);
+        let ReleaseEvent { id, lanes, .. } = release.clone();
+        self.lock().released.push(release);
+        Ok(Stored { id, sequence, lanes, duplicate: false, quarantined: false })
     }
-    async fn payload(&self, _: EventId) -> Result<Option<Bytes>> {
-        not_here()
+    async fn event(&self, id: EventId) -> Result<Option<Event>> {
+        Ok(self.lock().aside.iter().map(|(event, _)| event).find(|event| event.id == id).cloned())
+    }
+    async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
+        let state = self.lock();
+        let found = state.aside.iter().find(|(event, _)| event.id == id);
+        Ok(found.map(|(_, payload)| payload.clone()))
     }
     async fn events(&self, _: EventFilter, _: PageRequest) -> Result<Page<Event>> {
         not_here()

@@ -203,7 +203,12 @@ pub fn rules(sequence: u64) -> Rules {
         key("admin", 1, &["admin"], None),
         key("producer", 2, &["producer"], None),
         key("reader", 3, &["events:read"], None),
-        key("tenant", 4, &["events:write", "subscriptions:write"], Some("org_123")),
+        key(
+            "tenant",
+            4,
+            &["events:write", "subscriptions:read", "subscriptions:write"],
+            Some("org_123"),
+        ),
         ApiKey { expires_at: Some(NOW), ..key("late", 5, &["admin"], None) },
     ];
     Rules {

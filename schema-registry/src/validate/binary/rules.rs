@@ -133,7 +133,7 @@ impl Walk<'_> {
             });
         }
         let zero = || with_operand(value, |operand| operand.is_zero()).unwrap_or(false);
-        if !rules.expressions.is_empty() && !(rules.zero_passes && zero()) {
+        if !(rules.expressions.is_empty() || rules.zero_passes && zero()) {
             self.expressions(&rules.expressions, value, kind, place);
         }
     }

@@ -4,6 +4,7 @@
 //! of the source, by how many loops lie inside each other, and by what a loop may meet: the deeper
 //! the loops, the shorter the lists and texts. What exceeds that breaks the rule and says so.
 
+mod functions;
 mod survey;
 mod values;
 
@@ -11,9 +12,7 @@ use self::survey::Surveyed;
 use super::families::Refusal;
 use crate::{compile::invalid, stack::on_a_large_stack};
 use cel::{
-    Context, Env, ExecutionError, Value as CelValue,
-    common::types::{self, CelBool, CelInt, CelString, CelTimestamp},
-    common::value::CowVal,
+    Context, Env, ExecutionError, Value as CelValue, common::types::CelTimestamp,
     parser::Expression as Ast,
 };
 use prost_reflect::{Kind, Value};
@@ -49,7 +48,8 @@ const LIMITS: [Limits; 3] = [
     Limits { list_max: 500, text_bytes_max: 1_024 },
 ];
 
-static ENV: LazyLock<Option<Arc<Env>>> = LazyLock::new(|| environment().ok().map(Arc::new));
+static ENV: LazyLock<Option<Arc<Env>>> =
+    LazyLock::new(|| functions::environment().ok().map(Arc::new));
 
 impl std::fmt::Debug for Expression {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -145,130 +145,4 @@ fn parse(source: &str) -> Result<(Ast, Surveyed), String> {
 
 fn env() -> Result<Arc<Env>, String> {
     ENV.as_ref().map(Arc::clone).ok_or_else(|| "the functions of CEL clash".to_owned())
-}
-
-/// The standard functions and those that protovalidate adds.
-fn environment() -> Result<Env, cel::DeclarationError> {
-    use super::{addresses, formats, uri};
-    let mut env = Env::stdlib().with_optional_support(false);
-    env.add_extension(cel::extensions::strings)?;
-    env.add_overload("@has", "has", vec![types::DYN_TYPE, types::STRING_TYPE], values::has)?;
-    env.add_overload(
-        "@matches",
-        "matches",
-        vec![types::STRING_TYPE, values::PATTERN],
-        values::matches,
-    )?;
-
-    macro_rules! text {
-        ($name:literal, $is:path) => {
-            env.add_member_overload($name, $name, types::STRING_TYPE, vec![], |args| {
-                Ok(CowVal::owned(CelBool::from(
-                    args.first().and_then(values::text).is_some_and($is),
-                )))
-            })?;
-        };
-    }
-    text!("isEmail", formats::is_email);
-    text!("isHostname", addresses::is_hostname);
-    text!("isUri", uri::is_uri);
-    text!("isUriRef", uri::is_uri_ref);
-    text!("isIp", addresses::is_ip);
-    text!("isIpPrefix", addresses::is_ip_with_prefixlen);
-    env.add_member_overload(
-        "isIp",
-        "isIp_int",
-        types::STRING_TYPE,
-        vec![types::INT_TYPE],
-        |args| Ok(by_version(&args, addresses::is_ip, addresses::is_ipv4, addresses::is_ipv6)),
-    )?;
-    env.add_member_overload(
-        "isIpPrefix",
-        "isIpPrefix_int",
-        types::STRING_TYPE,
-        vec![types::INT_TYPE],
-        |args| {
-            use addresses::{is_ip_with_prefixlen, is_ipv4_with_prefixlen, is_ipv6_with_prefixlen};
-            Ok(by_version(
-                &args,
-                is_ip_with_prefixlen,
-                is_ipv4_with_prefixlen,
-                is_ipv6_with_prefixlen,
-            ))
-        },
-    )?;
-    env.add_member_overload(
-        "isIpPrefix",
-        "isIpPrefix_bool",
-        types::STRING_TYPE,
-        vec![types::BOOL_TYPE],
-        |args| {
-            let is = |text| match values::truth(args.get(1)) {
-                true => addresses::is_ip_prefix(text),
-                false => addresses::is_ip_with_prefixlen(text),
-            };
-            Ok(CowVal::owned(CelBool::from(args.first().and_then(values::text).is_some_and(is))))
-        },
-    )?;
-    env.add_member_overload(
-        "isIpPrefix",
-        "isIpPrefix_int_bool",
-        types::STRING_TYPE,
-        vec![types::INT_TYPE, types::BOOL_TYPE],
-        |args| {
-            use addresses::{is_ip_prefix, is_ipv4_prefix, is_ipv6_prefix};
-            use addresses::{is_ip_with_prefixlen, is_ipv4_with_prefixlen, is_ipv6_with_prefixlen};
-            Ok(match values::truth(args.get(2)) {
-                true => by_version(&args, is_ip_prefix, is_ipv4_prefix, is_ipv6_prefix),
-                false => by_version(
-                    &args,
-                    is_ip_with_prefixlen,
-                    is_ipv4_with_prefixlen,
-                    is_ipv6_with_prefixlen,
-                ),
-            })
-        },
-    )?;
-    env.add_member_overload(
-        "isHostAndPort",
-        "isHostAndPort",
-        types::STRING_TYPE,
-        vec![types::BOOL_TYPE],
-        |args| {
-            let is = |text| match values::truth(args.get(1)) {
-                true => addresses::is_host_and_port(text),
-                false => addresses::is_host_with_optional_port(text),
-            };
-            Ok(CowVal::owned(CelBool::from(args.first().and_then(values::text).is_some_and(is))))
-        },
-    )?;
-    env.add_member_overload("isNan", "isNan", types::DOUBLE_TYPE, vec![], values::is_nan)?;
-    env.add_member_overload("isInf", "isInf", types::DOUBLE_TYPE, vec![], values::is_inf)?;
-    env.add_member_overload(
-        "isInf",
-        "isInf_int",
-        types::DOUBLE_TYPE,
-        vec![types::INT_TYPE],
-        values::is_inf,
-    )?;
-    env.add_member_overload("unique", "unique", types::LIST_TYPE, vec![], values::unique)?;
-    Ok(env)
-}
-
-/// A test of a text by the version of the address that the next argument names; 0 is any.
-fn by_version<'b, 'v>(
-    args: &[CowVal<'b, 'v>],
-    any: fn(&str) -> bool,
-    four: fn(&str) -> bool,
-    six: fn(&str) -> bool,
-) -> CowVal<'b, 'v> {
-    let version = args.get(1).and_then(|version| version.downcast_ref::<CelInt>());
-    let is = match version.map(|version| *version.inner()) {
-        Some(0) => any,
-        Some(4) => four,
-        Some(6) => six,
-        _ => |_: &str| false,
-    };
-    let text = args.first().and_then(|text| text.downcast_ref::<CelString<'_>>());
-    CowVal::owned(CelBool::from(text.is_some_and(|text| is(text.inner()))))
 }

@@ -178,12 +178,11 @@ struct Reading<'a> {
 /// The last part of the id, what is expected, and the test.
 type Read = (String, String, Test);
 
+/// A bound, and the rule that sets it.
+type Named<T> = (String, Bound<T>);
+
 impl Reading<'_> {
-    fn bound<T>(
-        &self,
-        names: [&str; 2],
-        of: fn(&Value) -> Option<T>,
-    ) -> Option<(String, Bound<T>)> {
+    fn bound<T>(&self, names: [&str; 2], of: fn(&Value) -> Option<T>) -> Option<Named<T>> {
         names.into_iter().find_map(|name| {
             let at = of(&set(self.options, name)?)?;
             Some((name.to_owned(), Bound { at, inclusive: name.ends_with('e') }))
@@ -197,7 +196,7 @@ impl Reading<'_> {
                     |value: &Value| value.as_f64().or_else(|| value.as_f32().map(f64::from));
                 let (low, high) =
                     (self.bound(["gt", "gte"], number), self.bound(["lt", "lte"], number));
-                self.push_range(low, high, Test::Real)
+                self.push_range((low, high), Test::Real)
             }
             "string" | "bytes" | "bool" | "enum" | "any" | "field_mask" => Ok(()),
             _ => {
@@ -207,15 +206,14 @@ impl Reading<'_> {
                 };
                 let (low, high) =
                     (self.bound(["gt", "gte"], number), self.bound(["lt", "lte"], number));
-                self.push_range(low, high, Test::Whole)
+                self.push_range((low, high), Test::Whole)
             }
         }
     }
 
     fn push_range<T: PartialOrd + Copy + std::fmt::Display>(
         &mut self,
-        low: Option<(String, Bound<T>)>,
-        high: Option<(String, Bound<T>)>,
+        (low, high): (Option<Named<T>>, Option<Named<T>>),
         test: fn(Range<T>) -> Test,
     ) -> Result<(), Refusal> {
         let family = self.family;

@@ -437,6 +437,14 @@ fn rules_that_cannot_work_are_refused() {
             "message X { option (buf.validate.message).oneof = {fields: 'g'}; int32 f = 1; }",
             "X: oneof: there is no field `g`",
         ),
+    ] {
+        refused(body, expected);
+    }
+}
+
+#[test]
+fn expressions_that_cannot_work_are_refused() {
+    for (body, expected) in [
         (
             "message X { int32 f = 1 [(buf.validate.field).cel = {id: 'a', expression: 'this >'}]; }",
             "X.f: cel `a`: ",
@@ -473,6 +481,10 @@ fn rules_that_cannot_work_are_refused() {
     ] {
         refused(body, expected);
     }
+}
+
+#[test]
+fn rules_of_others_are_refused() {
     let predefined = "import 'google/protobuf/descriptor.proto';
         message X { int32 f = 1; }";
     compile(&source("a/1/x", &[("a/1/x.proto", &file(predefined))]), &Config::default()).unwrap();
@@ -481,6 +493,10 @@ fn rules_that_cannot_work_are_refused() {
         message X { optional int32 f = 1 [(buf.validate.field).int32.(odd) = true]; }";
     let error = compile(&source("a/1/x", &[("a/1/x.proto", extension)]), &Config::default());
     assert!(error.map(|_| ()).unwrap_err().message.contains("predefined rules"));
+}
+
+#[test]
+fn hostile_expressions_are_refused() {
     let long = format!("this > {}1", "0 + ".repeat(2_000));
     refused(
         &format!(

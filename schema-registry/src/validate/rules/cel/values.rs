@@ -21,12 +21,12 @@ use regex::Regex;
 use std::{any::Any, borrow::Cow, collections::HashMap};
 
 type Boxed<'v> = Box<dyn Val + 'v>;
-type Evaluated<T> = Result<T, ExecutionError>;
+pub(super) type Evaluated<T> = Result<T, ExecutionError>;
 
 /// The type of a compiled pattern.
 pub(super) const PATTERN: Type = Type::new_unspecified_type("@pattern");
 static PATTERN_TYPE: Type = PATTERN;
-static MESSAGE: Type = Type::new_unspecified_type("message");
+pub(super) static MESSAGE: Type = Type::new_unspecified_type("message");
 
 /// A value of a field, or a whole message.
 pub(super) fn value<'v>(value: &'v Value, kind: &Kind, limits: Limits) -> Evaluated<Boxed<'v>> {
@@ -81,7 +81,7 @@ fn duration(nanoseconds: i128) -> Evaluated<chrono::Duration> {
         .ok_or_else(|| ExecutionError::function_error("duration", "out of range"))
 }
 
-fn within(size: usize, max: usize, what: &str) -> Evaluated<()> {
+pub(super) fn within(size: usize, max: usize, what: &str) -> Evaluated<()> {
     if size <= max {
         return Ok(());
     }
@@ -176,7 +176,7 @@ struct View<'m> {
 }
 
 /// Before the name of a field: is it set?
-const IS_SET: char = '?';
+pub(super) const IS_SET: char = '?';
 
 impl<'m> View<'m> {
     fn field(&self, name: &str) -> Evaluated<FieldDescriptor> {
@@ -244,7 +244,7 @@ impl<'m> Val for View<'m> {
 
 /// A pattern that was compiled with its rule.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(Regex);
+pub(super) struct Pattern(pub Regex);
 
 impl Pattern {
     pub(super) fn new(source: &str) -> Result<Self, String> {
@@ -271,80 +271,3 @@ impl Val for Pattern {
 }
 
 impl StaticVal for Pattern {}
-
-pub(super) fn text<'a>(value: &'a CowVal<'_, '_>) -> Option<&'a str> {
-    value.downcast_ref::<CelString<'_>>().map(CelString::inner)
-}
-
-pub(super) fn truth(value: Option<&CowVal<'_, '_>>) -> bool {
-    let value = value.and_then(|value| value.downcast_ref::<CelBool>());
-    value.is_some_and(|value| *value.inner())
-}
-
-fn answer<'b, 'v>(value: bool) -> Evaluated<CowVal<'b, 'v>> {
-    Ok(CowVal::owned(CelBool::from(value)))
-}
-
-/// `has(a.b)`: is a field set, has a map the key?
-pub(super) fn has<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let [of, name] = args.as_slice() else {
-        return Err(ExecutionError::invalid_argument_count(2, args.len()));
-    };
-    let indexer = of.as_indexer();
-    let indexer = indexer.ok_or_else(|| ExecutionError::no_such_key("`has` of a plain value"))?;
-    if of.get_type() == &MESSAGE {
-        let name = format!("{IS_SET}{}", text(name).unwrap_or_default());
-        let is_set = indexer.get(&CelString::from(name))?;
-        return answer(truth(Some(&is_set)));
-    }
-    match indexer.get(name.as_ref()) {
-        Ok(_) => answer(true),
-        Err(ExecutionError::NoSuchKey(_)) => answer(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// `a.matches("...")` with the pattern compiled.
-pub(super) fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let pattern = args.get(1).and_then(|pattern| pattern.downcast_ref::<Pattern>());
-    let text = args.first().and_then(text);
-    answer(pattern.zip(text).is_some_and(|(pattern, text)| pattern.0.is_match(text)))
-}
-
-pub(super) fn is_nan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let number = args.first().and_then(|number| number.downcast_ref::<CelDouble>());
-    answer(number.is_some_and(|number| number.inner().is_nan()))
-}
-
-/// `a.isInf()`; with a sign, infinite in that direction.
-pub(super) fn is_inf<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let number = args.first().and_then(|number| number.downcast_ref::<CelDouble>());
-    let sign = args.get(1).and_then(|sign| sign.downcast_ref::<CelInt>()).map(|sign| *sign.inner());
-    answer(number.map(|number| *number.inner()).is_some_and(|number| {
-        number.is_infinite()
-            && match sign.unwrap_or(0).signum() {
-                1 => number > 0.0,
-                -1 => number < 0.0,
-                _ => true,
-            }
-    }))
-}
-
-/// Longest list that `unique` compares, each with each.
-const UNIQUE_MAX: usize = 500;
-
-/// `a.unique()`: no element comes twice.
-pub(super) fn unique<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let list = args.first().and_then(|list| list.as_iterable());
-    let list = list.ok_or_else(|| ExecutionError::no_such_key("`unique` of a plain value"))?;
-    let mut elements = list.iter();
-    let mut seen: Vec<&dyn Val> = Vec::new();
-    while let Some(element) = elements.next() {
-        within(seen.len() + 1, UNIQUE_MAX, "elements")?;
-        if seen.iter().any(|before| before.equals(element)) {
-            return answer(false);
-        }
-        seen.push(element);
-    }
-    answer(true)
-}

@@ -1,6 +1,6 @@
 //! Names to addresses, with a time limit and without blocking a thread.
 
-use crate::config::Config;
+use crate::Settings;
 use hickory_resolver::{
     TokioResolver,
     config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts},
@@ -23,9 +23,9 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Asks the name servers of `config`, else those of the system.
-    pub(crate) fn new(config: &Config) -> Result<Self, String> {
-        let (servers, mut options) = match config.nameservers.as_slice() {
+    /// Asks the name servers of `settings`, else those of the system.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
+        let (servers, mut options) = match settings.nameservers.as_slice() {
             [] => hickory_resolver::system_conf::read_system_conf().unwrap_or_else(|error| {
                 tracing::warn!(%error, "no name servers: names other than localhost fail");
                 (ResolverConfig::from_name_servers(Vec::new()), ResolverOpts::default())
@@ -36,7 +36,7 @@ impl Names {
             }
         };
         // Two tries fit into the limit, so that one lost packet is not a failure.
-        options.timeout = config.dns_timeout.0.mul_f64(0.45);
+        options.timeout = settings.dns_timeout.mul_f64(0.45);
         options.attempts = 1;
         options.cache_size = CACHE_ENTRIES;
         options.negative_max_ttl = Some(NEGATIVE_TTL_MAX);
@@ -44,7 +44,7 @@ impl Names {
         let provider = TokioRuntimeProvider::default();
         let resolver = TokioResolver::builder_with_config(servers, provider).with_options(options);
         let resolver = resolver.build().map_err(|error| error.to_string())?;
-        Ok(Self { resolver, limit: config.dns_timeout.0 })
+        Ok(Self { resolver, limit: settings.dns_timeout })
     }
 
     /// All addresses of `host`, or a sentence.

@@ -1,12 +1,9 @@
-//! Connections for deliveries: resolve, let the guard decide, dial the address it has checked.
+//! Resolve, let the guard decide, dial the address it has checked.
 
 use crate::{
-    config::Config,
     guard::{Guard, Refusal},
-    outcome::Failure,
     resolve::Names,
 };
-use contract::delivery::Cause;
 use futures_util::{FutureExt, future::select_ok};
 use http::Uri;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -14,6 +11,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
+use ipnet::IpNet;
 use std::{
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
@@ -36,39 +34,47 @@ const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DialError {
+pub enum DialError {
     /// The URL names no host.
     #[error("the URL names no host")]
     NoHost,
     /// The name could not be resolved.
     #[error("`{name}` could not be resolved: {why}")]
-    Dns { name: String, why: String },
+    Dns {
+        /// The name.
+        name: String,
+        /// Why not.
+        why: String,
+    },
     /// The guard refused all addresses; this is the first.
     #[error("the address {address} is not allowed: {refusal}")]
-    Refused { address: IpAddr, refusal: Refusal },
+    Refused {
+        /// The address.
+        address: IpAddr,
+        /// Why not.
+        refusal: Refusal,
+    },
     /// No address took the connection; this is the first.
     #[error("no connection to {address}: {why}")]
-    Failed { address: SocketAddr, why: io::Error },
+    Failed {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        why: io::Error,
+    },
     /// No address answered; this is the first.
     #[error("no connection to {address} within {limit:?}")]
-    Slow { address: SocketAddr, limit: Duration },
+    Slow {
+        /// The address.
+        address: SocketAddr,
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 impl DialError {
-    /// The same as an attempt's failure.
-    pub(crate) fn failure(&self) -> Failure {
-        let cause = match self {
-            Self::NoHost => Cause::Misconfigured,
-            Self::Dns { .. } => Cause::Dns,
-            Self::Refused { .. } => Cause::AddressRefused,
-            Self::Failed { .. } => Cause::Connect,
-            Self::Slow { .. } => Cause::Timeout,
-        };
-        Failure::new(cause, self.to_string())
-    }
-
     /// The address that it is about.
-    pub(crate) fn address(&self) -> Option<String> {
+    pub fn address(&self) -> Option<String> {
         match self {
             Self::NoHost | Self::Dns { .. } => None,
             Self::Refused { address, .. } => Some(address.to_string()),
@@ -77,13 +83,28 @@ impl DialError {
     }
 }
 
+/// What a dialler may do, and how long it may take.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Networks that may be reached although they are special, and by plain `http`.
+    pub allowed_networks: Vec<IpNet>,
+    /// Name servers to ask; the system's when empty.
+    pub nameservers: Vec<SocketAddr>,
+    /// Time limit for resolving a name.
+    pub dns_timeout: Duration,
+    /// Time limit for a connection.
+    pub connect_timeout: Duration,
+    /// Most open connections, in use and idle.
+    pub connections_max: usize,
+}
+
 /// The address at the other end of a connection, as an extension of [`Connected`].
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Dialled(pub(crate) SocketAddr);
+pub struct Dialled(pub SocketAddr);
 
 /// Makes connections; a `Service<Uri>` for the HTTP client.
 #[derive(Clone)]
-pub(crate) struct Dialler(Arc<Inner>);
+pub struct Dialler(Arc<Inner>);
 
 struct Inner {
     names: Names,
@@ -93,13 +114,13 @@ struct Inner {
 }
 
 impl Dialler {
-    /// A dialler with the guard and the limits of `config`.
-    pub(crate) fn new(config: &Config) -> Result<Self, String> {
-        let connections_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
+    /// A dialler with the guard and the limits of `settings`. A sentence if it cannot be made so.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let connections_max = settings.connections_max;
         Ok(Self(Arc::new(Inner {
-            names: Names::new(config)?,
-            guard: Guard::new(config.allowed_networks.clone()),
-            limit: config.connect_timeout.0,
+            names: Names::new(settings)?,
+            guard: Guard::new(settings.allowed_networks.clone()),
+            limit: settings.connect_timeout,
             open: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
         })))
     }
@@ -192,7 +213,7 @@ async fn connect_to_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, So
 
 /// A TCP connection that knows whom it was made to and counts as open until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     io: TokioIo<TcpStream>,
     address: SocketAddr,
     _permit: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! The address guard: which addresses a delivery may go to (against server-side request forgery).
+//! The address guard: which addresses may be dialled (against server-side request forgery).
 
 use ipnet::IpNet;
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 /// Why an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// It lies in a special range, which is named.
     Special(&'static str),
     /// Plain `http` to the public internet.
@@ -26,19 +26,19 @@ impl fmt::Display for Refusal {
 
 /// Decides over addresses, not names: it is asked after every resolution.
 #[derive(Debug, Clone)]
-pub(crate) struct Guard {
+pub struct Guard {
     allowed: Vec<IpNet>,
 }
 
 impl Guard {
     /// A guard that lets everything in `allowed` pass.
-    pub(crate) fn new(allowed: Vec<IpNet>) -> Self {
+    pub fn new(allowed: Vec<IpNet>) -> Self {
         Self { allowed }
     }
 
     /// The address to dial (an IPv4 address in IPv6 clothes is undressed first), or why not.
     /// `plain` says that the connection is not encrypted.
-    pub(crate) fn check(&self, address: IpAddr, plain: bool) -> Result<IpAddr, Refusal> {
+    pub fn check(&self, address: IpAddr, plain: bool) -> Result<IpAddr, Refusal> {
         let address = address.to_canonical();
         if self.allowed.iter().any(|network| network.contains(&address)) {
             return Ok(address);

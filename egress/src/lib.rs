@@ -1,0 +1,11 @@
+//! Connections to addresses that others have named: resolved, checked by the guard, and dialled at
+//! the address that was checked. A library for the parts that make such connections.
+
+mod guard;
+mod resolve;
+mod dial;
+mod tls;
+
+pub use dial::{DialError, Dialled, Dialler, Settings};
+pub use guard::{Guard, Refusal};
+pub use tls::client_config;
