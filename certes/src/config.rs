@@ -88,6 +88,16 @@ impl Config {
         Ok(())
     }
 
+    /// The settings of the queue. Where the only consumer is in this process, its slots are all
+    /// that there are to divide.
+    pub(crate) fn queue_settings(&self) -> queue::Config {
+        let mut settings = self.queue.clone();
+        if self.roles.is_all() && settings.grpc.is_none() {
+            settings.max_in_flight = self.consumer.max_in_flight;
+        }
+        settings
+    }
+
     /// Listeners of the parts for each other, as far as they are set.
     fn inner_listeners(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> {
         let all = [
@@ -282,6 +292,20 @@ mod tests {
         let written: toml::Table = toml::from_str(DEFAULT_TOML).unwrap();
         let defaults = toml::Table::try_from(Config::default()).unwrap();
         assert_eq!(toml::to_string(&written).unwrap(), toml::to_string(&defaults).unwrap());
+    }
+
+    #[test]
+    fn the_queue_divides_the_slots_of_the_only_consumer() {
+        let mut config = Config::default();
+        config.consumer.max_in_flight = 7;
+        config.queue.max_in_flight = 100;
+        assert_eq!(config.queue_settings().max_in_flight, 7);
+        // Others may come through its door, or are elsewhere.
+        config.queue.grpc = Some((Ipv4Addr::LOCALHOST, 9640).into());
+        assert_eq!(config.queue_settings().max_in_flight, 100);
+        config.queue.grpc = None;
+        config.roles = Roles::only(Role::Queue);
+        assert_eq!(config.queue_settings().max_in_flight, 100);
     }
 
     #[test]

@@ -182,7 +182,8 @@ impl Wiring<'_> {
         let rules = self.master_api.rules();
         let metrics = queue::Metrics::new(&mut self.metrics);
         let clock = self.environment.clock.clone();
-        let queue = MemoryQueue::new(self.config.queue.clone(), rules, clock, metrics)?;
+        let settings = self.config.queue_settings();
+        let queue = MemoryQueue::new(settings, rules, clock, metrics)?;
         self.open(Door::Queue, server::queue_routes(queue.clone()));
         self.queue = Some(queue);
         Ok(())

@@ -31,7 +31,8 @@ pub struct Config {
     pub nameservers: Vec<SocketAddr>,
     /// PEM file of certificate authorities to trust beside the public ones.
     pub extra_ca_file: Option<PathBuf>,
-    /// Most open connections, in use and idle.
+    /// Most open connections, in use and idle. While more than half are open, new ones serve one
+    /// request only, so twice `max_in_flight` is always enough.
     pub connections_max: u32,
     /// Most idle connections kept for one host.
     pub idle_connections_max_per_host: usize,
@@ -48,7 +49,7 @@ impl Default for Config {
     fn default() -> Self {
         let seconds = |s| Span(Duration::from_secs(s));
         Self {
-            max_in_flight: 512,
+            max_in_flight: 1024,
             timeout: seconds(15),
             connect_timeout: seconds(5),
             dns_timeout: seconds(2),
@@ -56,7 +57,7 @@ impl Default for Config {
             allowed_networks: Vec::new(),
             nameservers: Vec::new(),
             extra_ca_file: None,
-            connections_max: 1024,
+            connections_max: 2048,
             idle_connections_max_per_host: 256,
             idle_timeout: seconds(4),
             lease_wait: Span(Duration::from_millis(250)),
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(Config::default().check(), Ok(()));
         let wrong = [
             (Config { max_in_flight: 0, ..Config::default() }, "max_in_flight"),
-            (Config { max_in_flight: 2000, ..Config::default() }, "connections_max"),
+            (Config { max_in_flight: 3000, ..Config::default() }, "connections_max"),
             (Config { timeout: Span(Duration::from_secs(61)), ..Config::default() }, "timeout"),
             (Config { dns_timeout: Span(Duration::ZERO), ..Config::default() }, "dns_timeout"),
         ];

@@ -29,17 +29,19 @@ const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     client: Client<HttpsConnector<Dialler>, Full<Bytes>>,
+    dialler: Dialler,
     clock: Arc<dyn Clock>,
 }
 
 impl Deliverer {
     /// A deliverer with the limits of `config`. A sentence if it cannot be made so.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
+        let dialler = Dialler::new(&config.egress())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(egress::client_config(config.extra_ca_file.as_deref())?)
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(Dialler::new(&config.egress())?);
+            .wrap_connector(dialler.clone());
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -48,26 +50,35 @@ impl Deliverer {
             .http1_max_buf_size(usize::try_from(RESPONSE_HEAD_BYTES_MAX).unwrap_or(usize::MAX))
             .http2_max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
             .build(connector);
-        Ok(Self { client, clock })
+        Ok(Self { client, dialler, clock })
     }
 
-    /// Makes the request and waits at most `limit` for the whole answer.
+    /// Waits a while for room for one more connection.
+    pub(crate) async fn room(&self) {
+        self.dialler.room().await;
+    }
+
+    /// Makes the request and waits at most `limit` for the whole answer. None: nobody was asked,
+    /// because all our connections are in use.
     pub(crate) async fn deliver(
         &self,
         mut request: Request<Full<Bytes>>,
         limit: Duration,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         let started = Instant::now();
         let deadline = started + limit;
         let connection = capture_connection(&mut request);
         let mut outcome = match timeout_at(deadline, self.client.request(request)).await {
             Ok(Ok(response)) => self.judge(response, deadline, limit).await,
+            Ok(Err(error)) if matches!(outcome::find(&error), Some(DialError::Full)) => {
+                return None;
+            }
             Ok(Err(error)) => failed(&error, &connection),
             Err(_elapsed) => Outcome::unsent(too_slow(limit)),
         };
         outcome.duration = started.elapsed();
         outcome.address = outcome.address.or_else(|| dialled(&connection));
-        outcome
+        Some(outcome)
     }
 
     /// A failure by status stays one whatever its body does; a success needs its whole body.
@@ -114,8 +125,9 @@ async fn read(mut incoming: Incoming, body: &mut Vec<u8>) -> Result<(), Failure>
 }
 
 fn failed(error: &Error, connection: &CaptureConnection) -> Outcome {
-    let dial = std::error::Error::source(error).and_then(|e| e.downcast_ref::<DialError>());
-    let address = dial.and_then(DialError::address).or_else(|| dialled(connection));
+    let address = outcome::find::<DialError>(error)
+        .and_then(DialError::address)
+        .or_else(|| dialled(connection));
     Outcome { address, ..Outcome::unsent(outcome::of_error(error, !error.is_connect())) }
 }
 

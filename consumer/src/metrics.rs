@@ -23,6 +23,7 @@ pub(crate) struct OutcomeLabel {
 pub struct Metrics {
     pub(crate) attempts: Family<OutcomeLabel, Counter>,
     pub(crate) attempts_in_flight: Gauge,
+    pub(crate) connections_exhausted: Counter,
     pub(crate) attempt_duration_seconds: Histogram,
     pub(crate) first_attempt_delay_seconds: Histogram,
     pub(crate) deliveries_dead: Counter,
@@ -35,6 +36,7 @@ impl Metrics {
         let metrics = Self {
             attempts: Family::default(),
             attempts_in_flight: Gauge::default(),
+            connections_exhausted: Counter::default(),
             attempt_duration_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 18)),
             first_attempt_delay_seconds: Histogram::new(exponential_buckets(0.000_25, 2.0, 20)),
             deliveries_dead: Counter::default(),
@@ -49,6 +51,11 @@ impl Metrics {
             "certes_attempts_in_flight",
             "Attempts that are being made",
             metrics.attempts_in_flight.clone(),
+        );
+        registry.register(
+            "certes_connections_exhausted",
+            "Deliveries that went back untried because all connections were in use",
+            metrics.connections_exhausted.clone(),
         );
         registry.register(
             "certes_attempt_duration_seconds",

@@ -88,6 +88,8 @@ pub(crate) fn of_error(error: &(dyn Error + 'static), connected: bool) -> Failur
 const fn of_dial(error: &DialError) -> Cause {
     match error {
         DialError::NoHost => Cause::Misconfigured,
+        // Never recorded: who finds this has made no attempt.
+        DialError::Full => Cause::Connect,
         DialError::Dns { .. } => Cause::Dns,
         DialError::Refused { .. } => Cause::AddressRefused,
         DialError::Failed { .. } => Cause::Connect,
@@ -96,7 +98,7 @@ const fn of_dial(error: &DialError) -> Cause {
 }
 
 /// The first error of type `T` in the chain of causes, also inside of I/O errors.
-fn find<'a, T: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+pub(crate) fn find<'a, T: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     loop {
         if let Some(found) = error.downcast_ref() {
             return Some(found);

@@ -77,6 +77,8 @@ impl Consumer {
 
     /// Attempts a delivery: the report, if there was an attempt, and how its lease ends.
     async fn attempt(&self, work: &Work) -> (Option<AttemptReport>, Settlement) {
+        // Before anything is judged or timed: waiting for ourselves is no part of the attempt.
+        self.deliverer.room().await;
         let snapshot = self.snapshots.newest();
         let number = work.delivery.id.lane.subscription();
         let subscription = snapshot.rules.subscriptions.get(&number);
@@ -94,7 +96,11 @@ impl Consumer {
             (Plan::Settle(settlement), _, _) => return (None, settlement),
             (Plan::Fail(failure), _, _) => Outcome::unsent(failure),
             (Plan::Send, Some(Ok(prepared)), Some(payload)) => {
-                self.send(work, prepared, payload, started_at).await
+                match self.send(work, prepared, payload, started_at).await {
+                    Some(outcome) => outcome,
+                    // Due at once: given back untried.
+                    None => return (None, Settlement::Nack(self.clock.now())),
+                }
             }
             // The plan is to send only when all of it is there.
             (Plan::Send, _, _) => return (None, Settlement::Ack),
@@ -115,22 +121,25 @@ impl Consumer {
         (Some(report), settlement)
     }
 
+    /// None: all connections are in use, and nothing was sent.
     async fn send(
         &self,
         work: &Work,
         prepared: &Prepared,
         payload: &Bytes,
         now: Timestamp,
-    ) -> Outcome {
+    ) -> Option<Outcome> {
         let payload = payload.clone();
         let request = request::build(prepared, &work.delivery, &work.event, payload, now);
-        if work.delivery.attempts.is_empty() {
-            let delay = now.since(work.event.received_at);
-            self.metrics.first_attempt_delay_seconds.observe(delay.as_secs_f64());
-        }
         self.metrics.attempts_in_flight.inc();
         let outcome = self.deliverer.deliver(request, prepared.timeout).await;
         self.metrics.attempts_in_flight.dec();
+        if outcome.is_none() {
+            self.metrics.connections_exhausted.inc();
+        } else if work.delivery.attempts.is_empty() {
+            let delay = now.since(work.event.received_at);
+            self.metrics.first_attempt_delay_seconds.observe(delay.as_secs_f64());
+        }
         outcome
     }
 

@@ -1,4 +1,7 @@
 //! Resolve, let the guard decide, dial the address it has checked.
+//!
+//! Each open connection holds one of our permits. Waiting for one is our own affair: it happens
+//! before an attempt begins, and an attempt that finds none has not been made.
 
 use crate::{
     guard::{Guard, Refusal},
@@ -13,6 +16,7 @@ use hyper_util::{
 };
 use ipnet::IpNet;
 use std::{
+    fmt,
     io::{self, IoSlice},
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -31,10 +35,15 @@ use url::Host;
 const ADDRESSES_MAX: usize = 4;
 /// Head start of each address over the next one (RFC 8305, "Connection Attempt Delay").
 const HEAD_START: Duration = Duration::from_millis(250);
+/// How long an attempt waits before it begins, while all connections are in use.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
+    /// All our connections are in use: nobody was dialled.
+    #[error("all connections are in use")]
+    Full,
     /// The URL names no host.
     #[error("the URL names no host")]
     NoHost,
@@ -76,7 +85,7 @@ impl DialError {
     /// The address that it is about.
     pub fn address(&self) -> Option<String> {
         match self {
-            Self::NoHost | Self::Dns { .. } => None,
+            Self::Full | Self::NoHost | Self::Dns { .. } => None,
             Self::Refused { address, .. } => Some(address.to_string()),
             Self::Failed { address, .. } | Self::Slow { address, .. } => Some(address.to_string()),
         }
@@ -110,19 +119,35 @@ struct Inner {
     names: Names,
     guard: Guard,
     limit: Duration,
-    open: Arc<Semaphore>,
+    connections_max: usize,
+    free: Arc<Semaphore>,
 }
 
 impl Dialler {
     /// A dialler with the guard and the limits of `settings`. A sentence if it cannot be made so.
     pub fn new(settings: &Settings) -> Result<Self, String> {
-        let connections_max = settings.connections_max;
+        let connections_max = settings.connections_max.min(Semaphore::MAX_PERMITS);
         Ok(Self(Arc::new(Inner {
             names: Names::new(settings)?,
             guard: Guard::new(settings.allowed_networks.clone()),
             limit: settings.connect_timeout,
-            open: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))),
+            connections_max,
+            free: Arc::new(Semaphore::new(connections_max)),
         })))
+    }
+
+    /// Waits a while for room for one more connection. Without any, an attempt may still find an
+    /// idle connection to its endpoint.
+    pub async fn room(&self) {
+        if self.0.free.available_permits() == 0 {
+            drop(timeout(ROOM_WAIT, self.0.free.acquire()).await);
+        }
+    }
+}
+
+impl fmt::Debug for Dialler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialler").field("free", &self.0.free).finish_non_exhaustive()
     }
 }
 
@@ -145,12 +170,14 @@ impl Inner {
     async fn dial(&self, uri: &Uri) -> Result<Stream, DialError> {
         let addresses = self.allowed_addresses(uri).await?;
         let first = *addresses.first().ok_or(DialError::NoHost)?;
+        let permit = Arc::clone(&self.free).try_acquire_owned().map_err(|_none| DialError::Full)?;
+        // At most half of the permits are ever held by connections that may become idle. The
+        // other half comes back with the attempts that hold it.
+        let kept = self.free.available_permits() >= self.connections_max / 2;
         let connect = async {
-            // Closed never: the semaphore lives as long as the dialler.
-            let permit = Arc::clone(&self.open).acquire_owned().await.map_err(io::Error::other)?;
             let (stream, address) = connect_to_first(&addresses).await?;
             stream.set_nodelay(true)?;
-            Ok(Stream { io: TokioIo::new(stream), address, _permit: permit })
+            Ok(Stream { io: TokioIo::new(stream), address, kept, _permit: permit })
         };
         match timeout(self.limit, connect).await {
             Ok(connected) => {
@@ -216,12 +243,19 @@ async fn connect_to_first(addresses: &[SocketAddr]) -> io::Result<(TcpStream, So
 pub struct Stream {
     io: TokioIo<TcpStream>,
     address: SocketAddr,
+    /// It may serve again after its first request.
+    kept: bool,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        Connected::new().extra(Dialled(self.address))
+        let connected = Connected::new().extra(Dialled(self.address));
+        if !self.kept {
+            // The pool drops it after its request.
+            connected.poison();
+        }
+        connected
     }
 }
 

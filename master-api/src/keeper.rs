@@ -5,6 +5,7 @@ use crate::{
     log::{
         LogError,
         head_file::{self, HeadMark},
+        space_left,
     },
     shared::Shared,
 };
@@ -71,12 +72,7 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
 
 fn has_space(shared: &Shared) -> Result<bool, LogError> {
     let directory = &shared.config.data_dir;
-    let found = rustix::fs::statvfs(directory).map_err(|error| LogError::File {
-        path: directory.display().to_string(),
-        source: error.into(),
-    })?;
-    let left = found.f_bavail.saturating_mul(found.f_frsize);
-    Ok(left >= shared.config.store_reserve_bytes)
+    Ok(space_left(directory)? >= shared.config.store_reserve_bytes)
 }
 
 fn note_space(shared: &Shared, space: bool) {

@@ -36,5 +36,6 @@ mod tests;
 
 pub use config::Config;
 pub use metrics::Metrics;
-pub use service::{ADMIN_KEY_FILE, MasterApi, SECRET_KEY_FILE};
+pub use secrets::SECRET_KEY_FILE;
+pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};

@@ -7,11 +7,13 @@
 
 pub mod head_file;
 mod load;
+mod twin;
 mod verify;
 mod repair;
 
 pub use load::{Loaded, load, store_in};
 pub use repair::{Loss, repair};
+pub use twin::{rehearse, space_left};
 pub use verify::{Report, verify, verify_rows};
 
 use crate::{
@@ -74,6 +76,39 @@ pub enum LogError {
         /// Which fact.
         sequence: Sequence,
     },
+    /// A log has begun, but nothing says how far it had come.
+    #[error(
+        "{path} is missing: without it nothing says how far the log had come. Restore it together \
+         with the store; or `certes log repair` lists what is found, and with `--accept-loss` the \
+         log goes on from there"
+    )]
+    HeadMissing {
+        /// Where the head file has to be.
+        path: String,
+    },
+    /// There was a log, and it is gone.
+    #[error(
+        "{path} is missing, but {witness} is there, so a log was: restore it from a copy, or begin \
+         a new log in another data directory"
+    )]
+    StoreMissing {
+        /// Where the store has to be.
+        path: String,
+        /// The file that says that there was one.
+        witness: String,
+    },
+    /// A log is looked at in a copy of it.
+    #[error(
+        "not enough space: a copy of the journals in {path} needs {needed} bytes, {left} are free"
+    )]
+    Space {
+        /// Where the copy would be.
+        path: String,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        left: u64,
+    },
     /// A file beside the store.
     #[error("{path}: {source}")]
     File {
@@ -94,6 +129,9 @@ impl From<LogError> for Error {
             LogError::Format { .. }
             | LogError::Shortened { .. }
             | LogError::Changed { .. }
+            | LogError::HeadMissing { .. }
+            | LogError::StoreMissing { .. }
+            | LogError::Space { .. }
             | LogError::File { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
         }
     }

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
-    id::EventId,
-    id::LaneId,
-    id::Sequence,
+    event::{Audience, NewEvent},
+    id::{EventId, LaneId, Sequence},
     limits,
     master_api::{ReleaseEvent, StoreEvent},
     random::Random,
@@ -29,7 +28,7 @@ pub struct Prepared {
     pub draft: Draft,
     /// Salt and payload.
     pub payload: Bytes,
-    /// Key of its idempotency row, and SHA-256 of its payload.
+    /// Key of its idempotency row, and what the same event has to agree in.
     pub idempotency: Option<(Vec<u8>, Hash)>,
     /// The lanes it goes into.
     pub lanes: Vec<LaneId>,
@@ -54,10 +53,8 @@ impl Prepared {
             let message = format!("the idempotency key has more than {max} bytes");
             return Err(Error::new(ErrorCode::InvalidRequest, message));
         }
-        let idempotency = key.map(|key| {
-            let payload = Hash(Sha256::digest(&event.payload).into());
-            (tables::idempotency_key(&event.origin, key), payload)
-        });
+        let idempotency =
+            key.map(|key| (tables::idempotency_key(&event.origin, key), identity(&event)));
         let payload = salted(&event.payload, random);
         let stored = Box::new(StoredEvent {
             id,
@@ -105,6 +102,24 @@ impl Prepared {
         let (idempotency, quarantined) = (None, false);
         Ok(Self { id, body, draft, payload, idempotency, lanes, rules, quarantined })
     }
+}
+
+/// SHA-256 of all that makes two events with one idempotency key the same: type, direction,
+/// audience and payload, each with its length before it, so that none runs into the next.
+fn identity(event: &NewEvent) -> Hash {
+    let direction = event.direction.to_string();
+    let (audience, subscriber) = match &event.audience {
+        Audience::Own => ("own", ""),
+        Audience::Subscriber(id) => ("subscriber", id.as_str()),
+        Audience::All => ("all", ""),
+    };
+    let texts = [event.uri.as_str(), &direction, audience, subscriber].map(str::as_bytes);
+    let mut hasher = Sha256::new();
+    for part in texts.into_iter().chain([&*event.payload]) {
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    Hash(hasher.finalize().into())
 }
 
 fn salted(payload: &[u8], random: &dyn Random) -> Bytes {

@@ -17,6 +17,9 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// Key that seals the secrets, in the data directory.
+pub const SECRET_KEY_FILE: &str = "secret.key";
+
 /// All secrets, open, by id.
 pub type Vault = BTreeMap<SecretId, Secret>;
 
@@ -30,6 +33,16 @@ impl Sealer {
             Some(key) => key.clone(),
             None => key_in(file, random)?,
         };
+        Self::from_text(&text)
+    }
+
+    /// With the key in a file that is there.
+    pub fn from_file(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file).map_err(|error| cannot_use(file, &error))?;
+        Self::from_text(&Secret::new(text))
+    }
+
+    fn from_text(text: &Secret) -> Result<Self> {
         let bad = || {
             let message = "the secret key is not what it has to be: 64 hexadecimal digits";
             Error::new(ErrorCode::InvalidDefinition, message)
@@ -103,7 +116,7 @@ pub fn write_private(file: &Path, secret: &Secret) -> std::io::Result<()> {
 }
 
 fn key_in(file: &Path, random: &dyn Random) -> Result<Secret> {
-    let failed = |error: std::io::Error| Error::internal(format!("{}: {error}", file.display()));
+    let failed = |error| cannot_use(file, &error);
     match fs::read_to_string(file) {
         Ok(text) => Ok(Secret::new(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -115,4 +128,8 @@ fn key_in(file: &Path, random: &dyn Random) -> Result<Secret> {
         }
         Err(error) => Err(failed(error)),
     }
+}
+
+fn cannot_use(file: &Path, error: &std::io::Error) -> Error {
+    Error::internal(format!("{}: {error}", file.display()))
 }

@@ -6,9 +6,12 @@ use crate::{
     fact::{FORMAT, FactBody},
     keeper::{self, Keeper},
     lanes::LaneTable,
-    log::{self, Loaded, LogError, Report, head_file},
+    log::{
+        self, Loaded, LogError, Report,
+        head_file::{self, HeadMark},
+    },
     metrics::Metrics,
-    secrets::{Sealer, write_private},
+    secrets::{SECRET_KEY_FILE, Sealer, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
     store::{Embedded, Memory, Scan, StateStore, Table},
     writer::{self, Round, Writer},
@@ -25,8 +28,6 @@ use tokio::sync::watch;
 
 /// Token of the administrator's first key, in the data directory.
 pub const ADMIN_KEY_FILE: &str = "admin.key";
-/// Key that seals the secrets, in the data directory.
-pub const SECRET_KEY_FILE: &str = "secret.key";
 
 /// The log of facts, the state folded from it, and all ports of Master API.
 pub struct MasterApi {
@@ -51,6 +52,10 @@ impl MasterApi {
             |source| LogError::File { path: config.data_dir.display().to_string(), source };
         fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let directory = log::store_in(&config.data_dir);
+        head_file::require_store(&config.data_dir)?;
+        if directory.is_dir() {
+            log::rehearse(&config.data_dir)?;
+        }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
         // The directory itself must outlive a power cut, too.
         head_file::sync_parent(&directory).map_err(failed)?;
@@ -66,10 +71,9 @@ impl MasterApi {
         config: Config,
         around: Surroundings,
     ) -> Result<Arc<Self>> {
-        let Loaded { head, state } = log::load(as_rows(&*store))?;
-        if let Some(mark) = head_file::read(&config.data_dir)? {
-            head_file::check(as_rows(&*store), &state, &head, &mark)?;
-        }
+        let loaded = log::load(as_rows(&*store))?;
+        head_file::vouch(&config.data_dir, as_rows(&*store), &loaded)?;
+        let Loaded { head, state } = loaded;
         let key_file = config.data_dir.join(SECRET_KEY_FILE);
         if state.format > 0 && config.secret_key.is_none() && !key_file.exists() {
             let message = format!(
@@ -85,6 +89,8 @@ impl MasterApi {
         let shared =
             Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
         if !begun {
+            // A crash from here on leaves a head file beside whatever was begun.
+            head_file::write(&shared.config.data_dir, &HeadMark::NONE)?;
             begin(&shared)?;
         } else if shared.state.load().format < FORMAT {
             raise(&shared)?;

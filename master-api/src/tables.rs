@@ -88,9 +88,10 @@ pub struct EventIdRow {
 pub struct IdempotencyRow {
     /// The first event with it.
     pub event: EventId,
-    /// SHA-256 of that event's payload. Not salted, as it has to be compared; the row lives for
-    /// two days at most.
-    pub payload: Hash,
+    /// SHA-256 of that event's type, direction, audience and payload. Not salted, as it has to be
+    /// compared; the row lives for two days at most.
+    #[serde(rename = "payload")]
+    pub identity: Hash,
     /// When.
     pub time: Timestamp,
 }

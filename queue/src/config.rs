@@ -14,8 +14,10 @@ pub struct Config {
     /// Where it listens for other parts, when split. Default: port 9640 of loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<SocketAddr>,
-    /// Attempts that all consumers together make at once. While a higher priority has work,
-    /// the lower ones together occupy at most four fifths of these slots.
+    /// Attempts that all consumers together make at once. Each priority that subscriptions have
+    /// keeps the last fifth of these slots from all below it, and where there are several
+    /// subscriptions none takes more than half. To be the sum over all consumers: if
+    /// they have fewer slots in truth, the reserve is not kept.
     pub max_in_flight: u32,
     /// Part of the starts that every priority with work gets at least, 0 to 0.05.
     pub minimum_share: f64,

@@ -2,13 +2,14 @@
 //! knows no lock and it never waits.
 //!
 //! ```text
-//!   priority ──► subscriber ──► subscription ──► lane ──► oldest that is due
-//!   Shares       Turns          Turns, Cap       Lane
+//!   priority ─────────► subscriber ──► subscription ──► lane ──► oldest that is due
+//!   Reserve, Shares     Turns          Turns, Cap       Lane
 //! ```
 //!
 //! No operation looks at more than the ten priorities and the few lanes of one subscription, but
 //! for [`Schedule::set_rules`] and [`Schedule::depth`]; the rest is steps in search trees.
 
+mod reserve;
 mod shares;
 mod turns;
 mod cap;
@@ -33,6 +34,7 @@ use contract::{
 };
 use lane::Lane;
 use leases::Leases;
+use reserve::Reserve;
 use shares::Shares;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -57,7 +59,10 @@ pub(crate) struct Schedule {
     subscribers_ever: u32,
     /// Those that were sent something.
     subscriptions: HashMap<SubscriptionNumber, Subscription>,
+    reserve: Reserve,
     shares: Shares,
+    /// Most attempts in flight of one subscription, whatever its own cap.
+    most_of_one: usize,
     turns: [Turns; LEVELS],
     counts: [Counts; LEVELS],
     /// For each lane with delayed deliveries, when its next one is due.
@@ -75,12 +80,14 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// An empty one. No token of its leases was given by one of an earlier `epoch`.
     pub(crate) fn new(config: Config, rules: Arc<Rules>, epoch: Timestamp) -> Self {
-        Self {
+        let mut schedule = Self {
             rules,
             subscribers: HashMap::new(),
             subscribers_ever: 0,
             subscriptions: HashMap::new(),
+            reserve: Reserve::new(config.max_in_flight),
             shares: Shares::new(config.minimum_share),
+            most_of_one: usize::MAX,
             turns: std::array::from_fn(|_| Turns::default()),
             counts: [Counts::default(); LEVELS],
             timers: BTreeSet::new(),
@@ -89,7 +96,9 @@ impl Schedule {
             strangers: BTreeMap::new(),
             starts: 0,
             config,
-        }
+        };
+        schedule.divide_slots();
+        schedule
     }
 
     /// Lets time pass: delays end and leases run out. Says how many leases did.
@@ -142,7 +151,7 @@ impl Schedule {
         let level = self.next_level()?;
         let number = self.turns[level].next()?;
         let subscription = self.subscriptions.get_mut(&number)?;
-        let (lane, _) = subscription.head(level)?;
+        let (lane, _) = subscription.head(level, self.most_of_one)?;
         self.starts += 1;
         let member = subscription.member;
         self.turns[level].serve(member, subscription.place(level)?, self.starts);
@@ -152,7 +161,8 @@ impl Schedule {
 
     /// Could something start now?
     pub(crate) fn has_eligible(&self) -> bool {
-        self.turns.iter().any(|turns| !turns.is_empty())
+        let open = self.open_levels();
+        self.turns.iter().zip(open).any(|(turns, open)| open && !turns.is_empty())
     }
 
     /// Ends a lease; passes over one that is not held.
@@ -239,8 +249,13 @@ impl Schedule {
     pub(crate) fn set_rules(&mut self, rules: Arc<Rules>) {
         self.rules = rules;
         let numbers: Vec<_> = self.subscriptions.keys().copied().collect();
-        for number in numbers {
-            self.revise(number);
+        for number in &numbers {
+            self.revise(*number);
+        }
+        let most_before = self.most_of_one;
+        self.divide_slots();
+        if self.most_of_one != most_before {
+            numbers.into_iter().for_each(|number| self.relist(number));
         }
         for (lane, sequence) in std::mem::take(&mut self.strangers) {
             if self.rules.subscriptions.contains_key(&lane.subscription()) {
@@ -346,8 +361,10 @@ impl Schedule {
     fn change<R>(&mut self, id: LaneId, act: impl FnOnce(&mut Lane) -> R) -> Option<R> {
         let room_at = self.window() / 2;
         let subscription = self.subscriptions.get_mut(&id.subscription())?;
-        subscription.open_lane(id);
         let level = subscription.level(id);
+        if subscription.open_lane(id) && subscription.terms.active {
+            self.reserve.add_present(level);
+        }
         let lane = subscription.lane_mut(id)?;
 
         let (counts, due) = (lane.counts(), lane.next_due());
@@ -373,20 +390,41 @@ impl Schedule {
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
         for at in 0..subscription.places.len() {
             let level = subscription.places[at].level;
-            let head = subscription.head(level).map(|(_, due)| due);
+            let head = subscription.head(level, self.most_of_one).map(|(_, due)| due);
             self.turns[level].list(subscription.member, &mut subscription.places[at], head);
         }
+    }
+
+    /// Sees who is there to share the slots: the priorities that active subscriptions deliver at,
+    /// and whether there are several of them. Where neither a subscription nor what it was sent
+    /// so far names a priority, the usual one is expected.
+    fn divide_slots(&mut self) {
+        let mut present = [false; LEVELS];
+        let mut active = 0_usize;
+        for (number, rule) in &self.rules.subscriptions {
+            if !Terms::from(rule.as_ref()).active {
+                continue;
+            }
+            active += 1;
+            let met = self.subscriptions.get(number).filter(|met| !met.places.is_empty());
+            match met {
+                Some(met) => met.places.iter().for_each(|place| present[place.level] = true),
+                None => present[rule.spec.priority.unwrap_or_default().level()] = true,
+            }
+        }
+        self.reserve.set_present(present);
+        self.most_of_one = if active > 1 { self.reserve.most_of_one() } else { usize::MAX };
+    }
+
+    /// The priorities that may start one more, if they have work.
+    fn open_levels(&self) -> [bool; LEVELS] {
+        self.reserve.open(self.counts.map(|counts| counts.in_flight))
     }
 
     /// The priority of the next start.
     fn next_level(&mut self) -> Option<usize> {
         let eligible = std::array::from_fn(|level| !self.turns[level].is_empty());
-        let highest = eligible.iter().rposition(|eligible| *eligible)?;
-        // However slow the lower ones are, the last fifth of the slots is not theirs.
-        let below: usize = self.counts[..highest].iter().map(|counts| counts.in_flight).sum();
-        let slots = usize::try_from(self.config.max_in_flight).unwrap_or(usize::MAX);
-        let may_pass = below < slots - slots / 5;
-        self.shares.next(eligible, may_pass)
+        self.shares.next(eligible, self.open_levels())
     }
 
     fn window(&self) -> usize {

@@ -26,9 +26,11 @@ fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
     let (facts, head) = (report.facts, report.head.0);
     if as_json {
         let problems = &report.problems;
-        output::json(&json!({"facts": facts, "head": head, "problems": problems}))?;
+        output::json(
+            &json!({"facts": facts, "head": head, "problems": problems, "notes": report.notes}),
+        )?;
     } else {
-        for problem in &report.problems {
+        for problem in report.problems.iter().chain(&report.notes) {
             output::line(problem)?;
         }
     }
@@ -43,12 +45,17 @@ fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
     require_log(data_dir)?;
     let loss = log::repair(data_dir, accept_loss).with_context(|| cannot_read(data_dir))?;
     let Some(loss) = loss else { return output::line("ok: nothing is known to be missing") };
-    output::line(&format!(
-        "the log reached fact {} and now ends at {}: at least {} facts are lost",
-        loss.reached,
-        loss.found,
-        loss.facts()
-    ))?;
+    let found = loss.found;
+    output::line(&match loss.reached {
+        Some(reached) => format!(
+            "the log reached fact {reached} and now ends at {found}: at least {} facts are lost",
+            loss.facts()
+        ),
+        None => format!(
+            "the head file is missing or does not read, so how far the log had come is not known; \
+             what is there ends at fact {found}"
+        ),
+    })?;
     match loss.accepted {
         true => output::line("accepted: the server starts again from what is left"),
         false => bail!("nothing was changed; --accept-loss goes on without them"),

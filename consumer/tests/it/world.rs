@@ -17,7 +17,7 @@ use contract::{
     subscription::{Priority, SecretRef, Subscription, SubscriptionSpec},
     testing::{ManualClock, SeededRandom, rules_with, subscription_spec},
 };
-use prometheus_client::registry::Registry;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) queue: Arc<FakeQueue>,
     pub(crate) consumer: Arc<Consumer>,
     pub(crate) stop: CancellationToken,
+    metrics: Registry,
     changes: Arc<Changes>,
     running: Option<JoinHandle<()>>,
 }
@@ -159,13 +160,14 @@ impl World {
         let changes = Arc::new(watch::Sender::new(0));
         let master = FakeMaster::new(rules(spec), Arc::clone(&changes));
         let queue = FakeQueue::new(clock.clone(), Arc::clone(&changes));
+        let mut metrics = Registry::default();
         let consumer = Consumer::new(
             config,
             master.clone(),
             queue.clone(),
             clock.clone(),
             SeededRandom::new(1),
-            Metrics::new(&mut Registry::default()),
+            Metrics::new(&mut metrics),
         );
         Self {
             clock,
@@ -173,6 +175,7 @@ impl World {
             queue,
             consumer: consumer.unwrap(),
             stop: CancellationToken::new(),
+            metrics,
             changes,
             running: None,
         }
@@ -248,6 +251,14 @@ impl World {
     /// The attempts of the `number`-th delivery.
     pub(crate) fn attempts(&self, number: u64) -> Vec<Attempt> {
         self.master.state.lock().unwrap().work[&delivery_id(number)].delivery.attempts.clone()
+    }
+
+    /// How many deliveries the metrics count that went back untried for want of a connection.
+    pub(crate) fn untried(&self) -> u64 {
+        let mut text = String::new();
+        encode(&mut text, &self.metrics).unwrap();
+        let line = text.lines().find_map(|l| l.strip_prefix("certes_connections_exhausted_total "));
+        line.unwrap().parse().unwrap()
     }
 
     /// Stops the consumer and waits until it has finished.

@@ -10,7 +10,7 @@ mod waiting;
 pub use bounds::{
     an_unknown_subscription_is_told_of_later, caps_hold, depth_tells_all,
     full_windows_and_vacancies, nothing_is_held_twice, paused_deliveries_are_kept,
-    removed_deliveries_leave,
+    removed_deliveries_leave, the_important_find_slots,
 };
 pub use order::{
     every_priority_gets_its_share, first_in_first_out, important_first,
@@ -89,6 +89,7 @@ macro_rules! queue_conformance {
             turns_among_subscribers
             turns_among_subscriptions
             caps_hold
+            the_important_find_slots
             full_windows_and_vacancies
             nothing_is_held_twice
             delays_are_exact

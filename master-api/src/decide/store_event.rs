@@ -15,8 +15,8 @@ use std::time::Duration;
 pub struct Question {
     /// Its id.
     pub id: EventId,
-    /// SHA-256 of its payload, if it has an idempotency key.
-    pub payload: Option<Hash>,
+    /// What the same event has to agree in, if it has an idempotency key.
+    pub identity: Option<Hash>,
     /// Position of the rules it was matched by.
     pub rules: Sequence,
 }
@@ -51,10 +51,10 @@ pub fn store_event(question: Question, known: &Known, now: Timestamp) -> Result<
     if let Some((used, row)) = &known.by_key
         && now.since(used.time) < Duration::from_secs(limits::IDEMPOTENCY_HOURS * 3600)
     {
-        if question.payload == Some(used.payload) {
+        if question.identity == Some(used.identity) {
             return Ok(Verdict::Before(answer(used.event, row, true)));
         }
-        let message = "the idempotency key was used with another body";
+        let message = "the idempotency key was used with another event: type, audience and body have to be the same";
         return Err(Error::new(ErrorCode::IdempotencyConflict, message));
     }
     check_rules(question.rules, (known.match_sequence, known.newest_rules))?;
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     fn question(rules: u64) -> Question {
-        let payload = Some(Hash([1; 32]));
-        Question { id: EventId::from_bytes([1; 16]), payload, rules: Sequence(rules) }
+        let identity = Some(Hash([1; 32]));
+        Question { id: EventId::from_bytes([1; 16]), identity, rules: Sequence(rules) }
     }
 
     fn event_row() -> EventIdRow {
@@ -112,9 +112,9 @@ mod tests {
     fn the_idempotency_table() {
         let used_at = Timestamp(1_000_000);
         let day = Duration::from_secs(86_400);
-        let used = |payload| {
+        let used = |identity| {
             let event = EventId::from_bytes([2; 16]);
-            let row = IdempotencyRow { event, payload: Hash(payload), time: used_at };
+            let row = IdempotencyRow { event, identity: Hash(identity), time: used_at };
             Known { by_key: Some((row, event_row())), ..known(7, 9) }
         };
         let same = store_event(question(1), &used([1; 32]), used_at).unwrap();

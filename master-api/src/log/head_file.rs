@@ -1,11 +1,12 @@
 //! The head file: where the log had been, written beside the store, so that a log which lost its
 //! end cannot pass for a whole one.
 
-use super::{LogError, hash_of};
+use super::{Loaded, LogError, hash_of, store_in, twin};
 use crate::{
     fact::Hash,
+    secrets::SECRET_KEY_FILE,
     state::State,
-    store::{Rows, Table},
+    store::{Embedded, Rows, Table},
     tables::{self, Head},
 };
 use contract::id::Sequence;
@@ -31,6 +32,16 @@ pub struct HeadMark {
 }
 
 const VERSION: u32 = 1;
+
+impl HeadMark {
+    /// Of a log that has not begun.
+    pub const NONE: Self = Self {
+        version: VERSION,
+        sequence: Sequence(0),
+        configuration: Hash([0; 32]),
+        traffic: Hash([0; 32]),
+    };
+}
 
 impl From<&Head> for HeadMark {
     fn from(head: &Head) -> Self {
@@ -76,8 +87,42 @@ pub fn read(data_dir: &Path) -> Result<Option<HeadMark>, LogError> {
     }
 }
 
+/// Has a head file there before there can be a log, and refuses to begin a new one where one was:
+/// in a data directory that has lost its store. A first start that was cut short may begin again.
+pub fn require_store(data_dir: &Path) -> Result<(), LogError> {
+    let (store, secret_key) = (store_in(data_dir), data_dir.join(SECRET_KEY_FILE));
+    let mark = read(data_dir)?;
+    let begun = mark.is_some_and(|mark| mark.sequence > Sequence(0));
+    let witness = if begun { Some(path_in(data_dir)) } else { None };
+    let witness = witness.or_else(|| secret_key.exists().then_some(secret_key));
+    match (witness, store.is_dir()) {
+        (Some(witness), false) => {
+            let [path, witness] = [store, witness].map(|path| path.display().to_string());
+            Err(LogError::StoreMissing { path, witness })
+        }
+        (None, true) if mark.is_some() => {
+            let _lock = twin::lock(&store)?;
+            Ok(Embedded::clear_unfinished(&store)?)
+        }
+        (None, false) if mark.is_none() => write(data_dir, &HeadMark::NONE),
+        (Some(_), true) | (None, _) => Ok(()),
+    }
+}
+
+/// Is the log what its head file says? Only a log that has not begun may have none.
+pub fn vouch(data_dir: &Path, rows: &dyn Rows, loaded: &Loaded) -> Result<(), LogError> {
+    let Loaded { head, state } = loaded;
+    if let Some(mark) = read(data_dir)? {
+        return check(rows, state, head, &mark);
+    }
+    if state.format > 0 || data_dir.join(SECRET_KEY_FILE).exists() {
+        return Err(LogError::HeadMissing { path: path_in(data_dir).display().to_string() });
+    }
+    Ok(())
+}
+
 /// Is the log at least as long as the mark says, and the same up to there?
-pub fn check(rows: &dyn Rows, state: &State, head: &Head, mark: &HeadMark) -> Result<(), LogError> {
+fn check(rows: &dyn Rows, state: &State, head: &Head, mark: &HeadMark) -> Result<(), LogError> {
     let HeadMark { sequence, configuration, traffic, .. } = *mark;
     if head.sequence < sequence {
         return Err(LogError::Shortened { found: head.sequence, reached: sequence });

@@ -1,16 +1,17 @@
 //! The proof that the log is whole, and that everything else agrees with it.
 
-use super::{LogError, hash_of, head_file, load, read_fact, store_in};
+use super::{LogError, hash_of, head_file, load, read_fact, twin::Twin};
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::Projector,
+    secrets::{SECRET_KEY_FILE, Sealer},
     state::State,
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
     tables::{self, Head, IdempotencyRow, SALT_LENGTH},
 };
 use contract::id::Sequence;
 use sha2::{Digest, Sha256};
-use std::{fs, iter, path::Path};
+use std::{iter, path::Path};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +22,8 @@ pub struct Report {
     pub head: Sequence,
     /// One sentence for each thing that is wrong, at most 100; none: all is well.
     pub problems: Vec<String>,
+    /// What is not wrong, but has to be known before the server starts.
+    pub notes: Vec<String>,
 }
 
 /// Problems that are listed.
@@ -28,25 +31,18 @@ pub const PROBLEMS_MAX: usize = 100;
 /// Facts between two writes of the rebuilt indices.
 const FACTS_PER_BATCH: u64 = 4096;
 
-/// Verifies the log in a data directory. The server must not run. Rebuilt indices need as much
-/// space beside it, for as long as it takes.
+/// Verifies the log in a data directory, in a copy of it. The server must not run. The copy of
+/// the journals and the rebuilt indices need space beside it, for as long as it takes.
 pub fn verify(data_dir: &Path) -> Result<Report, LogError> {
-    let scratch_dir = data_dir.join("verify.tmp");
-    let failed = |source| LogError::File { path: scratch_dir.display().to_string(), source };
-    if scratch_dir.exists() {
-        fs::remove_dir_all(&scratch_dir).map_err(failed)?;
-    }
-    let store = Embedded::open(&store_in(data_dir), 64 << 20)?;
-    let scratch = Embedded::open(&scratch_dir, 64 << 20)?;
-    let mut report = verify_rows(&store, &store.tables(), &scratch, None)?;
+    let twin = Twin::of(data_dir)?;
+    let store = twin.store()?;
+    let scratch = Embedded::open(&twin.beside("indices"), 64 << 20)?;
+    let mut report = verify_rows(store, &store.tables(), &scratch, None)?;
     drop(scratch);
-    fs::remove_dir_all(&scratch_dir).map_err(failed)?;
-    if let Some(mark) = head_file::read(data_dir)? {
-        let loaded = load(&store)?;
-        if let Err(error) = head_file::check(&store, &loaded.state, &loaded.head, &mark) {
-            report.problem(error.to_string());
-        }
+    if let Err(error) = head_file::vouch(data_dir, store, &load(store)?) {
+        report.problem(error.to_string());
     }
+    check_secret_key(&data_dir.join(SECRET_KEY_FILE), store, &mut report);
     Ok(report)
 }
 
@@ -309,4 +305,16 @@ fn check_secrets(rows: &dyn Rows, state: &State, report: &mut Report) -> Result<
         report.problem("the stored secrets are not those that the facts name".into());
     }
     Ok(())
+}
+
+/// Without its file the key may still be given by the configuration, which is not known here.
+fn check_secret_key(file: &Path, rows: &dyn Rows, report: &mut Report) {
+    if !file.exists() {
+        let path = file.display();
+        report.notes.push(format!(
+            "{path} is missing: the server starts only if its key is given by the configuration"
+        ));
+    } else if let Err(error) = Sealer::from_file(file).and_then(|sealer| sealer.open_all(rows)) {
+        report.problem(format!("{}: {}", file.display(), error.message));
+    }
 }

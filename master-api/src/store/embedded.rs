@@ -11,6 +11,8 @@ use bytes::Bytes;
 use fjall::{Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use std::{
     collections::HashMap,
+    fs,
+    io::ErrorKind,
     path::Path,
     sync::{PoisonError, RwLock},
 };
@@ -37,6 +39,24 @@ impl Embedded {
             store.keyspace(table)?;
         }
         Ok(store)
+    }
+
+    /// Makes way for a creation where an earlier one was cut short: the engine writes its version
+    /// last, and refuses to begin again beside a journal. Nothing is touched where it got through.
+    pub fn clear_unfinished(directory: &Path) -> Result<(), StoreError> {
+        let version = directory.join("version");
+        if version.metadata().is_ok_and(|version| version.len() > 0) {
+            return Ok(());
+        }
+        for file in [directory.join("0.jnl"), version] {
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::Failed(format!("{}: {error}", file.display())));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// The keyspace of a table that was written to.

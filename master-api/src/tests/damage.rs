@@ -2,7 +2,7 @@
 
 use super::harness::{Bench, config, copy_directory, open_at, put_subscription};
 use crate::{
-    log,
+    log::{self, LogError},
     store::{Batch, Embedded, Memory, Row, Rows, Scan, StateStore, StoreError, Table},
     tables,
 };
@@ -12,9 +12,14 @@ use contract::{
     id::{DeliveryId, Sequence},
     master_api::{Deliveries, Events},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A disk that can fail.
@@ -98,7 +103,7 @@ async fn a_log_that_lost_its_end_is_not_served() {
     assert!(error.message.contains(&format!("reached {reached}")), "{error}");
 
     let loss = log::repair(older.path(), false).unwrap().unwrap();
-    assert_eq!((loss.found, loss.reached, loss.accepted), (found, reached, false));
+    assert_eq!((loss.found, loss.reached, loss.accepted), (found, Some(reached), false));
     assert!(open().is_err());
     assert!(!log::verify(older.path()).unwrap().problems.is_empty());
     let loss = log::repair(older.path(), true).unwrap().unwrap();
@@ -107,6 +112,140 @@ async fn a_log_that_lost_its_end_is_not_served() {
     let api = open().unwrap();
     assert!(api.event(stored.id).await.unwrap().is_some());
     assert!(api.event(last.id).await.unwrap().is_none());
+}
+
+/// All files of a directory, by path.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(self::files(&path)),
+            false => _ = files.insert(path.clone(), fs::read(&path).unwrap()),
+        }
+    }
+    files
+}
+
+/// The engine cuts a journal where it stops to read; looking must not have it do so.
+#[tokio::test]
+async fn looking_at_a_damaged_log_changes_no_byte() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    for _ in 0..20 {
+        bench.store(&[lane]).await;
+    }
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    let journal = log::store_in(directory).join("0.jnl");
+    let whole = fs::read(&journal).unwrap();
+    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
+    // In the mark at the end of a batch, and in a row.
+    let mark = whole[..end * 3 / 4].windows(4).rposition(|bytes| bytes == b"FJL\x03").unwrap();
+    let mut lost = None;
+    for place in [mark - 100, mark + 1] {
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0xff;
+        fs::write(&journal, damaged).unwrap();
+        let before = files(directory);
+        let unchanged = |what| assert!(files(directory) == before, "{what} changed the files");
+        let report = log::verify(directory);
+        assert!(!report.is_ok_and(|report| report.problems.is_empty()));
+        unchanged("verification");
+        lost = log::repair(directory, false).ok().flatten();
+        unchanged("repair");
+        let error = open_at(&bench.clock, config(directory)).unwrap_err();
+        assert_eq!(error.message.contains("facts were lost"), lost.is_some(), "{error}");
+        unchanged("a refused start");
+    }
+    let lost = lost.unwrap();
+    assert!(lost.facts() > 0 && !lost.accepted);
+    assert_eq!(log::repair(directory, true).unwrap().unwrap().facts(), lost.facts());
+    let api = open_at(&bench.clock, config(directory)).unwrap();
+    assert_eq!(api.shared.head().sequence, lost.found);
+    assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nobody_looks_at_the_log_of_a_running_server() {
+    let bench = Bench::embedded();
+    let directory = bench.directory.path();
+    let errors = [log::verify(directory).unwrap_err(), log::repair(directory, true).unwrap_err()];
+    for error in errors {
+        assert!(matches!(error, LogError::Store(StoreError::InUse(_))), "{error}");
+    }
+    assert!(!directory.join("verify.tmp").exists());
+}
+
+#[tokio::test]
+async fn a_log_without_a_head_file_is_not_served() {
+    let bench = Bench::embedded().closed().await;
+    let directory = bench.directory.path();
+    let head = directory.join("head");
+    for damage in [None, Some(""), Some("{")] {
+        match damage {
+            None => fs::remove_file(&head).unwrap(),
+            Some(text) => fs::write(&head, text).unwrap(),
+        }
+        let open = || open_at(&bench.clock, config(directory));
+        let error = open().unwrap_err();
+        assert!(error.message.contains(&head.display().to_string()), "{damage:?}: {error}");
+        let problems = log::verify(directory).unwrap().problems;
+        assert!(problems[0].contains(&head.display().to_string()), "{damage:?}: {problems:?}");
+        let loss = log::repair(directory, false).unwrap().unwrap();
+        assert_eq!((loss.reached, loss.accepted), (None, false));
+        assert!(open().is_err());
+        assert!(log::repair(directory, true).unwrap().unwrap().accepted);
+        assert_eq!(log::repair(directory, false).unwrap(), None);
+        open().unwrap().close().await;
+    }
+}
+
+#[tokio::test]
+async fn where_a_log_was_no_new_one_begins() {
+    for left in [vec!["head"], vec!["secret.key"], vec!["head", "secret.key"]] {
+        let bench = Bench::embedded().closed().await;
+        let directory = bench.directory.path();
+        fs::remove_dir_all(log::store_in(directory)).unwrap();
+        for file in ["head", "secret.key", "admin.key"] {
+            if !left.contains(&file) {
+                fs::remove_file(directory.join(file)).unwrap();
+            }
+        }
+        let before = files(directory);
+        let error = open_at(&bench.clock, config(directory)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        let witness = directory.join(left[0]).display().to_string();
+        assert!(error.message.contains(&witness), "{error}");
+        assert!(files(directory) == before, "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_emptied_store_is_not_a_new_log() {
+    let bench = Bench::embedded().closed().await;
+    let directory = bench.directory.path();
+    fs::remove_file(directory.join("head")).unwrap();
+    fs::remove_dir_all(log::store_in(directory)).unwrap();
+    fs::create_dir(log::store_in(directory)).unwrap();
+    let error = open_at(&bench.clock, config(directory)).unwrap_err();
+    assert!(error.message.contains("head is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn verification_looks_at_the_secret_key() {
+    let bench = Bench::embedded().closed().await;
+    let directory = bench.directory.path();
+    let key = directory.join("secret.key");
+    let whole = log::verify(directory).unwrap();
+    assert_eq!((whole.problems.len(), whole.notes.len()), (0, 0));
+    fs::write(&key, "ab".repeat(32)).unwrap();
+    let problems = log::verify(directory).unwrap().problems;
+    assert!(problems[0].contains("does not fit"), "{problems:?}");
+    fs::remove_file(&key).unwrap();
+    let report = log::verify(directory).unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(report.notes[0].contains("secret.key is missing"), "{:?}", report.notes);
 }
 
 #[tokio::test]

@@ -84,13 +84,19 @@ impl Bench {
         Self { clock, directory, ids, api }
     }
 
-    /// Closes it and opens it again.
-    pub async fn reopen(mut self) -> Self {
+    /// Closes it; what is left is its directory.
+    pub async fn closed(mut self) -> Self {
         self.api.close().await;
         let spare = Self::memory().api;
         drop(std::mem::replace(&mut self.api, spare));
-        self.api = open_at(&self.clock, config(self.directory.path())).unwrap();
         self
+    }
+
+    /// Closes it and opens it again.
+    pub async fn reopen(self) -> Self {
+        let mut bench = self.closed().await;
+        bench.api = open_at(&bench.clock, config(bench.directory.path())).unwrap();
+        bench
     }
 
     pub fn new_id(&self) -> EventId {

@@ -14,7 +14,7 @@ use contract::{
     secret::Secret,
     testing::ManualClock,
 };
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 fn token(bench: &Bench) -> Secret {
     let text = fs::read_to_string(bench.directory.path().join("admin.key")).unwrap();
@@ -72,6 +72,50 @@ async fn a_crash_loses_nothing_that_was_acknowledged() {
     }
     assert_eq!(api.stats().await.unwrap().waiting, 50);
     assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
+}
+
+/// Wherever the first start is cut short, the next one begins again and has an administrator.
+#[tokio::test]
+async fn a_first_start_that_was_cut_short_begins_again() {
+    let whole = Bench::embedded().closed().await;
+    let head = r#"{"version":1,"sequence":0,"configuration":"ZERO","traffic":"ZERO"}"#;
+    let head = head.replace("ZERO", &"0".repeat(64));
+    type Leave = fn(&Path, &Path);
+    let moments: [(&str, Leave); 6] = [
+        ("before anything", |_, _| {}),
+        ("after the head file", |_, _| {}),
+        ("while the store is made", |_, left| {
+            fs::create_dir_all(left.join("store/keyspaces")).unwrap();
+            for file in ["store/lock", "store/0.jnl", "store/version"] {
+                fs::write(left.join(file), "").unwrap();
+            }
+        }),
+        ("after the store", |_, left| {
+            drop(Embedded::open(&left.join("store"), 1 << 20).unwrap());
+        }),
+        ("after the secret key", |whole, left| {
+            drop(Embedded::open(&left.join("store"), 1 << 20).unwrap());
+            fs::copy(whole.join("secret.key"), left.join("secret.key")).unwrap();
+        }),
+        ("after the first facts", |whole, left| copy_directory(whole, left)),
+    ];
+    for (moment, leave) in moments {
+        let left = tempfile::tempdir().unwrap();
+        leave(whole.directory.path(), left.path());
+        if moment != "before anything" {
+            fs::write(left.path().join("head"), &head).unwrap();
+        }
+        let api = open_at(&whole.clock, config(left.path())).unwrap_or_else(|error| {
+            panic!("{moment}: {error}");
+        });
+        let token = Secret::new(fs::read_to_string(left.path().join("admin.key")).unwrap().trim());
+        let rules = api.rules().borrow().clone();
+        assert!(rules.authenticate(&token, whole.clock.now()).is_some(), "{moment}");
+        api.close().await;
+        drop(api);
+        let report = crate::log::verify(left.path()).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new(), "{moment}");
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@ use super::harness::{Bench, DAY, event, subscription};
 use contract::{
     ErrorCode,
     command::Command,
-    event::{EventState, Origin},
+    event::{Audience, Direction, EventState, Headers, NewEvent, Origin, Trace},
     id::Sequence,
-    master_api::{Configuration, Deliveries, EventFilter, Events, PageRequest},
+    master_api::{Configuration, Deliveries, EventFilter, Events, PageRequest, StoreEvent},
     subscription::Priority,
 };
 use std::{sync::Arc, time::Duration};
@@ -56,7 +56,7 @@ async fn repeats_get_the_first_answer() {
     let answer = bench.api.store_event(first.clone()).await.unwrap();
     assert_eq!(bench.api.store_event(first.clone()).await.unwrap(), answer);
 
-    let again = |id| contract::master_api::StoreEvent { id, ..first.clone() };
+    let again = |id| StoreEvent { id, ..first.clone() };
     let repeat = bench.api.store_event(again(bench.new_id())).await.unwrap();
     assert!(repeat.duplicate);
     assert_eq!((repeat.id, &repeat.lanes), (answer.id, &answer.lanes));
@@ -75,6 +75,42 @@ async fn repeats_get_the_first_answer() {
     assert!(bench.api.store_event(again(bench.new_id())).await.unwrap().duplicate);
     assert_eq!(bench.api.stats().await.unwrap().accepted, 3);
     bench.assert_verified().await;
+}
+
+/// The same key with anything else is another event, and must not pass for a repeat.
+#[tokio::test]
+async fn only_the_same_event_is_a_repeat() {
+    type Change = fn(&mut NewEvent);
+    let to = |id: &str| Audience::Subscriber(id.into());
+    let table: [(&str, bool, Change); 8] = [
+        ("nothing", true, |_| {}),
+        ("trace", true, |event| event.trace = Trace::default()),
+        ("headers", true, |event| event.headers = Headers::default()),
+        ("payload", false, |event| event.payload = "other".into()),
+        ("type", false, |event| event.uri = "github/1/issues".parse().unwrap()),
+        ("major version", false, |event| event.uri = "github/2/push".parse().unwrap()),
+        ("audience", false, |event| event.audience = Audience::All),
+        ("direction", false, |event| event.direction = Direction::Incoming),
+    ];
+    let bench = Bench::memory();
+    let mut first = bench.event(&[]);
+    first.event.idempotency_key = Some("k".into());
+    (first.event.direction, first.event.audience) = (Direction::Outgoing, to("acme"));
+    bench.api.store_event(first.clone()).await.unwrap();
+    let again = async |change: &dyn Fn(&mut NewEvent)| {
+        let mut command = StoreEvent { id: bench.new_id(), ..first.clone() };
+        change(&mut command.event);
+        bench.api.store_event(command).await.map_err(|error| error.code)
+    };
+    for (what, same, change) in table {
+        match (again(&change).await, same) {
+            (Ok(stored), true) => assert!(stored.duplicate, "{what}"),
+            (Err(code), false) => assert_eq!(code, ErrorCode::IdempotencyConflict, "{what}"),
+            (other, _) => panic!("{what}: {other:?}"),
+        }
+    }
+    let other = again(&|event: &mut NewEvent| event.audience = to("other")).await;
+    assert_eq!(other, Err(ErrorCode::IdempotencyConflict));
 }
 
 #[tokio::test]

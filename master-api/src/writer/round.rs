@@ -79,7 +79,7 @@ impl<'a> Round<'a> {
     pub fn store_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
         let question = Question {
             id: event.id,
-            payload: event.idempotency.as_ref().map(|(_, payload)| *payload),
+            identity: event.idempotency.as_ref().map(|(_, identity)| *identity),
             rules: event.rules,
         };
         let known = self.known_of(event)?;
@@ -117,8 +117,8 @@ impl<'a> Round<'a> {
         let batch = &mut self.projector.batch;
         let key = tables::sequence_key(sequence);
         batch.put(Table::Payloads(bucket), key, event.payload.clone());
-        if let Some((key, payload)) = &event.idempotency {
-            let row = IdempotencyRow { event: event.id, payload: *payload, time: self.now };
+        if let Some((key, identity)) = &event.idempotency {
+            let row = IdempotencyRow { event: event.id, identity: *identity, time: self.now };
             self.idempotency.insert(key.clone(), row);
         }
         let (lanes, quarantined) = (event.lanes.clone(), event.quarantined);

@@ -21,20 +21,20 @@ impl Shares {
         Self { minimum, credit: [0.0; Priority::LEVELS] }
     }
 
-    /// The priority of the next start among those with eligible work. `may_pass`: a lower one
-    /// may go before the highest.
+    /// The priority of the next start: one with eligible work for which slots are `open`.
     pub(super) fn next(
         &mut self,
         eligible: [bool; Priority::LEVELS],
-        may_pass: bool,
+        open: [bool; Priority::LEVELS],
     ) -> Option<usize> {
-        let highest = (0..Priority::LEVELS).rev().find(|level| eligible[*level])?;
+        let may_start = |level: &usize| eligible[*level] && open[*level];
+        let highest = (0..Priority::LEVELS).rev().find(may_start)?;
         let mut chosen = highest;
         let mut most = 1.0 - ROUNDING;
         for level in (0..Priority::LEVELS).rev().filter(|level| eligible[*level]) {
             let credit = &mut self.credit[level];
             *credit = (*credit + self.minimum).min(CREDIT_MAX);
-            if may_pass && *credit >= most {
+            if open[level] && *credit >= most {
                 (chosen, most) = (level, *credit + ROUNDING);
             }
         }
@@ -48,11 +48,13 @@ mod tests {
     use super::*;
 
     const ALL: [bool; Priority::LEVELS] = [true; Priority::LEVELS];
+    const ONLY_NINE: [bool; Priority::LEVELS] =
+        [false, false, false, false, false, false, false, false, false, true];
 
     fn starts(shares: &mut Shares, eligible: [bool; Priority::LEVELS], n: usize) -> [usize; 10] {
         let mut starts = [0; Priority::LEVELS];
         for _ in 0..n {
-            starts[shares.next(eligible, true).unwrap()] += 1;
+            starts[shares.next(eligible, ALL).unwrap()] += 1;
         }
         starts
     }
@@ -81,23 +83,22 @@ mod tests {
     #[test]
     fn credit_is_kept_while_there_is_no_work_but_not_grown() {
         let mut shares = Shares::new(0.05);
-        let mut only_nine = [false; Priority::LEVELS];
-        only_nine[9] = true;
-        let mut nine_and_zero = only_nine;
+        let mut nine_and_zero = ONLY_NINE;
         nine_and_zero[0] = true;
         assert_eq!(starts(&mut shares, nine_and_zero, 19)[0], 0);
-        assert_eq!(starts(&mut shares, only_nine, 1000)[9], 1000);
-        assert_eq!(shares.next(nine_and_zero, true), Some(0));
+        assert_eq!(starts(&mut shares, ONLY_NINE, 1000)[9], 1000);
+        assert_eq!(shares.next(nine_and_zero, ALL), Some(0));
     }
 
     #[test]
-    fn who_may_not_pass_waits_and_does_not_burst() {
+    fn who_has_no_slot_waits_and_does_not_burst() {
         let mut shares = Shares::new(0.05);
         for _ in 0..1000 {
-            assert_eq!(shares.next(ALL, false), Some(9));
+            assert_eq!(shares.next(ALL, ONLY_NINE), Some(9));
         }
         let starts = starts(&mut shares, ALL, 100);
         assert!(starts[..9].iter().all(|lower| *lower <= 7), "{starts:?}");
-        assert_eq!(shares.next([false; Priority::LEVELS], true), None);
+        assert_eq!(shares.next([false; Priority::LEVELS], ALL), None);
+        assert_eq!(shares.next(ALL, [false; Priority::LEVELS]), None);
     }
 }

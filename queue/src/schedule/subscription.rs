@@ -67,10 +67,10 @@ impl Subscription {
         self.terms.priority.unwrap_or_else(|| lane.priority()).level()
     }
 
-    /// Makes the lane when there is none, and its place in the turns.
-    pub(super) fn open_lane(&mut self, lane: LaneId) {
+    /// Makes the lane when there is none, and its place in the turns; true if there was none.
+    pub(super) fn open_lane(&mut self, lane: LaneId) -> bool {
         if self.lanes.iter().any(|(id, _)| *id == lane) {
-            return;
+            return false;
         }
         // Most subscriptions have one lane for ever.
         self.lanes.reserve_exact(1);
@@ -80,6 +80,7 @@ impl Subscription {
             self.places.reserve_exact(1);
             self.places.push(Place::new(level));
         }
+        true
     }
 
     pub(super) fn lane_mut(&mut self, lane: LaneId) -> Option<&mut Lane> {
@@ -90,9 +91,10 @@ impl Subscription {
         self.places.iter_mut().find(|place| place.level == level)
     }
 
-    /// The delivery that may start next at a priority: its lane and since when it is due.
-    pub(super) fn head(&self, level: usize) -> Option<(LaneId, Timestamp)> {
-        if !self.terms.active || self.in_flight >= self.cap.limit() {
+    /// The delivery that may start next at a priority, if fewer than `most` are in flight: its
+    /// lane and since when it is due.
+    pub(super) fn head(&self, level: usize, most: usize) -> Option<(LaneId, Timestamp)> {
+        if !self.terms.active || self.in_flight >= self.cap.limit().min(most) {
             return None;
         }
         let lanes = self.lanes.iter().filter(|(lane, _)| self.level(*lane) == level);

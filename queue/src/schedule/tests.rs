@@ -88,39 +88,86 @@ fn giving_back_untried_says_nothing_about_the_endpoint() {
     assert_eq!(start_all(&mut schedule).len(), 32);
 }
 
-#[test]
-fn slow_unimportant_work_leaves_the_last_fifth_of_the_slots() {
-    let config = Config { max_in_flight: 10, minimum_share: 0.05, ..Config::default() };
-    let mut schedule = schedule(config, [subscription_spec("slow"), subscription_spec("fast")]);
-    let (unimportant, important) = (lane(1, 0), lane(2, 9));
-    put(&mut schedule, unimportant, 1..=32);
-    put(&mut schedule, important, 1..=1000);
+fn at(priority: u8, name: &str) -> SubscriptionSpec {
+    let priority = Some(Priority::try_from(priority).unwrap());
+    SubscriptionSpec { priority, ..capped(name, 1000) }
+}
 
-    // The guard gives the unimportant ones slots that they never give back, but no more than 8.
-    let mut slow = Vec::new();
-    for _ in 0..500 {
-        let lease = schedule.start(NOW).unwrap();
-        if lease.delivery.lane == important {
-            schedule.settle(&lease, Settlement::Ack, NOW);
-        } else {
-            slow.push(lease);
-        }
-    }
+fn ten_slots() -> Config {
+    Config { max_in_flight: 10, minimum_share: 0.05, ..Config::default() }
+}
+
+#[test]
+fn who_hangs_first_leaves_the_last_fifth_of_the_slots() {
+    let mut schedule = schedule(ten_slots(), [at(0, "a"), at(0, "b"), at(9, "important")]);
+    let important = lane(3, 9);
+    // Nothing important is there yet, and what starts now never ends.
+    put(&mut schedule, lane(1, 0), 1..=20);
+    put(&mut schedule, lane(2, 0), 1..=20);
+    let mut slow = start_all(&mut schedule);
     assert_eq!(slow.len(), 8);
+    assert!(!schedule.has_eligible());
+
+    put(&mut schedule, important, 1..=1000);
+    for _ in 0..500 {
+        assert_eq!(finish_next(&mut schedule), important);
+    }
     // Each slot that they give back may be theirs again.
     schedule.settle(&slow.remove(0), Settlement::Ack, NOW);
     let starts = (0..100).filter(|_| {
         let lease = schedule.start(NOW).unwrap();
         schedule.settle(&lease, Settlement::Nack(NOW), NOW);
-        lease.delivery.lane == unimportant
+        lease.delivery.lane != important
     });
     assert!(starts.count() >= 5);
-    // Without important work, all slots may be theirs.
-    while let Some(lease) = schedule.start(NOW) {
-        let more = if lease.delivery.lane == important { &mut Vec::new() } else { &mut slow };
-        more.push(lease);
+}
+
+#[test]
+fn a_priority_alone_has_all_slots_and_no_more() {
+    let mut schedule = schedule(ten_slots(), [at(3, "a"), at(3, "b")]);
+    put(&mut schedule, lane(1, 5), 1..=20);
+    put(&mut schedule, lane(2, 5), 1..=20);
+    let in_flight = start_all(&mut schedule);
+    assert_eq!(in_flight.len(), 10);
+    schedule.settle(&in_flight[0], Settlement::Ack, NOW);
+    assert_eq!(start_all(&mut schedule).len(), 1);
+}
+
+#[test]
+fn the_reserve_follows_the_rules_and_the_lanes() {
+    let unimportant = || [at(0, "a"), at(0, "b")];
+    let mut schedule = schedule(ten_slots(), unimportant());
+    put(&mut schedule, lane(1, 0), 1..=20);
+    put(&mut schedule, lane(2, 0), 1..=20);
+    let leases = start_all(&mut schedule);
+    assert_eq!(leases.len(), 10);
+    for lease in &leases {
+        schedule.settle(lease, Settlement::Nack(NOW), NOW);
     }
-    assert_eq!(slow.len(), 31);
+
+    // One comes that names no priority: the usual one is expected, and then what it is sent.
+    let specs = unimportant().into_iter().chain([capped("c", 1000)]);
+    schedule.set_rules(Arc::new(rules_with(specs)));
+    let mut leases = start_all(&mut schedule);
+    assert_eq!(leases.len(), 8);
+    put(&mut schedule, lane(3, 9), [1]);
+    assert_eq!(finish_next(&mut schedule), lane(3, 9));
+    schedule.settle(&leases.remove(0), Settlement::Nack(NOW), NOW);
+    assert_eq!(start_all(&mut schedule), [], "five and nine keep a fifth each");
+
+    schedule.set_rules(Arc::new(rules_with(unimportant())));
+    assert_eq!(start_all(&mut schedule).len(), 3);
+}
+
+#[test]
+fn nobody_takes_more_than_half_of_the_slots_beside_others() {
+    let mut schedule = schedule(ten_slots(), [at(5, "greedy"), at(5, "other")]);
+    put(&mut schedule, lane(1, 5), 1..=20);
+    assert_eq!(start_all(&mut schedule).len(), 5);
+    put(&mut schedule, lane(2, 5), [1]);
+    assert_eq!(finish_next(&mut schedule), lane(2, 5));
+    schedule.set_rules(Arc::new(rules_with([at(5, "greedy")])));
+    assert_eq!(start_all(&mut schedule).len(), 5);
 }
 
 #[test]

@@ -32,6 +32,27 @@ pub async fn caps_hold(harness: &dyn Harness) {
     case.assert_nothing_to_lease().await;
 }
 
+/// What is in flight below the highest priority leaves it the last fifth of the slots, before it
+/// has any work.
+pub async fn the_important_find_slots(harness: &dyn Harness) {
+    let slots = SETTINGS.max_in_flight;
+    let others = slots.div_ceil(SETTINGS.window);
+    let specs = (1..=others).map(|number| spec(&number.to_string(), Some(0)));
+    let case = Case::new(harness, specs.chain([spec("important", Some(9))])).await;
+    for number in 1..=others {
+        case.put((1..=u64::from(SETTINGS.window)).map(|n| delivery(lane(number, 0), n))).await;
+    }
+    let leases = case.take(usize::try_from(slots - slots / 5).expect("few")).await;
+    case.assert_nothing_to_lease().await;
+
+    let important = delivery(lane(others + 1, 9), 1);
+    case.put([important]).await;
+    assert_eq!(case.finish_next().await, important);
+    case.assert_nothing_to_lease().await;
+    case.settle(leases[0], Settlement::Ack).await;
+    assert_eq!(case.take(1).await[0].delivery.lane.priority(), lane(1, 0).priority());
+}
+
 /// A lane takes its window and no more, counting what is in flight and what is delayed, and says
 /// so once when it is half empty again.
 pub async fn full_windows_and_vacancies(harness: &dyn Harness) {
