@@ -1,6 +1,8 @@
 //! From `.proto` text to descriptors, or to a sentence with file, line and column.
 
-use crate::Config;
+mod scan;
+
+use crate::{Config, stack::on_a_large_stack};
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
@@ -28,10 +30,15 @@ pub(crate) struct Compiled {
 
 /// Compiles a schema. Errors: `invalid_definition`, as in `github/1/push.proto:7:3: ...`.
 pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled> {
+    on_a_large_stack(|| compile_here(source, config))
+}
+
+fn compile_here(source: &SchemaSource, config: &Config) -> Result<Compiled> {
     check_size(source, config)?;
     let mut files = BTreeMap::new();
     for file in &source.files {
         check_path(&file.path)?;
+        scan::scan(file)?;
         refuse_editions(file)?;
         if files.insert(file.path.clone(), file.text.clone()).is_some() {
             return Err(invalid(format!("the file `{}` is given twice", file.path)));
@@ -43,6 +50,7 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
 
     let mut resolver = ChainFileResolver::new();
     resolver.add(GoogleFileResolver::new());
+    resolver.add(Rules);
     resolver.add(Given(files.clone()));
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(false);
@@ -54,6 +62,8 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
         .filter(|name| !built_in(name))
         .collect();
     let pool = compiler.descriptor_pool();
+    crate::validate::check_rules(&pool)
+        .map_err(|error| invalid(format!("{}: {}", source.entry, error.message)))?;
     Ok(Compiled {
         message: message_name(&pool, source)?,
         descriptor_set: compiler.encode_file_descriptor_set().into(),
@@ -68,14 +78,34 @@ pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled
 
 /// Does the compiler bring this file itself?
 pub(crate) fn built_in(path: &str) -> bool {
-    path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
+    path == RULES_PATH
+        || path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
 }
 
 /// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
 pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
-    refuse_editions(&ProtoFile { path: path.to_owned(), text: text.to_owned() })?;
-    let file = File::from_source(path, text).map_err(|error| explain(&error))?;
-    Ok(file.file_descriptor_proto().dependency.clone())
+    let file = ProtoFile { path: path.to_owned(), text: text.to_owned() };
+    scan::scan(&file)?;
+    refuse_editions(&file)?;
+    on_a_large_stack(|| {
+        let file = File::from_source(path, text).map_err(|error| explain(&error))?;
+        Ok(file.file_descriptor_proto().dependency.clone())
+    })
+}
+
+/// The path by which contracts import the options of protovalidate, and the file.
+const RULES_PATH: &str = "buf/validate/validate.proto";
+const RULES_TEXT: &str = include_str!("../proto/buf/validate/validate.proto");
+
+struct Rules;
+
+impl FileResolver for Rules {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        match name {
+            RULES_PATH => File::from_source(name, RULES_TEXT),
+            _ => Err(protox::Error::file_not_found(name)),
+        }
+    }
 }
 
 struct Given(BTreeMap<String, String>);

@@ -6,6 +6,7 @@
 
 mod config;
 mod metrics;
+mod stack;
 
 // Publishing: from text to a version.
 mod load;

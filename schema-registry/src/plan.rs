@@ -41,7 +41,8 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// Compiles a schema and checks its example. Errors: `invalid_definition`,
     /// `contract_violation` and others of a payload for the example.
-    pub(crate) fn new(source: SchemaSource, config: &Config) -> Result<Self> {
+    /// `now` is what rules of time in the contract go by when its example is checked.
+    pub(crate) fn new(source: SchemaSource, config: &Config, now: Timestamp) -> Result<Self> {
         if source.uri.domain().is_some() {
             let uri = &source.uri;
             return Err(invalid(format!("{uri} belongs to another deployment: publish it there")));
@@ -59,11 +60,11 @@ impl Candidate {
             example: source.example,
             compiled,
         };
-        candidate.check_example(config)?;
+        candidate.check_example(config, now)?;
         Ok(candidate)
     }
 
-    fn check_example(&self, config: &Config) -> Result<()> {
+    fn check_example(&self, config: &Config, now: Timestamp) -> Result<()> {
         let Some(example) = &self.example else { return Ok(()) };
         let bytes_max = config.source_bytes_max;
         if example.len() > bytes_max {
@@ -73,7 +74,8 @@ impl Candidate {
             )));
         }
         let contract = Contract::new(&self.bundle(), config.payload_depth())?;
-        contract.check("application/json", example.as_bytes()).map_err(|error| Error {
+        let checked = contract.check("application/json", example.as_bytes(), now);
+        checked.map_err(|error| Error {
             message: format!("the example of {}: {}", self.uri, error.message),
             ..error
         })

@@ -89,7 +89,8 @@ impl Registry {
     async fn candidate(&self, source: SchemaSource) -> Result<Candidate> {
         let config = self.config.clone();
         // Compiling takes milliseconds: too long for a thread that serves others.
-        let work = tokio::task::spawn_blocking(move || Candidate::new(source, &config));
+        let now = self.clock.now();
+        let work = tokio::task::spawn_blocking(move || Candidate::new(source, &config, now));
         work.await.map_err(Error::internal)?
     }
 

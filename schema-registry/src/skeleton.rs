@@ -136,7 +136,11 @@ mod tests {
         let bundle = bundle(source);
         let value = skeleton(&bundle).unwrap();
         let contract = Contract::new(&bundle, 100).unwrap();
-        let verdict = contract.check("application/json", value.to_string().as_bytes());
+        let verdict = contract.check(
+            "application/json",
+            value.to_string().as_bytes(),
+            contract::clock::Timestamp(0),
+        );
         assert_eq!(verdict, Ok(()), "{value}");
         value
     }

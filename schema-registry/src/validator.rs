@@ -6,7 +6,7 @@ use crate::{Config, Metrics, bundle, validate::Contract};
 use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
-    clock::BoxFuture,
+    clock::{BoxFuture, Clock, SystemClock, Timestamp},
     id::Sequence,
     registry::SchemaRegistry,
     rules::RulesReceiver,
@@ -31,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub struct LocalValidator {
     config: Config,
     metrics: Metrics,
+    /// For rules such as "in the past".
+    clock: Arc<dyn Clock>,
     contracts: ArcSwap<Contracts>,
     /// Taken to change `contracts`; reading them needs no lock.
     changing: Mutex<()>,
@@ -68,12 +70,20 @@ impl LocalValidator {
             foreign: ForeignContracts::new(config.clone()),
             config,
             metrics,
+            clock: Arc::new(SystemClock),
             contracts: ArcSwap::default(),
             changing: Mutex::default(),
             complete: watch::Sender::new(None),
             changed: watch::Sender::default(),
             failure: Mutex::default(),
         }
+    }
+
+    /// With another clock than the system's, for rules such as "in the past".
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// Uses a version from now on, unless a newer one is in use.
@@ -201,6 +211,11 @@ impl LocalValidator {
         self.complete.borrow().is_some()
     }
 
+    /// The time, if a check needs it.
+    fn time_for(&self, contract: &Contract) -> Timestamp {
+        if contract.uses_now() { self.clock.now() } else { Timestamp::default() }
+    }
+
     /// The version in use for a type.
     pub fn version(&self, uri: &EventUri) -> Option<SchemaVersion> {
         match self.contracts.load().get(uri)? {
@@ -263,14 +278,14 @@ impl LocalValidator {
 impl EventValidator for LocalValidator {
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated> {
         if uri.domain().is_some() {
-            let result = self.foreign.check(uri, content_type, payload);
+            let result = self.foreign.check(uri, content_type, payload, self.clock.now());
             self.metrics.validated(result.as_ref());
             return result.unwrap_or(Ok(Validated::NoSchema));
         }
         let contracts = self.contracts.load();
         let result = contracts.get(uri).map(|held| match held {
             Held::Ready(contract) => contract
-                .check(content_type, payload)
+                .check(content_type, payload, self.time_for(contract))
                 .map(|()| Validated::Against(contract.version().minor)),
             Held::Missing => {
                 let message = format!("the contract of {uri} is not at hand yet");

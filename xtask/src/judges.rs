@@ -10,10 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping, and a
-/// server that speaks S3.
-const PYTHON_PACKAGES: [&str; 3] =
-    ["standardwebhooks==1.1.0", "grpcio-tools==1.85.1", "moto[server]==5.2.5"];
+/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
+/// protovalidate, and a server that speaks S3.
+const PYTHON_PACKAGES: [&str; 4] = [
+    "standardwebhooks==1.1.0",
+    "grpcio-tools==1.85.1",
+    "protovalidate==2.1.0",
+    "moto[server]==5.2.5",
+];
 /// From npm: GitHub's own example payloads, and a Standard Webhooks verifier.
 const NODE_PACKAGES: [&str; 2] = ["@octokit/webhooks-examples@7.6.1", "standardwebhooks@1.1.1"];
 

@@ -22,6 +22,19 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Give random input to the compiler and the validator of schemas, looking for panics, for
+    /// input that takes too long and for payloads that JSON and protobuf disagree on
+    Soak {
+        /// How long
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1440))]
+        minutes: u64,
+        /// The seed that a failed run printed, to repeat it
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Build without optimisation: slower input, sooner begun
+        #[arg(long)]
+        debug: bool,
+    },
 }
 
 fn main() -> Result<()> {
@@ -36,5 +49,6 @@ fn main() -> Result<()> {
             drop(s3);
             judges.check_schemas()
         }
+        Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
     }
 }

@@ -17,6 +17,17 @@ pub fn cargo(arguments: &[&str], variables: &[(&str, PathBuf)]) -> Result<()> {
     command_in_root(command)
 }
 
+/// Runs the random tests for so many seconds. They print where they are.
+pub fn soak(seconds: u64, seed: u64, debug: bool) -> Result<()> {
+    let mut arguments = vec!["test", "--package", "schema-registry", "--lib", "--features", "soak"];
+    if !debug {
+        arguments.push("--release");
+    }
+    arguments.extend(["--", "--nocapture", "--exact", "validate::soak::soak"]);
+    let text = |number: u64| PathBuf::from(number.to_string());
+    cargo(&arguments, &[("CERTES_SOAK_SECONDS", text(seconds)), ("CERTES_SOAK_SEED", text(seed))])
+}
+
 /// Runs a program in the root of the repository; fails if it does.
 pub fn program(name: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Result<()> {
     let mut command = Command::new(name);

@@ -30,8 +30,8 @@ async fn serve(peer: Arc<Peer>) -> String {
 fn bundle(minor: u32, text: &str) -> SchemaBundle {
     let mut version = version("shop/1/order", minor);
     let files = vec![ProtoFile { path: "a.proto".into(), text: text.into() }];
-    version.digest = bundle::digest(&bundle::encode(b"set", &files).unwrap());
-    SchemaBundle { version, descriptor_set: Bytes::from_static(b"set"), files }
+    version.digest = bundle::digest(&bundle::encode(b"set", &files, None).unwrap());
+    SchemaBundle { version, descriptor_set: Bytes::from_static(b"set"), files, example: None }
 }
 
 fn config(address: String) -> Config {

@@ -41,6 +41,10 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
     }
     let type_url = serde_json::from_str::<TypeUrl<'_>>(text).map_err(D::Error::custom)?.0;
     let Some(type_url) = type_url else {
+        // Nothing at all is an `Any` that is not set to anything.
+        if text[1..].trim_start().starts_with('}') {
+            return Ok(true);
+        }
         node.wrong("an object without `@type`".to_owned());
         return Ok(true);
     };

@@ -1,8 +1,12 @@
-//! Binary protobuf: decoding proves the types; what it lets pass is checked here.
+//! Built messages: those decoded from binary protobuf, whose types decoding has proved, and those
+//! built from JSON for the sake of their rules. What remains to be checked of both is checked here.
+
+mod rules;
 
 use super::{
-    Strictness, malformed,
+    Strictness, json, malformed,
     report::{Fault, Place, Report, quoted},
+    shape::{Kind as ShapeKind, MessageShape, Shapes},
 };
 use contract::Result;
 use prost_reflect::{
@@ -13,6 +17,7 @@ use std::borrow::Cow;
 
 /// Decodes and checks a payload. Errors: `malformed_payload`.
 pub(super) fn check(
+    shapes: &Shapes,
     message: &MessageDescriptor,
     payload: &[u8],
     rules: Strictness,
@@ -21,17 +26,31 @@ pub(super) fn check(
     let decoded = decoded.map_err(|error| {
         malformed(format!("the payload is no `{}` in protobuf: {error}", message.full_name()))
     })?;
-    let mut walk = Walk { rules, report: Report::default() };
+    let mut walk = Walk { shapes, rules, report: Report::default(), muted: 0, from_json: false };
     walk.message(&decoded, &Place::ROOT, 0);
     Ok(walk.report)
 }
 
-struct Walk {
-    rules: Strictness,
-    report: Report,
+/// Checks what the walk over JSON could not check of a message that was built from it.
+pub(super) fn check_built(json: &mut json::Walk<'_>, message: &DynamicMessage, place: &Place<'_>) {
+    let (shapes, report) = (json.shapes, std::mem::take(&mut json.report));
+    let rules = Strictness { reject_unknown: false, depth_max: usize::MAX, ..json.rules };
+    let mut walk = Walk { shapes, rules, report, muted: 0, from_json: true };
+    walk.message(message, place, 0);
+    json.report = walk.report;
 }
 
-impl Walk {
+struct Walk<'s> {
+    shapes: &'s Shapes,
+    rules: Strictness,
+    report: Report,
+    /// How many values are open whose rules do not count.
+    muted: usize,
+    /// Was everything checked already that a walk over JSON can check?
+    from_json: bool,
+}
+
+impl<'s> Walk<'s> {
     fn message(&mut self, message: &DynamicMessage, place: &Place<'_>, depth: usize) {
         if depth > self.rules.depth_max {
             let expected = format!("at most {} messages inside each other", self.rules.depth_max);
@@ -61,11 +80,30 @@ impl Walk {
             }
             _ => {}
         }
+        let shape = self.shape(&descriptor);
+        if let Some(shape) = shape {
+            self.keep(message, shape, place);
+        }
         for (field, value) in message.fields() {
-            self.value(value, &field.kind(), &place.field(field.name()), depth);
+            let name = if self.from_json { field.json_name() } else { field.name() };
+            let muted = usize::from(shape.is_some_and(|shape| shape.ignores(field.number())));
+            self.muted += muted;
+            self.value(value, &field.kind(), &place.field(name), depth);
+            self.muted -= muted;
         }
         for (extension, value) in message.extensions() {
             self.value(value, &extension.kind(), &place.field(extension.json_name()), depth);
+        }
+    }
+
+    /// The shape of a message that may carry rules.
+    fn shape(&self, descriptor: &MessageDescriptor) -> Option<&'s MessageShape> {
+        if !self.shapes.ruled || self.muted > 0 {
+            return None;
+        }
+        match self.shapes.kind_named(descriptor.full_name())? {
+            ShapeKind::Message(index) => self.shapes.message(index),
+            _ => None,
         }
     }
 

@@ -2,9 +2,10 @@
 //! notes it, skips the value and goes on, so that a sender learns of all faults at once.
 
 use super::{
-    Strictness, any,
+    Strictness, any, built,
     keys::{FieldName, Key, Text},
     report::{Fault, Place, Report, quoted},
+    rules::{FieldRules, ValueRules},
     scalar::{self, Scalar},
     shape::{Count, FieldShape, Kind, MessageShape, Shapes},
 };
@@ -18,7 +19,8 @@ pub(super) fn check(
     text: &str,
     rules: Strictness,
 ) -> serde_json::Result<Report> {
-    let mut walk = Walk { shapes, rules, report: Report::default(), seen: Vec::new(), anys: 0 };
+    let (report, seen) = (Report::default(), Vec::new());
+    let mut walk = Walk { shapes, rules, report, seen, anys: 0, muted: 0, built: false };
     let node = Node { walk: &mut walk, wants: Wants::Element(root), place: &Place::ROOT, depth: 0 };
     let mut json = serde_json::Deserializer::from_str(text);
     node.deserialize(&mut json)?;
@@ -36,6 +38,10 @@ pub(super) struct Walk<'s> {
     seen: Vec<u64>,
     /// How many `Any` are open.
     pub anys: usize,
+    /// How many values are open whose rules do not count.
+    pub muted: usize,
+    /// Will a message around this place be built and checked?
+    pub built: bool,
 }
 
 /// What the contract wants at a place.
@@ -45,8 +51,27 @@ pub(super) enum Wants<'s> {
     Field(&'s FieldShape),
     /// An element of a list, a value of a map, or the whole payload.
     Element(Kind),
+    /// An element or a value that must keep rules.
+    Ruled(Kind, &'s ValueRules),
     /// Nothing: a field that is unknown and passes.
     Whatever,
+}
+
+/// The rule that something must be there.
+const REQUIRED: (&str, &str) = ("required", "a value");
+
+impl<'s> Wants<'s> {
+    const fn each(kind: Kind, rules: &'s Option<Box<FieldRules>>) -> Self {
+        match rules {
+            Some(rules) => Self::Ruled(kind, &rules.value),
+            None => Self::Element(kind),
+        }
+    }
+
+    /// 1 if no rule below counts.
+    fn muted(self) -> usize {
+        usize::from(matches!(self, Self::Ruled(_, rules) if rules.ignored))
+    }
 }
 
 /// One value of the payload. Reading it answers whether it sets the field (null may not).
@@ -82,6 +107,62 @@ impl Walk<'_> {
         false
     }
 
+    /// Checks a value, or the key of a map, against its rules.
+    fn keep(
+        &mut self,
+        place: &Place<'_>,
+        rules: &ValueRules,
+        required: bool,
+        (kind, value): (Kind, Scalar<'_>),
+    ) {
+        if self.muted > 0 || rules.ignored || rules.built_only {
+            return;
+        }
+        let (shapes, now) = (self.shapes, self.rules.now);
+        scalar::with_operand(kind, value, shapes, |operand| {
+            if required && operand.is_zero() {
+                return broken(self, place, REQUIRED, &value);
+            }
+            for rule in rules.broken(operand, now) {
+                broken(self, place, (&rule.id, &rule.expected), &value);
+            }
+        });
+    }
+
+    /// Checks how many elements or pairs there are.
+    fn count(&mut self, place: &Place<'_>, rules: &FieldRules, count: usize) {
+        if self.muted > 0 || rules.value.ignored {
+            return;
+        }
+        if count == 0 && rules.required {
+            return broken(self, place, REQUIRED, &"none");
+        }
+        for rule in rules.miscounted(count) {
+            broken(self, place, (&rule.id, &rule.expected), &count);
+        }
+    }
+
+    /// Checks a field that is not set: without presence it reads as zero.
+    fn absent(&mut self, place: &Place<'_>, field: &FieldShape, found: &str) {
+        let Some(rules) = &field.rules else { return };
+        if self.muted > 0 || rules.value.ignored || field.required {
+            return;
+        }
+        if rules.required {
+            return broken(self, place, REQUIRED, &found);
+        }
+        if rules.presence || rules.zero_passes {
+            return;
+        }
+        if field.count != Count::One {
+            return self.count(place, rules, 0);
+        }
+        let Some(zero) = scalar::zero(field.kind) else { return };
+        for rule in rules.value.broken(zero, self.rules.now) {
+            broken(self, place, (&rule.id, &rule.expected), &found);
+        }
+    }
+
     fn duplicate(&mut self, place: &Place<'_>) {
         let (expected, found) = ("a key that comes once".to_owned(), "it again".to_owned());
         self.report.add(place, Fault { rule: "duplicate_key", expected, found });
@@ -102,10 +183,19 @@ impl<'s> Node<'_, 's, '_> {
                 return true;
             }
             (Wants::Field(field), _) => field.kind,
-            (Wants::Element(kind), _) => kind,
+            (Wants::Element(kind) | Wants::Ruled(kind, _), _) => kind,
         };
         if let Some(fault) = scalar::fault(kind, value, self.walk.shapes) {
             self.walk.report.add(self.place, fault);
+            return true;
+        }
+        match self.wants {
+            Wants::Field(FieldShape { rules: Some(rules), .. }) => {
+                let required = rules.required && !rules.presence;
+                self.walk.keep(self.place, &rules.value, required, (kind, value));
+            }
+            Wants::Ruled(_, rules) => self.walk.keep(self.place, rules, false, (kind, value)),
+            _ => {}
         }
         true
     }
@@ -116,17 +206,26 @@ impl<'s> Node<'_, 's, '_> {
             Wants::Field(FieldShape { count: Count::List, .. }) => "a list".to_owned(),
             Wants::Field(FieldShape { count: Count::Map(_), .. }) => "an object".to_owned(),
             Wants::Field(field) => scalar::expected(field.kind, self.walk.shapes),
-            Wants::Element(kind) => scalar::expected(kind, self.walk.shapes),
+            Wants::Element(kind) | Wants::Ruled(kind, _) => {
+                scalar::expected(kind, self.walk.shapes)
+            }
             Wants::Whatever => return,
         };
         self.walk.report.add(self.place, Fault { rule: "type", expected, found });
+    }
+
+    /// The shape of a message that must be built to be checked, unless one around it is.
+    fn to_be_built(&self) -> Option<&'s MessageShape> {
+        let Kind::Message(index) = self.single()? else { return None };
+        let shape = self.walk.shapes.message(index)?;
+        (shape.rules.is_some() && !self.walk.built && self.walk.muted == 0).then_some(shape)
     }
 
     /// The type of a value that is neither a list nor a map; None: those are wanted, or nothing.
     const fn single(&self) -> Option<Kind> {
         match self.wants {
             Wants::Field(FieldShape { count: Count::One, kind, .. }) => Some(*kind),
-            Wants::Element(kind) => Some(kind),
+            Wants::Element(kind) | Wants::Ruled(kind, _) => Some(kind),
             Wants::Field(_) | Wants::Whatever => None,
         }
     }
@@ -135,8 +234,8 @@ impl<'s> Node<'_, 's, '_> {
     const fn elements(&self) -> Option<Wants<'s>> {
         match self.wants {
             Wants::Whatever => Some(Wants::Whatever),
-            Wants::Field(FieldShape { count: Count::List, kind, .. }) => {
-                Some(Wants::Element(*kind))
+            Wants::Field(FieldShape { count: Count::List, kind, rules, .. }) => {
+                Some(Wants::each(*kind, rules))
             }
             _ => match self.single() {
                 Some(Kind::Value | Kind::List) => Some(Wants::Element(Kind::Value)),
@@ -149,8 +248,8 @@ impl<'s> Node<'_, 's, '_> {
     fn members(&self) -> Option<Members<'s>> {
         match self.wants {
             Wants::Whatever => Some(Members::Map(None, Wants::Whatever)),
-            Wants::Field(FieldShape { count: Count::Map(key), kind, .. }) => {
-                Some(Members::Map(Some(*key), Wants::Element(*kind)))
+            Wants::Field(FieldShape { count: Count::Map(key), kind, rules, .. }) => {
+                Some(Members::Map(Some(*key), Wants::each(*kind, rules)))
             }
             _ => match self.single()? {
                 Kind::Value | Kind::Struct => {
@@ -192,10 +291,16 @@ impl<'s> Node<'_, 's, '_> {
                 walk.duplicate(&place);
             }
             let (wants, depth) = (Wants::Field(field), depth + 1);
+            let muted = usize::from(field.rules.as_ref().is_some_and(|it| it.value.ignored));
+            walk.muted += muted;
             let set =
                 map.next_value_seed(Node { walk: &mut *walk, wants, place: &place, depth })?;
+            walk.muted -= muted;
             if !set && field.required {
                 missing(walk, &place, "null");
+            }
+            if !set {
+                walk.absent(&place, field, "null");
             }
             if let Some(oneof) = field.oneof.filter(|_| set && !again)
                 && walk.mark(base, shape.fields.len() + oneof)
@@ -206,6 +311,16 @@ impl<'s> Node<'_, 's, '_> {
         for index in &shape.required {
             if !walk.is_marked(base, *index) {
                 missing(walk, &place.field(&shape.fields[*index].name), "nothing");
+            }
+        }
+        for index in &shape.ruled {
+            if let (false, Some(field)) = (walk.is_marked(base, *index), shape.fields.get(*index)) {
+                walk.absent(&place.field(&field.name), field, "nothing");
+            }
+        }
+        for oneof in &shape.required_oneofs {
+            if walk.muted == 0 && !walk.is_marked(base, shape.fields.len() + oneof) {
+                broken(walk, &place.field(&shape.oneofs[*oneof]), REQUIRED, &"nothing");
             }
         }
         walk.seen.truncate(base);
@@ -219,12 +334,16 @@ impl<'s> Node<'_, 's, '_> {
         key_kind: Option<Kind>,
         wants: Wants<'s>,
     ) -> Result<(), A::Error> {
+        let rules = self.field_rules();
         let Node { walk, place, depth, .. } = self;
         let depth = depth + 1;
+        let muted = wants.muted();
+        walk.muted += muted;
         let Some(key_kind) = key_kind else {
             while map.next_key::<IgnoredAny>()?.is_some() {
                 map.next_value_seed(Node { walk: &mut *walk, wants, place, depth })?;
             }
+            walk.muted -= muted;
             return Ok(());
         };
         let mut keys = HashSet::new();
@@ -232,6 +351,13 @@ impl<'s> Node<'_, 's, '_> {
             let place = place.key(&key);
             if let Some(fault) = key_fault(key_kind, &key, walk.shapes) {
                 walk.report.add(&place, fault);
+            } else if let Some(rules) = rules {
+                let key = if key_kind == Kind::Bool {
+                    Scalar::Bool(key == "true")
+                } else {
+                    Scalar::Text(&key)
+                };
+                walk.keep(&place, &rules.keys, false, (key_kind, key));
             }
             map.next_value_seed(Node { walk: &mut *walk, wants, place: &place, depth })?;
             if keys.contains(&key) {
@@ -240,13 +366,32 @@ impl<'s> Node<'_, 's, '_> {
                 keys.insert(key);
             }
         }
+        walk.muted -= muted;
+        if let Some(rules) = rules {
+            walk.count(place, rules, keys.len());
+        }
         Ok(())
+    }
+
+    /// The rules of a field that is a list or a map.
+    fn field_rules(&self) -> Option<&'s FieldRules> {
+        match self.wants {
+            Wants::Field(FieldShape { rules, count: Count::List | Count::Map(_), .. }) => {
+                rules.as_deref()
+            }
+            _ => None,
+        }
     }
 }
 
 pub(super) fn unknown_field(walk: &mut Walk<'_>, place: &Place<'_>) {
     let (expected, found) = ("no such field".to_owned(), "an unknown field".to_owned());
     walk.report.add(place, Fault { rule: "unknown_field", expected, found });
+}
+
+fn broken(walk: &mut Walk<'_>, place: &Place<'_>, rule: (&str, &str), found: &dyn fmt::Display) {
+    let (rule, expected) = (rule.0, rule.1.to_owned());
+    walk.report.add_broken(place, Fault { rule, expected, found: found.to_string() });
 }
 
 fn missing(walk: &mut Walk<'_>, place: &Place<'_>, found: &str) {
@@ -263,7 +408,7 @@ fn second_of(walk: &mut Walk<'_>, place: &Place<'_>, shape: &MessageShape, oneof
 }
 
 /// Keys of maps are numbers or booleans in quotes, or any text.
-fn key_fault(kind: Kind, key: &str, shapes: &Shapes) -> Option<Fault> {
+fn key_fault(kind: Kind, key: &str, shapes: &Shapes) -> Option<Fault<'static>> {
     if kind == Kind::Bool {
         let (rule, expected) = ("format", "`true` or `false` as key".to_owned());
         return (!matches!(key, "true" | "false")).then(|| Fault {
@@ -286,6 +431,11 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         if self.single() == Some(Kind::Any) {
             return any::read(self, deserializer);
+        }
+        if self.walk.shapes.built
+            && let Some(shape) = self.to_be_built()
+        {
+            return built::read(self, shape, deserializer);
         }
         deserializer.deserialize_any(self)
     }
@@ -331,16 +481,24 @@ impl<'de> Visitor<'de> for Node<'_, '_, '_> {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(true);
         };
+        let rules = self.field_rules();
         let Node { walk, place, depth, .. } = self;
+        let muted = wants.muted();
+        walk.muted += muted;
         let mut index = 0;
         loop {
             let place = place.index(index);
             let node = Node { walk: &mut *walk, wants, place: &place, depth: depth + 1 };
             if list.next_element_seed(node)?.is_none() {
-                return Ok(true);
+                break;
             }
             index += 1;
         }
+        walk.muted -= muted;
+        if let Some(rules) = rules {
+            walk.count(place, rules, index);
+        }
+        Ok(true)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {

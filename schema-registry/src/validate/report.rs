@@ -11,13 +11,15 @@ const SHOWN_MAX: usize = 60;
 pub(super) struct Report {
     violations: Vec<Violation>,
     total: usize,
+    /// How many of them say that something is not of its type.
+    of_types: usize,
 }
 
 /// One way to break a contract, without the place.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct Fault<'r> {
     /// `type`, `range`, `required`, ...
-    pub rule: &'static str,
+    pub rule: &'r str,
     /// What the contract wants.
     pub expected: String,
     /// What was there.
@@ -42,13 +44,24 @@ enum Step<'p> {
 
 impl Report {
     /// Notes a fault; beyond the limit it is only counted.
-    pub(super) fn add(&mut self, place: &Place<'_>, fault: Fault) {
+    pub(super) fn add(&mut self, place: &Place<'_>, fault: Fault<'_>) {
+        self.of_types += 1;
+        self.add_broken(place, fault);
+    }
+
+    /// Notes a value of the right type that breaks a rule.
+    pub(super) fn add_broken(&mut self, place: &Place<'_>, fault: Fault<'_>) {
         self.total += 1;
         if self.violations.len() < VIOLATIONS_MAX {
             let Fault { rule, expected, found } = fault;
             let (path, rule) = (place.to_text(), rule.to_owned());
             self.violations.push(Violation { path, expected, found, rule });
         }
+    }
+
+    /// How often something was not of its type: what such a payload means is not known.
+    pub(super) const fn of_types(&self) -> usize {
+        self.of_types
     }
 
     /// All that was found, as an error; `Ok` if nothing was.

@@ -2,6 +2,7 @@
 
 use super::{
     report::{Fault, quoted},
+    rules::Operand,
     shape::{Kind, Shapes},
     text,
 };
@@ -32,7 +33,7 @@ impl fmt::Display for Scalar<'_> {
 }
 
 /// What is wrong with `value` where a `kind` is expected.
-pub(super) fn fault(kind: Kind, value: Scalar<'_>, shapes: &Shapes) -> Option<Fault> {
+pub(super) fn fault(kind: Kind, value: Scalar<'_>, shapes: &Shapes) -> Option<Fault<'static>> {
     let rule = broken_rule(kind, value, shapes)?;
     Some(Fault { rule, expected: expected(kind, shapes), found: value.to_string() })
 }
@@ -63,6 +64,79 @@ pub(super) fn expected(kind: Kind, shapes: &Shapes) -> String {
         Kind::Value => "any value",
     };
     text.to_owned()
+}
+
+/// Shows a value that has its type to `see`, in terms of rules.
+pub(super) fn with_operand(
+    kind: Kind,
+    value: Scalar<'_>,
+    shapes: &Shapes,
+    see: impl FnOnce(Operand<'_>),
+) {
+    let operand = match (kind, value) {
+        (Kind::String, Scalar::Text(text)) => Operand::Text(text),
+        (Kind::Bool, Scalar::Bool(value)) => Operand::Truth(value),
+        (Kind::Bytes, Scalar::Text(text)) => return see(Operand::Bytes(&text::bytes(text))),
+        (Kind::Double, _) => Operand::Real(real(value)),
+        #[expect(clippy::cast_possible_truncation, reason = "a float has 32 bits")]
+        (Kind::Float, _) => Operand::Real(f64::from(real(value) as f32)),
+        (Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64, _) => match integer(value) {
+            Some(value) => Operand::Whole(value),
+            None => return,
+        },
+        (Kind::Enum(index), Scalar::Text(name)) => {
+            match shapes.enumeration(index).and_then(|shape| shape.number_of(name)) {
+                Some(number) => Operand::Whole(number.into()),
+                None => return,
+            }
+        }
+        (Kind::Enum(_), _) => match integer(value) {
+            Some(value) => Operand::Whole(value),
+            None => return,
+        },
+        (Kind::Timestamp, Scalar::Text(text)) => Operand::Whole(text::timestamp_nanos(text)),
+        (Kind::Duration, Scalar::Text(text)) => Operand::Whole(text::duration_nanos(text)),
+        _ => return,
+    };
+    see(operand);
+}
+
+/// What a field of that kind holds that is not set.
+pub(super) const fn zero(kind: Kind) -> Option<Operand<'static>> {
+    Some(match kind {
+        Kind::Double | Kind::Float => Operand::Real(0.0),
+        Kind::Int32 | Kind::Int64 | Kind::Uint32 | Kind::Uint64 | Kind::Enum(_) => {
+            Operand::Whole(0)
+        }
+        Kind::Bool => Operand::Truth(false),
+        Kind::String => Operand::Text(""),
+        Kind::Bytes => Operand::Bytes(b""),
+        _ => return None,
+    })
+}
+
+fn real(value: Scalar<'_>) -> f64 {
+    match value {
+        #[expect(clippy::cast_precision_loss, reason = "as every reader of JSON does")]
+        Scalar::Unsigned(value) => value as f64,
+        #[expect(clippy::cast_precision_loss, reason = "as every reader of JSON does")]
+        Scalar::Signed(value) => value as f64,
+        Scalar::Float(value) => value,
+        // Rust reads the names that JSON gives to what is not finite.
+        Scalar::Text(text) => text.parse().unwrap_or(f64::NAN),
+        Scalar::Null | Scalar::Bool(_) => f64::NAN,
+    }
+}
+
+fn integer(value: Scalar<'_>) -> Option<i128> {
+    Some(match value {
+        Scalar::Unsigned(value) => value.into(),
+        Scalar::Signed(value) => value.into(),
+        #[expect(clippy::cast_possible_truncation, reason = "its type is right: it is whole")]
+        Scalar::Float(value) => value as i128,
+        Scalar::Text(text) => whole_text(text).ok()?,
+        Scalar::Null | Scalar::Bool(_) => return None,
+    })
 }
 
 fn broken_rule(kind: Kind, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {
@@ -114,23 +188,50 @@ fn whole(value: Scalar<'_>, min: i128, max: i128) -> Option<&'static str> {
     let value = match value {
         Scalar::Unsigned(value) => i128::from(value),
         Scalar::Signed(value) => i128::from(value),
+        // Whatever is below 64 bits was read as this number.
+        Scalar::Float(I64_MIN) => return Some("range"),
         Scalar::Float(value) if value.fract() == 0.0 => {
             #[expect(clippy::cast_possible_truncation, reason = "saturates, and is checked below")]
             let value = value as i128;
             value
         }
-        Scalar::Text(text) if min == 0 && text.starts_with('-') => return Some("range"),
-        Scalar::Text(text) => match text.parse::<i128>() {
+        Scalar::Text(text) => match whole_text(text) {
             Ok(value) => value,
-            Err(error) => {
-                use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-                let overflow = matches!(error.kind(), PosOverflow | NegOverflow);
-                return Some(if overflow { "range" } else { "format" });
-            }
+            Err(rule) => return Some(rule),
         },
         Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
     };
     (!(min..=max).contains(&value)).then_some("range")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
+const I64_MIN: f64 = i64::MIN as f64;
+
+/// A whole number in quotes, which may have an exponent.
+pub(super) fn whole_text(text: &str) -> Result<i128, &'static str> {
+    match text.parse::<i128>() {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+            if matches!(error.kind(), PosOverflow | NegOverflow) {
+                return Err("range");
+            }
+            let number =
+                |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
+            let written = text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+                && text.contains(['e', 'E'])
+                && text.bytes().all(number);
+            match text.parse::<f64>() {
+                Ok(value) if written && value.is_infinite() => Err("range"),
+                Ok(value) if written && value.fract() == 0.0 => {
+                    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+                    let value = value as i128;
+                    Ok(value)
+                }
+                _ => Err("format"),
+            }
+        }
+    }
 }
 
 fn enumeration(index: usize, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {

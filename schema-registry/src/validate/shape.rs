@@ -1,5 +1,6 @@
 //! What a check needs to know of the message types, laid out flat for speed.
 
+use super::rules::{FieldRules, MessageRules, Reader};
 use prost_reflect::{
     Cardinality, DescriptorPool, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
     Kind as ProtoKind, MessageDescriptor, Syntax,
@@ -12,6 +13,12 @@ pub(super) struct Shapes {
     messages: Vec<MessageShape>,
     enums: Vec<EnumShape>,
     by_name: HashMap<Box<str>, Kind>,
+    /// Does any message carry `buf.validate` rules?
+    pub ruled: bool,
+    /// Do some of them need a built message?
+    pub built: bool,
+    /// Do some of them look at the clock?
+    pub use_now: bool,
 }
 
 /// A message type without a JSON form of its own.
@@ -23,6 +30,12 @@ pub(super) struct MessageShape {
     pub oneofs: Vec<Box<str>>,
     /// Fields that must be there (`proto2`).
     pub required: Vec<usize>,
+    /// Fields that carry rules.
+    pub ruled: Vec<usize>,
+    /// Oneofs of which a field must be set.
+    pub required_oneofs: Vec<usize>,
+    /// The rules of the message as a whole, and of fields that need it built.
+    pub rules: Option<Box<MessageRules>>,
     /// JSON names and original names.
     names: HashMap<Box<str>, usize>,
 }
@@ -38,8 +51,12 @@ pub(super) struct FieldShape {
     pub count: Count,
     /// The oneof it belongs to.
     pub oneof: Option<usize>,
-    /// Must it be there?
+    /// Must it be there (`proto2`)?
     pub required: bool,
+    /// Its number.
+    pub number: u32,
+    /// The rules it carries.
+    pub rules: Option<Box<FieldRules>>,
 }
 
 /// How many values a field has.
@@ -84,7 +101,7 @@ pub(super) enum Kind {
 /// An enum type.
 #[derive(Debug)]
 pub(super) struct EnumShape {
-    names: HashSet<Box<str>>,
+    names: HashMap<Box<str>, i32>,
     /// The only numbers allowed; None: all (`proto3`).
     numbers: Option<HashSet<i32>>,
     /// The first names, for people.
@@ -92,8 +109,10 @@ pub(super) struct EnumShape {
 }
 
 impl Shapes {
-    /// The shapes of all types in `pool`.
-    pub(super) fn of(pool: &DescriptorPool) -> Self {
+    /// The shapes of all types in `pool`. Errors: a rule that is unknown or cannot be kept, with the
+    /// field that carries it.
+    pub(super) fn of(pool: &DescriptorPool) -> Result<Self, String> {
+        let reader = Reader::new(pool);
         let mut by_name = HashMap::new();
         let mut plain = Vec::new();
         for message in pool.all_messages().filter(|message| !message.is_map_entry()) {
@@ -113,8 +132,26 @@ impl Shapes {
             };
             by_name.insert(descriptor.full_name().into(), kind);
         }
-        let messages = plain.iter().map(|message| MessageShape::of(message, &by_name)).collect();
-        Self { messages, enums, by_name }
+        let messages: Result<Vec<_>, String> = plain
+            .iter()
+            .map(|message| {
+                let mut shape = MessageShape::of(message, &by_name);
+                if let Some(reader) = &reader {
+                    shape.read_rules(message, reader)?;
+                }
+                Ok(shape)
+            })
+            .collect();
+        let messages = messages?;
+        let built = messages.iter().any(|shape| shape.rules.is_some());
+        let ruled = built || messages.iter().any(MessageShape::is_ruled);
+        let use_now = messages.iter().any(MessageShape::uses_now);
+        Ok(Self { messages, enums, by_name, ruled, built, use_now })
+    }
+
+    /// May there be rules among these types?
+    pub(super) fn may_be_ruled(pool: &DescriptorPool) -> bool {
+        Reader::new(pool).is_some()
     }
 
     /// The message type of that full name.
@@ -144,6 +181,44 @@ impl MessageShape {
         (self.fields.len() + self.oneofs.len()).div_ceil(64)
     }
 
+    /// Do the rules inside the field with that number not count?
+    pub(super) fn ignores(&self, number: u32) -> bool {
+        let fields = self.ruled.iter().filter_map(|index| self.fields.get(*index));
+        fields
+            .filter(|field| field.number == number)
+            .any(|field| field.rules.as_ref().is_some_and(|rules| rules.value.ignored))
+    }
+
+    fn uses_now(&self) -> bool {
+        let fields = self.ruled.iter().filter_map(|index| self.fields.get(*index));
+        fields.filter_map(|field| field.rules.as_ref()).any(|rules| rules.use_now())
+            || self
+                .rules
+                .as_ref()
+                .is_some_and(|rules| rules.expressions.iter().any(|expression| expression.uses_now))
+    }
+
+    const fn is_ruled(&self) -> bool {
+        !self.ruled.is_empty() || !self.required_oneofs.is_empty()
+    }
+
+    fn read_rules(&mut self, message: &MessageDescriptor, reader: &Reader) -> Result<(), String> {
+        for (index, field) in message.fields().enumerate() {
+            if let Some(rules) = reader.field(&field)? {
+                self.fields[index].rules = Some(Box::new(rules));
+                self.ruled.push(index);
+            }
+        }
+        let oneofs = message.oneofs().filter(|oneof| !oneof.is_synthetic()).enumerate();
+        let required = oneofs.filter(|(_, oneof)| reader.is_required(oneof));
+        self.required_oneofs = required.map(|(index, _)| index).collect();
+        let light =
+            |index: &usize| self.fields[*index].rules.as_ref().is_none_or(|rules| rules.is_light());
+        let light = self.ruled.iter().all(light);
+        self.rules = reader.message(message, light)?.map(Box::new);
+        Ok(())
+    }
+
     fn of(message: &MessageDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {
         let oneofs: Vec<_> = message.oneofs().filter(|oneof| !oneof.is_synthetic()).collect();
         let mut fields = Vec::new();
@@ -166,6 +241,9 @@ impl MessageShape {
             required: (0..fields.len()).filter(|index| fields[*index].required).collect(),
             oneofs: oneofs.iter().map(|oneof| oneof.name().into()).collect(),
             fields,
+            ruled: Vec::new(),
+            required_oneofs: Vec::new(),
+            rules: None,
             names,
         }
     }
@@ -184,14 +262,15 @@ impl FieldShape {
             None if field.is_list() => (Kind::of(&field.kind(), kinds), Count::List),
             None => (Kind::of(&field.kind(), kinds), Count::One),
         };
-        Self { name, kind, count, oneof: None, required }
+        Self { name, kind, count, oneof: None, required, number: field.number(), rules: None }
     }
 
     fn of_extension(extension: &ExtensionDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {
         let count = if extension.is_list() { Count::List } else { Count::One };
         let kind = Kind::of(&extension.kind(), kinds);
         let name = extension.json_name().into();
-        Self { name, kind, count, oneof: None, required: false }
+        let number = extension.number();
+        Self { name, kind, count, oneof: None, required: false, number, rules: None }
     }
 }
 
@@ -218,7 +297,12 @@ impl Kind {
 impl EnumShape {
     /// Is there a value of that name?
     pub(super) fn has_name(&self, name: &str) -> bool {
-        self.names.contains(name)
+        self.names.contains_key(name)
+    }
+
+    /// The number of the value of that name.
+    pub(super) fn number_of(&self, name: &str) -> Option<i32> {
+        self.names.get(name).copied()
     }
 
     /// May a value have that number?
@@ -232,11 +316,16 @@ impl EnumShape {
             descriptor.values().take(8).map(|value| format!("`{}`", value.name())).collect();
         let more = if descriptor.values().len() > first.len() { ", ..." } else { "" };
         Self {
-            names: descriptor.values().map(|value| value.name().into()).collect(),
+            names: descriptor.values().map(|value| (value.name().into(), value.number())).collect(),
             numbers: closed.then(|| descriptor.values().map(|value| value.number()).collect()),
             examples: first.join(", ") + more,
         }
     }
+}
+
+/// Is the message written under `value` inside an `Any`?
+pub(super) fn has_own_json_form(full_name: &str) -> bool {
+    full_name == "google.protobuf.Empty" || well_known(full_name).is_some()
 }
 
 /// Message types whose JSON form is not an object of their fields. A wrapper is written as the

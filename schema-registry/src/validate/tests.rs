@@ -6,8 +6,11 @@ use crate::{
     compile::compile,
     testing::{source, version},
 };
-use contract::schema::UnknownFields;
+use contract::{clock::Timestamp, schema::UnknownFields};
 use prost_reflect::prost::Message as _;
+
+/// 2026-01-01T00:00:00Z.
+pub(super) const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
 const EVERYTHING: &str = include_str!("../../test-data/everything.proto");
 
@@ -41,7 +44,7 @@ fn legacy() -> Contract {
 
 /// The violations as `path rule`, in order.
 fn violations(contract: &Contract, media: &str, payload: &[u8]) -> Vec<String> {
-    match contract.check(media, payload) {
+    match contract.check(media, payload, NOW) {
         Ok(()) => Vec::new(),
         Err(error) => {
             assert_eq!(error.code, ErrorCode::ContractViolation, "{error}");
@@ -57,7 +60,7 @@ fn found(contract: &Contract, json: &str, expected: &[&str]) {
 }
 
 fn code(contract: &Contract, media: &str, payload: &[u8]) -> ErrorCode {
-    contract.check(media, payload).unwrap_err().code
+    contract.check(media, payload, NOW).unwrap_err().code
 }
 
 #[test]
@@ -154,7 +157,7 @@ fn a_violation_says_what_was_expected_and_found() {
     let contract = everything(UnknownFields::Reject);
     let long =
         format!(r#"{{"color": "PINK", "anInt32": "{}", "left": "", "right": 2}}"#, "é".repeat(99));
-    let error = contract.check("application/json", long.as_bytes()).unwrap_err();
+    let error = contract.check("application/json", long.as_bytes(), NOW).unwrap_err();
     assert_eq!(error.message, "the payload breaks the contract of a/1/x in 3 places");
     let [color, number, right] = error.violations.as_slice() else { panic!("{error:?}") };
     assert_eq!(color.expected, "one of `NONE`, `RED`, `BLUE`");

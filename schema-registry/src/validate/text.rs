@@ -14,14 +14,50 @@ pub(super) fn is_timestamp(text: &str) -> bool {
         && text.parse::<Timestamp>().is_ok_and(|time| TIMESTAMP_SECONDS.contains(&time.seconds))
 }
 
+/// Nanoseconds since the epoch, of a text that is a timestamp.
+pub(super) fn timestamp_nanos(text: &str) -> i128 {
+    let time = text.parse::<Timestamp>().unwrap_or_default();
+    i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos)
+}
+
+/// Of a text that is a duration.
+pub(super) fn duration_nanos(text: &str) -> i128 {
+    let duration = text.parse::<Duration>().unwrap_or_default();
+    i128::from(duration.seconds) * 1_000_000_000 + i128::from(duration.nanos)
+}
+
+/// What a text in base64 stands for.
+pub(super) fn bytes(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let (mut buffer, mut bits) = (0_u32, 0_u32);
+    for byte in text.bytes() {
+        let digit = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => break,
+        };
+        buffer = buffer << 6 | u32::from(digit);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from(buffer >> bits & 0xff).unwrap_or_default());
+        }
+    }
+    bytes
+}
+
 fn has_rfc3339_shape(text: &[u8]) -> bool {
     let Some((date_time, mut rest)) = text.split_at_checked(19) else { return false };
-    if !matches_digits(date_time, b"0000-00-00T00:00:00") {
+    // Leap seconds are smeared (timestamp.proto): none has the number 60.
+    if !matches_digits(date_time, b"0000-00-00T00:00:00") || date_time[17] > b'5' {
         return false;
     }
     if let [b'.', fraction @ ..] = rest {
         let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 {
+        if !(1..=9).contains(&digits) {
             return false;
         }
         rest = &fraction[digits..];

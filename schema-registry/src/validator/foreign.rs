@@ -1,7 +1,9 @@
 //! Contracts of other deployments, compiled, as far as events have asked for them.
 
 use crate::{Config, foreign::size, lru::Lru, validate::Contract};
-use contract::{ErrorCode, Result, registry::SchemaRegistry, schema::Validated, uri::EventUri};
+use contract::{
+    ErrorCode, Result, clock::Timestamp, registry::SchemaRegistry, schema::Validated, uri::EventUri,
+};
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -70,9 +72,10 @@ impl ForeignContracts {
         uri: &EventUri,
         content_type: &str,
         payload: &[u8],
+        now: Timestamp,
     ) -> Option<Result<Validated>> {
         let contract = self.held().get(uri)?.contract.clone()?;
-        let checked = contract.check(content_type, payload);
+        let checked = contract.check(content_type, payload, now);
         Some(checked.map(|()| Validated::Against(contract.version().minor)))
     }
 

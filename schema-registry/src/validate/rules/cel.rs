@@ -1,0 +1,148 @@
+//! Rules in CEL (cel.dev): the only module that knows the interpreter.
+//!
+//! Its cost is bounded before it runs, because the interpreter itself has no limit: by the length
+//! of the source, by how many loops lie inside each other, and by what a loop may meet: the deeper
+//! the loops, the shorter the lists and texts. What exceeds that breaks the rule and says so.
+
+mod functions;
+mod survey;
+mod values;
+
+use self::survey::Surveyed;
+use super::families::Refusal;
+use crate::{compile::invalid, stack::on_a_large_stack};
+use cel::{
+    Context, Env, ExecutionError, Value as CelValue, common::types::CelTimestamp,
+    parser::Expression as Ast,
+};
+use prost_reflect::{Kind, Value};
+use std::sync::{Arc, LazyLock};
+
+/// Longest source of a rule, in bytes.
+const SOURCE_BYTES_MAX: usize = 4_096;
+/// A rule in CEL, compiled.
+pub(in super::super) struct Expression {
+    /// The rule's id; the source if it has none.
+    pub id: Box<str>,
+    /// What it wants, for people.
+    pub expected: String,
+    /// Does it look at the clock?
+    pub uses_now: bool,
+    ast: Ast,
+    patterns: Vec<values::Pattern>,
+    limits: Limits,
+    has_message: bool,
+}
+
+/// What an expression may meet.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    list_max: usize,
+    text_bytes_max: usize,
+}
+
+/// By how many loops lie inside each other.
+const LIMITS: [Limits; 3] = [
+    Limits { list_max: usize::MAX, text_bytes_max: usize::MAX },
+    Limits { list_max: 5_000, text_bytes_max: 16 * 1024 },
+    Limits { list_max: 500, text_bytes_max: 1_024 },
+];
+
+static ENV: LazyLock<Option<Arc<Env>>> =
+    LazyLock::new(|| functions::environment().ok().map(Arc::new));
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Expression").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Expression {
+    /// Compiles a rule, and refuses one that could cost too much.
+    pub(super) fn compile(id: String, source: &str, message: String) -> Result<Self, Refusal> {
+        let shown: String = id.chars().take(80).collect();
+        let refuse = |text: String| format!("cel `{shown}`: {text}");
+        if source.is_empty() {
+            return Err(refuse("it has no expression".to_owned()));
+        }
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(refuse(format!("longer than {SOURCE_BYTES_MAX} bytes")));
+        }
+        let (ast, Surveyed { patterns, loops, uses_now }) = parse(source).map_err(refuse)?;
+        let limits = LIMITS.get(loops).copied();
+        let limits = limits.ok_or_else(|| {
+            refuse(format!("more than {} loops inside each other", LIMITS.len() - 1))
+        })?;
+        let has_message = !message.is_empty();
+        let expected = if has_message { message } else { format!("what `{source}` asks for") };
+        let id = id.into();
+        Ok(Self { id, expected, uses_now, ast, patterns, limits, has_message })
+    }
+
+    /// Runs the rule on a value that is not set, to find what could never work.
+    pub(super) fn rehearse(&self, zero: &Value, kind: &Kind) -> Result<(), Refusal> {
+        let refuse = |text: String| Err(format!("cel `{}`: {text}", self.id));
+        match self.run(zero, kind, 0) {
+            Ok(CelValue::Bool(_) | CelValue::String(_)) => Ok(()),
+            Ok(other) => refuse(format!("gives {:?}, not a bool or a string", other.type_of())),
+            Err(
+                error @ (ExecutionError::UndeclaredReference(_)
+                | ExecutionError::NoSuchOverload(_)
+                | ExecutionError::UnsupportedBinaryOperator(..)
+                | ExecutionError::UnexpectedType { .. }
+                | ExecutionError::InvalidArgumentCount { .. }),
+            ) => refuse(error.to_string()),
+            // An empty list has no first element; a real one may.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Does the value keep the rule? If not: what was found.
+    pub(in super::super) fn check(
+        &self,
+        this: &Value,
+        kind: &Kind,
+        now: i128,
+    ) -> Result<(), String> {
+        match self.run(this, kind, now) {
+            Ok(CelValue::Bool(true)) => Ok(()),
+            Ok(CelValue::Bool(false)) => Err("false".to_owned()),
+            Ok(CelValue::String(text)) if text.is_empty() => Ok(()),
+            Ok(CelValue::String(_)) if self.has_message => Err("false".to_owned()),
+            Ok(CelValue::String(text)) => Err(super::super::report::shortened(&text)),
+            Ok(other) => Err(format!("{:?} instead of a bool or a string", other.type_of())),
+            Err(ExecutionError::FunctionError { message, .. }) => Err(message),
+            Err(error) => Err(super::super::report::shortened(&error.to_string())),
+        }
+    }
+
+    fn run(&self, this: &Value, kind: &Kind, now: i128) -> Result<CelValue, ExecutionError> {
+        let env = env().map_err(|text| ExecutionError::function_error("cel", text))?;
+        let mut context = Context::with_env(env);
+        context.add_variable_as_val("this", values::value(this, kind, self.limits)?);
+        if self.uses_now {
+            context.add_variable_as_val("now", Box::new(CelTimestamp::from(values::time(now)?)));
+        }
+        for (index, pattern) in self.patterns.iter().enumerate() {
+            context.add_variable_as_val(survey::pattern_name(index), Box::new(pattern.clone()));
+        }
+        CelValue::resolve(&self.ast, &context)
+    }
+}
+
+/// Parses and surveys a source on a thread of its own, with a stack that no source can exhaust.
+fn parse(source: &str) -> Result<(Ast, Surveyed), String> {
+    let parsing = || {
+        let parsed = env()?.parser().parse(source);
+        let mut ast = parsed
+            .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
+        let surveyed = survey::survey(&mut ast)?;
+        Ok::<_, String>((ast, surveyed))
+    };
+    let parsed = on_a_large_stack(|| parsing().map_err(invalid));
+    parsed.map_err(|error| error.message)
+}
+
+fn env() -> Result<Arc<Env>, String> {
+    ENV.as_ref().map(Arc::clone).ok_or_else(|| "the functions of CEL clash".to_owned())
+}
