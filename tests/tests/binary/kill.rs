@@ -1,6 +1,6 @@
 //! `kill -9` in the middle of everything loses nothing that was acknowledged.
 
-use crate::process::{self, Process};
+use crate::process::{self, Processes};
 use http::StatusCode;
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,9 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use tests::{Subscriber, eventually, github};
+use tests::{Subscriber, Wiring, eventually, github, stories};
+
+stories!(nothing_acknowledged_is_lost);
 
 const PUSH: &[u8] = include_bytes!("../../../schemas/examples/github/push.json");
 /// Senders at once.
@@ -17,18 +19,17 @@ const SENDERS: usize = 8;
 /// Events acknowledged before each kill.
 const ACKNOWLEDGED: usize = 150;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost() {
+async fn nothing_acknowledged_is_lost(wiring: Wiring) {
     let dir = tempfile::tempdir().unwrap();
     // Some attempts fail, so that each kill also finds retries waiting.
     let answer = |n| if n % 5 == 0 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
     let subscriber = Subscriber::behaving(answer).await.unwrap();
     let mut acknowledged = BTreeSet::new();
-    let mut server = Process::serve(dir.path());
+    let mut server = Processes::serve(wiring, dir.path());
     process::apply(dir.path(), &subscriber.url());
     for round in 0..3 {
         acknowledged.extend(send_until_killed(server, round).await);
-        server = Process::serve(dir.path());
+        server = Processes::serve(wiring, dir.path());
     }
     let delivered = eventually("every acknowledged event is delivered", async || {
         let good = subscriber.received().into_iter().filter(|got| got.answered == StatusCode::OK);
@@ -45,7 +46,7 @@ async fn nothing_acknowledged_is_lost() {
 
 /// Sends from several senders, and kills the server while they do. The ids of all events that
 /// were acknowledged.
-async fn send_until_killed(server: Process, round: usize) -> BTreeSet<String> {
+async fn send_until_killed(server: Processes, round: usize) -> BTreeSet<String> {
     let ids = Arc::new(Mutex::new(BTreeSet::new()));
     let killed = Arc::new(AtomicBool::new(false));
     let senders: Vec<_> = (0..SENDERS)

@@ -1,12 +1,13 @@
 //! Running the binary.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
 };
-use tests::SIGNING_SECRET;
+use tests::{SIGNING_SECRET, Wiring};
 
 /// The binary, built if it is not.
 pub fn binary() -> &'static Path {
@@ -37,6 +38,64 @@ pub struct Process {
     pub http: String,
     /// Base URL of its operators' listener.
     pub admin: String,
+    /// Where it listens, by the names that it prints.
+    doors: BTreeMap<String, String>,
+}
+
+/// A deployment of the real binary, in either wiring. Killed when it is dropped.
+pub struct Processes {
+    parts: Vec<Process>,
+    /// Base URL of its public HTTP.
+    pub http: String,
+}
+
+/// The parts in the order in which they need each other: role, the door that others are told of,
+/// and the setting that tells them.
+const PARTS: [(&str, &str, &str); 6] = [
+    ("master-api", "master-api grpc", "CERTES_PEERS__MASTER_API"),
+    ("queue", "queue", "CERTES_PEERS__QUEUE"),
+    ("schema-registry", "schema-registry", "CERTES_PEERS__SCHEMA_REGISTRY"),
+    ("broker", "broker", "CERTES_PEERS__BROKER"),
+    ("consumer", "", ""),
+    ("gateway", "", ""),
+];
+
+impl Processes {
+    /// Starts one process, or one a part, with the data below `dir`.
+    pub fn serve(wiring: Wiring, dir: &Path) -> Self {
+        let parts = match wiring {
+            Wiring::OneProcess => vec![Process::serve(dir)],
+            Wiring::Split => Self::split(dir),
+        };
+        let http = parts.last().expect("a gateway").http.clone();
+        Self { parts, http }
+    }
+
+    fn split(dir: &Path) -> Vec<Process> {
+        let inner = ["MASTER_API__GRPC", "MASTER_API__HTTP", "QUEUE__GRPC"];
+        let inner = inner.into_iter().chain(["SCHEMA_REGISTRY__GRPC", "BROKER__GRPC"]);
+        let any = |key| (format!("CERTES_{key}"), "127.0.0.1:0".to_owned());
+        let mut settings: Vec<_> = inner.map(any).collect();
+        let mut parts = Vec::new();
+        for (role, door, told) in PARTS {
+            let part = Process::part(Command::new(binary()), dir, role, &settings);
+            if let Some(address) = part.doors.get(door) {
+                settings.push((told.to_owned(), format!("http://{address}")));
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    /// `kill -9` of every process.
+    pub fn kill(self) {
+        self.parts.into_iter().for_each(Process::kill);
+    }
+
+    /// SIGTERM, the gateway first; true if all then ended by themselves and well.
+    pub fn terminate(self) -> bool {
+        self.parts.into_iter().rev().all(Process::terminate)
+    }
 }
 
 impl Process {
@@ -46,30 +105,37 @@ impl Process {
     }
 
     /// Starts `certes serve` with `launcher` (the binary itself, or something that runs it).
-    pub fn start(mut launcher: Command, dir: &Path) -> Self {
+    pub fn start(launcher: Command, dir: &Path) -> Self {
+        Self::part(launcher, dir, "all", &[])
+    }
+
+    /// Starts `certes serve` with these roles and settings.
+    fn part(mut launcher: Command, dir: &Path, roles: &str, settings: &[(String, String)]) -> Self {
         let any = "127.0.0.1:0";
         let mut child = launcher
-            .args(["serve", "--http", any, "--grpc", any, "--admin", any])
+            .args(["serve", "--http", any, "--grpc", any, "--admin", any, "--roles", roles])
             .arg("--data-dir")
             .arg(dir.join("data"))
             .env("CERTES_CONSUMER__ALLOWED_NETWORKS", "127.0.0.0/8")
             .env("CERTES_LOG__FILTER", "warn")
+            .envs(settings.iter().cloned())
             .current_dir(dir)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (mut http, mut admin) = (None, None);
+        let mut doors = BTreeMap::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for line in lines.by_ref() {
             let line = line.unwrap();
-            match line.split_once(' ') {
-                Some(("http", address)) => http = Some(format!("http://{address}")),
-                Some(("admin", address)) => admin = Some(format!("http://{address}")),
+            match line.rsplit_once(' ') {
+                Some((door, address)) => _ = doors.insert(door.to_owned(), address.to_owned()),
                 None if line == "ready" => break,
-                _ => {}
+                None => {}
             }
         }
-        Self { child, http: http.expect("it got ready"), admin: admin.expect("it got ready") }
+        let url = |door: &str| doors.get(door).map(|address| format!("http://{address}"));
+        let (http, admin) = (url("http").unwrap_or_default(), url("admin").expect("it got ready"));
+        Self { child, http, admin, doors }
     }
 
     /// `kill -9`
