@@ -1,17 +1,36 @@
 //! `certes apply`: makes the server as a manifest declares it.
 
 use crate::{
-    cli::ApplyArgs,
+    cli::ServerArgs,
     commands::schema,
     manifest::{self, Wanted},
     output,
     remote::Remote,
 };
 use anyhow::{Context, Result};
+use clap::Args;
 use contract::{
     command::{Change, ChangeKind},
     schema::Published,
 };
+use std::path::PathBuf;
+
+/// `certes apply`
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Manifest, or a directory of them (*.yaml, *.yml, *.json)
+    #[arg(short, long, value_name = "FILE|DIR")]
+    pub file: PathBuf,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Remove what an earlier apply made and this one does not name
+    #[arg(long)]
+    pub prune: bool,
+    /// Server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
 
 /// Runs the command.
 pub async fn run(args: ApplyArgs) -> Result<()> {

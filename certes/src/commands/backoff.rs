@@ -1,10 +1,27 @@
 //! `certes backoff preview`: when a policy would try again.
 
-use crate::{cli::BackoffCommand, output};
+use crate::output;
 use anyhow::{Context, Result, anyhow};
+use clap::Subcommand;
 use contract::backoff::{BackoffPolicy, Jitter, Span};
 use serde_json::json;
 use std::time::Duration;
+
+/// `certes backoff ...`
+#[derive(Debug, Subcommand)]
+pub enum BackoffCommand {
+    /// Print the schedule of a policy, as in '{kind: exponential, base: 5s, max_retries: 8}'
+    Preview {
+        /// The policy as in a manifest
+        policy: String,
+        /// How many retries to print at most
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 /// Runs the command.
 pub fn run(command: BackoffCommand) -> Result<()> {

@@ -1,12 +1,29 @@
 //! `certes config`: the effective configuration, and the reference.
 
 use crate::{
-    cli::ConfigCommand,
+    cli::ConfigArgs,
     config::{DEFAULT_TOML, load},
     output,
 };
 use anyhow::Result;
+use clap::Subcommand;
 use serde_json::{Value, json};
+
+/// `certes config ...`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective configuration and where each value comes from
+    Show {
+        /// Configuration.
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the reference: every key, its meaning and its default
+    Default,
+}
 
 /// Runs the command.
 pub fn run(command: ConfigCommand) -> Result<()> {

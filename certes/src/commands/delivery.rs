@@ -1,12 +1,49 @@
 //! `certes delivery`: look at deliveries, send one again.
 
-use crate::{cli::DeliveryCommand, misuse::Misuse, output, remote::Remote};
+use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result};
+use clap::Subcommand;
 use contract::{
     delivery::Delivery,
     id::DeliveryId,
     master_api::{DeliveryFilter, PageRequest},
 };
+
+/// `certes delivery ...`
+#[derive(Debug, Subcommand)]
+pub enum DeliveryCommand {
+    /// List deliveries, newest first
+    List {
+        /// Only in this state: waiting, delivered, dead, cancelled
+        #[arg(long)]
+        state: Option<String>,
+        /// Only of this subscription
+        #[arg(long)]
+        subscription: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show a delivery with its attempts
+    Get {
+        /// dlv_...
+        id: String,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Make a finished delivery wait again, due at once
+    Resend {
+        /// dlv_...
+        id: String,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
 
 /// Runs the command.
 pub async fn run(command: DeliveryCommand) -> Result<()> {

@@ -1,14 +1,26 @@
 //! `certes doctor`: checks this machine, the configuration and a running server.
 
 use crate::{
-    cli::DoctorArgs,
+    cli::{ConfigArgs, ServerArgs},
     config::{Role, load},
     output,
     remote::Remote,
 };
 use anyhow::{Result, bail};
+use clap::Args;
 use serde::Serialize;
 use std::{net::TcpListener, path::Path};
+
+/// `certes doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
 
 /// What a check found.
 #[derive(Debug, Serialize)]

@@ -1,12 +1,8 @@
 //! `certes event` and `certes tail`: look at events.
 
-use crate::{
-    cli::{EventCommand, TailArgs},
-    misuse::Misuse,
-    output,
-    remote::Remote,
-};
+use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
 use contract::{
     delivery::Delivery,
     event::{Event, EventState, Origin},
@@ -15,6 +11,54 @@ use contract::{
 };
 use serde_json::json;
 use std::{collections::VecDeque, time::Duration};
+
+/// `certes event ...`
+#[derive(Debug, Subcommand)]
+pub enum EventCommand {
+    /// List events, newest first
+    List {
+        /// Only this type, as in github/1/push
+        #[arg(long = "type", value_name = "URI")]
+        uri: Option<String>,
+        /// Only from this source
+        #[arg(long)]
+        source: Option<String>,
+        /// Only in this state: accepted, quarantined
+        #[arg(long)]
+        state: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show an event with its deliveries and attempts
+    Get {
+        /// evt_...
+        id: String,
+        /// Print only the payload, byte for byte
+        #[arg(long)]
+        payload: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// `certes tail`
+#[derive(Debug, Args)]
+pub struct TailArgs {
+    /// Only this type, as in github/1/push
+    #[arg(long = "type", value_name = "URI")]
+    pub uri: Option<String>,
+    /// Stop after so many events
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
 
 /// How often `tail` looks for new events.
 const TAIL_INTERVAL: Duration = Duration::from_millis(300);

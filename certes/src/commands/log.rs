@@ -1,11 +1,38 @@
 //! `certes log`: the log of a server that is not running.
 
-use crate::{cli::LogCommand, misuse::Misuse, output};
+use crate::{misuse::Misuse, output};
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
 use master_api::log;
 use serde_json::json;
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// `certes log ...`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Check the chain, the order, and that state and indices follow from the facts
+    Verify {
+        /// Data directory of a server that is not running
+        #[arg(long, value_name = "DIR", default_value = "./data")]
+        data_dir: PathBuf,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what a damaged log has lost; with --accept-loss make it usable again
+    Repair {
+        /// Data directory of a server that is not running
+        #[arg(long, value_name = "DIR", default_value = "./data")]
+        data_dir: PathBuf,
+        /// Go on without what is lost
+        #[arg(long)]
+        accept_loss: bool,
+    },
+}
 
 /// Runs the command.
 pub fn run(command: LogCommand) -> Result<()> {

@@ -1,8 +1,9 @@
 //! `certes quarantine`: look at what was kept aside, and have it taken after all.
 
 use super::event;
-use crate::{cli::QuarantineCommand, output, remote::Remote};
+use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 use contract::{
     Error,
     event::EventState,
@@ -13,6 +14,56 @@ use contract::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+
+/// `certes quarantine ...`
+#[derive(Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List events that were kept aside, newest first, with the reason
+    List {
+        /// Only this type, as in github/1/push
+        #[arg(long = "type", value_name = "URI")]
+        uri: Option<String>,
+        /// Only from this source
+        #[arg(long)]
+        source: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show an event that was kept aside
+    Get {
+        /// evt_...
+        id: String,
+        /// Print only the payload, byte for byte
+        #[arg(long)]
+        payload: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Check an event anew, or all of them, oldest first; those that keep their contract now are
+    /// delivered under the ids they have. Exit 1 if some stay aside
+    Resubmit {
+        /// evt_...
+        #[arg(required_unless_present = "all", conflicts_with_all = ["all", "uri", "source"])]
+        id: Option<String>,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+        /// Only this type, as in github/1/push
+        #[arg(long = "type", value_name = "URI", requires = "all")]
+        uri: Option<String>,
+        /// Only from this source
+        #[arg(long, requires = "all")]
+        source: Option<String>,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
 
 /// Runs `certes quarantine`.
 pub async fn run(command: QuarantineCommand) -> Result<()> {

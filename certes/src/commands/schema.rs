@@ -1,11 +1,8 @@
 //! `certes schema`: looks at contracts and their versions, checks, publishes and deletes them.
 
-use crate::{
-    cli::{PublishArgs, SchemaCommand, ServerArgs},
-    output,
-    remote::Remote,
-};
+use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand};
 use contract::{
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
@@ -15,7 +12,97 @@ use contract::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
+
+/// `certes schema ...`
+#[derive(Debug, Subcommand)]
+pub enum SchemaCommand {
+    /// List schemas, or all versions of one
+    List {
+        /// Event URI whose versions to list, as in github/1/push
+        uri: Option<EventUri>,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print the sources of a schema, or write them to a directory
+    Get {
+        /// Event URI, as in github/1/push
+        uri: EventUri,
+        /// Which version, as in 1.2 [default: the latest]
+        #[arg(long, value_name = "VERSION")]
+        version: Option<VersionNumber>,
+        /// Directory to write the files into, by the paths that imports name
+        #[arg(short, long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// List the differences between two versions
+    Diff {
+        /// Event URI, as in github/1/push
+        uri: EventUri,
+        /// Old version, as in 1.0 [default: the one before the new one]
+        from: Option<VersionNumber>,
+        /// New version, also of another major, as in 2.0 [default: the latest]
+        to: Option<VersionNumber>,
+        /// Judge by this rulebook: certes, confluent, wire [default: that of the new version]
+        #[arg(long)]
+        rulebook: Option<Rulebook>,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Publish the schemas of a directory or archive
+    Publish(PublishArgs),
+    /// Do all that publish does but the last step, and name the live subscriptions that a breaking
+    /// change would hit; exit 1 if something would be refused
+    Check(PublishArgs),
+    /// Take one major of a type out of force; refused while subscriptions need it
+    Delete {
+        /// Event URI, as in github/1/push
+        uri: EventUri,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Print an event's payload as JSON, made from its schema: every field, with a value that fits
+    Example {
+        /// Event URI, as in github/1/push
+        uri: EventUri,
+        /// Which version, as in 1.2 [default: the latest]
+        #[arg(long, value_name = "VERSION")]
+        version: Option<VersionNumber>,
+        /// Print the example that was published with the version instead
+        #[arg(long)]
+        stored: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// `certes schema publish` and `certes schema check`
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// Directory, .tar or .tar.gz with NAMESPACE/MAJOR/NAME.proto, and beside each, if you
+    /// like, NAME.example.json; a directory may also be a folder named after the namespace
+    #[arg(value_name = "DIR|FILE")]
+    pub path: PathBuf,
+    /// Compare by this rulebook: certes, confluent, wire [default: as the version before, else certes]
+    #[arg(long)]
+    pub rulebook: Option<Rulebook>,
+    /// Publish what breaks its contract as the next major version instead of refusing it
+    #[arg(long)]
+    pub next_major: bool,
+    /// Refuse payloads with fields that the contract does not know
+    #[arg(long)]
+    pub reject_unknown_fields: bool,
+    /// Server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
 
 /// Runs `certes schema`.
 pub async fn run(command: SchemaCommand) -> Result<()> {

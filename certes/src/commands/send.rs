@@ -1,9 +1,10 @@
 //! `certes send`: signs and posts a webhook as a third party would.
 
-use crate::{cli::SendArgs, client::Locator, http_client};
+use crate::{cli::ServerArgs, client::Locator, http_client};
 use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use clap::Args;
 use contract::{
     clock::{Clock, SystemClock, Timestamp},
     secret::Secret,
@@ -12,7 +13,39 @@ use contract::{
 use hmac::{Hmac, KeyInit, Mac};
 use http::{Request, StatusCode};
 use sha2::Sha256;
-use std::io::Read;
+use std::{io::Read, path::PathBuf};
+
+/// `certes send`
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// Name of the source, as in `github`
+    pub source: String,
+    /// Name of the event, as the third party calls it, as in `push`
+    pub event: String,
+    /// The payload; `-` reads standard input
+    pub file: PathBuf,
+    /// How to sign [default: as the source's name says, else standard-webhooks]
+    #[arg(long, value_name = "SCHEME")]
+    pub verify: Option<contract::source::Scheme>,
+    /// File with the source's secret; or the variable CERTES_SOURCE_SECRET holds it [default:
+    /// SOURCE.secret in the server's data directory]
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// The secret itself; only as a variable
+    #[arg(
+        long = "secret-from-environment",
+        env = "CERTES_SOURCE_SECRET",
+        hide = true,
+        hide_env_values = true
+    )]
+    pub secret: Option<String>,
+    /// Delivery id [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+    /// Server.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
 
 /// Runs the command.
 pub async fn run(args: SendArgs) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What breaks its contract is kept aside, and comes back once the contract is right.
 
-use certes::{cli::LogCommand, config::Role};
+use certes::{commands::log::LogCommand, config::Role};
 use contract::{
     event::EventState,
     master_api::{EventFilter, PageRequest},
