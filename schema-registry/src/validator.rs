@@ -1,9 +1,9 @@
 //! Every contract compiled and at hand: checking an event takes no lock, no wait and no call.
 
+mod contracts;
 mod foreign;
 
 use crate::{Config, Metrics, bundle, validate::Contract};
-use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
     clock::{BoxFuture, Clock, SystemClock, Timestamp},
@@ -13,9 +13,10 @@ use contract::{
     schema::{EventValidator, SchemaBundle, SchemaVersion, Validated},
     uri::EventUri,
 };
+use contracts::{Contracts, Held};
 use foreign::ForeignContracts;
+use futures_util::{StreamExt as _, stream};
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -33,9 +34,7 @@ pub struct LocalValidator {
     metrics: Metrics,
     /// For rules such as "in the past".
     clock: Arc<dyn Clock>,
-    contracts: ArcSwap<Contracts>,
-    /// Taken to change `contracts`; reading them needs no lock.
-    changing: Mutex<()>,
+    contracts: Contracts,
     /// The rules whose contracts are all at hand; None before the first time.
     complete: watch::Sender<Option<Sequence>>,
     /// Told whenever `contracts` changes.
@@ -45,23 +44,11 @@ pub struct LocalValidator {
     foreign: Arc<ForeignContracts>,
 }
 
-type Contracts = HashMap<EventUri, Held>;
-
-#[derive(Debug, Clone)]
-enum Held {
-    Ready(Arc<Contract>),
-    /// It is in force and could not be fetched yet: nothing may pass unchecked.
-    Missing,
-}
-
-impl Held {
-    const fn is_missing(&self) -> bool {
-        matches!(self, Self::Missing)
-    }
-}
-
 /// The first pause before the registry is asked again for what it did not give.
 const FETCH_RETRY_FIRST: Duration = Duration::from_millis(20);
+/// So many contracts are asked for at the same time, so that the way to the registry and back is
+/// not waited for each time.
+const FETCHES_AT_ONCE: usize = 16;
 
 impl LocalValidator {
     /// A validator without contracts.
@@ -69,10 +56,9 @@ impl LocalValidator {
         Self {
             foreign: ForeignContracts::new(config.clone()),
             config,
+            contracts: Contracts::new(metrics.clone()),
             metrics,
             clock: Arc::new(SystemClock),
-            contracts: ArcSwap::default(),
-            changing: Mutex::default(),
             complete: watch::Sender::new(None),
             changed: watch::Sender::default(),
             failure: Mutex::default(),
@@ -93,16 +79,10 @@ impl LocalValidator {
             return Ok(());
         }
         bundle::verify(bundle)?;
-        let contract = Arc::new(Contract::new(bundle, self.config.payload_depth())?);
+        let contract = Contract::new(bundle, self.config.payload_depth())?;
+        self.contracts.put(contract);
+        self.changed.send_replace(());
         let version = &bundle.version;
-        self.change(|contracts| {
-            let newer = |held: &Held| {
-                matches!(held, Held::Ready(held) if held.version().minor > version.minor)
-            };
-            if !contracts.get(&version.uri).is_some_and(newer) {
-                contracts.insert(version.uri.clone(), Held::Ready(contract));
-            }
-        });
         tracing::info!(uri = %version.uri, minor = version.minor, "contract in use");
         Ok(())
     }
@@ -111,16 +91,19 @@ impl LocalValidator {
     /// Errors: the first one, after all the others were tried.
     pub async fn sync(&self, registry: &dyn SchemaRegistry, rules: &RulesReceiver) -> Result<()> {
         let wanted = Arc::clone(&rules.borrow());
-        let missing: Vec<_> = wanted.schemas.values().filter(|held| !self.has(held)).collect();
-        let mut failure = None;
-        for version in &missing {
-            if let Err(error) = self.fetch(registry, version).await {
+        let missing = wanted.schemas.values().filter(|version| !self.has(version));
+        let missing: Vec<_> = missing.map(Arc::clone).collect();
+        let asked = !missing.is_empty();
+        let fetches = stream::iter(missing).map(async |version| {
+            let fetched = self.fetch(registry, &version).await;
+            fetched.inspect_err(|error| {
                 tracing::warn!(uri = %version.uri, %error, "cannot get a contract");
-                failure.get_or_insert(error);
-            }
-        }
+            })
+        });
+        let failures = fetches.buffered(FETCHES_AT_ONCE).filter_map(async |it| it.err());
+        let failure = failures.fold(None, async |first, next| first.or(Some(next))).await;
         self.align(rules);
-        if !missing.is_empty() {
+        if asked {
             self.note(failure.clone());
         }
         match failure {
@@ -191,7 +174,7 @@ impl LocalValidator {
     /// What operators should know: contracts that are in force and not at hand keep their events
     /// out, and without the registry everybody goes on with what is at hand. Empty: all is well.
     pub fn warnings(&self) -> Vec<String> {
-        let missing = self.contracts.load().values().filter(|held| held.is_missing()).count();
+        let missing = self.contracts.count_missing();
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let missing = (missing > 0).then(|| format!("{missing} contracts are not at hand"));
         let failure = failure.map(|error| format!("the schema registry: {}", error.message));
@@ -218,22 +201,22 @@ impl LocalValidator {
 
     /// The version in use for a type.
     pub fn version(&self, uri: &EventUri) -> Option<SchemaVersion> {
-        match self.contracts.load().get(uri)? {
+        self.contracts.see(uri, |held| match held? {
             Held::Ready(contract) => Some(contract.version().clone()),
             Held::Missing => None,
-        }
+        })
     }
 
     /// Is this version or a newer one in use?
     fn has(&self, version: &SchemaVersion) -> bool {
-        match self.contracts.load().get(&version.uri) {
+        self.contracts.see(&version.uri, |held| match held {
             Some(Held::Ready(contract)) => {
                 let held = contract.version();
                 held.digest == version.digest && held.minor == version.minor
                     || held.minor > version.minor
             }
             Some(Held::Missing) | None => false,
-        }
+        })
     }
 
     async fn fetch(&self, registry: &dyn SchemaRegistry, version: &SchemaVersion) -> Result<()> {
@@ -252,25 +235,8 @@ impl LocalValidator {
 
     /// Drops what is not in force, and marks what is and has never been at hand.
     fn align(&self, rules: &RulesReceiver) {
-        self.change(|contracts| {
-            // Read only now: a version that was installed before is in force by now.
-            let rules = Arc::clone(&rules.borrow());
-            contracts.retain(|uri, _| rules.schemas.contains_key(uri));
-            for uri in rules.schemas.keys() {
-                contracts.entry(uri.clone()).or_insert(Held::Missing);
-            }
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Contracts)) {
-        let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut contracts = Contracts::clone(&self.contracts.load());
-        change(&mut contracts);
-        let missing = contracts.values().filter(|held| held.is_missing()).count();
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.contracts.set(gauge(contracts.len() - missing));
-        self.metrics.contracts_missing.set(gauge(missing));
-        self.contracts.store(Arc::new(contracts));
+        // Read only when nothing can be installed: what was installed before is in force by now.
+        self.contracts.align(|| Arc::clone(&rules.borrow()));
         self.changed.send_replace(());
     }
 }
@@ -282,15 +248,15 @@ impl EventValidator for LocalValidator {
             self.metrics.validated(result.as_ref());
             return result.unwrap_or(Ok(Validated::NoSchema));
         }
-        let contracts = self.contracts.load();
-        let result = contracts.get(uri).map(|held| match held {
-            Held::Ready(contract) => contract
-                .check(content_type, payload, self.time_for(contract))
-                .map(|()| Validated::Against(contract.version().minor)),
+        let result = self.contracts.see(uri, |held| match held? {
+            Held::Ready(contract) => {
+                let checked = contract.check(content_type, payload, self.time_for(contract));
+                Some(checked.map(|()| Validated::Against(contract.version().minor)))
+            }
             Held::Missing => {
                 let message = format!("the contract of {uri} is not at hand yet");
                 let after = self.config.fetch_retry.0;
-                Err(Error::new(ErrorCode::Unavailable, message).retry_after(after))
+                Some(Err(Error::new(ErrorCode::Unavailable, message).retry_after(after)))
             }
         });
         self.metrics.validated(result.as_ref());
@@ -301,7 +267,7 @@ impl EventValidator for LocalValidator {
         match in_force {
             _ if uri.domain().is_some() => self.foreign.is_current(uri),
             Some(version) => self.has(version),
-            None => !self.contracts.load().contains_key(uri),
+            None => self.contracts.see(uri, |held| held.is_none()),
         }
     }
 
