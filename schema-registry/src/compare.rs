@@ -5,10 +5,12 @@
 
 mod rule;
 mod field;
+mod rules;
 mod walk;
 
 pub(crate) use rule::Rule;
 
+use crate::{stack::on_a_large_stack, validate::Sides};
 use contract::schema::{Difference, Rulebook, Verdict};
 use field::Names;
 use prost_reflect::{DescriptorPool, EnumDescriptor, MessageDescriptor};
@@ -37,15 +39,20 @@ pub(crate) fn compare(old: Version<'_>, new: Version<'_>, rulebook: Rulebook) ->
     let names = Names::between(&was, &is);
     findings.contract(&names, &was, &is);
     let (before, after) = (Types::reached(&was), Types::reached(&is));
+    let mut met = Vec::new();
     if rulebook == Rulebook::Wire {
         let pairs = walk::pairs(&was, &is);
         pairs.messages.iter().for_each(|(old, new)| findings.messages(&names, old, new));
         pairs.enums.iter().for_each(|(old, new)| findings.enums(old, new));
+        met = pairs.messages;
     } else {
         for message in before.messages.values() {
             let name = message.full_name();
             match new.pool.get_message_by_name(&names.now(name)) {
-                Some(changed) => findings.messages(&names, message, &changed),
+                Some(changed) => {
+                    findings.messages(&names, message, &changed);
+                    met.push((message.clone(), changed));
+                }
                 None => {
                     findings.add(
                         Rule::MessageRemoved,
@@ -64,6 +71,15 @@ pub(crate) fn compare(old: Version<'_>, new: Version<'_>, rulebook: Rulebook) ->
         }
     }
     findings.added(&names, &before, &after);
+    if let Some(sides) = Sides::of(old.pool, new.pool) {
+        let compared = on_a_large_stack(|| {
+            met.iter().for_each(|pair| findings.rules(&sides, pair));
+            Ok(())
+        });
+        if let Err(error) = compared {
+            findings.add(Rule::RulesChanged, was.full_name(), error.message);
+        }
+    }
     findings.found
 }
 

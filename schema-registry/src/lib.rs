@@ -32,7 +32,7 @@ pub use config::{Bucket, Config, ForeignConfig, PeerConfig, S3Config, StoreKind}
 pub use load::load;
 pub use metrics::Metrics;
 pub use service::Registry;
-pub use skeleton::skeleton;
+pub use skeleton::{Skeleton, skeleton};
 pub use store::{BundleStore, DirectoryStore, MemoryStore, S3Store, open as open_store};
 pub use validator::LocalValidator;
 

@@ -1,204 +1,197 @@
 //! Makes an example payload from a contract alone: every field once, with a value that keeps it.
 
-use contract::{Error, Result, schema::SchemaBundle};
+mod plain;
+
+use crate::{
+    Config,
+    stack::on_a_large_stack,
+    validate::{Contract, FieldRules, Literal, Sampler, ValueRules},
+};
+use contract::{
+    Error, ErrorCode, Result,
+    clock::Timestamp,
+    schema::{SchemaBundle, Violation},
+};
 use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// Messages inside each other.
 const DEPTH_MAX: usize = 8;
+/// Elements of a list, or pairs of a map, that are made because a rule asks for them.
+const COUNT_MAX: usize = 100;
 
-/// A payload in JSON with every field of the contract's message; of a oneof the first. Messages that
-/// hold themselves are left out where they come round again. Constraints beyond types are not known
-/// to it. Errors: `internal` when the bundle is not what a registry gives out.
-pub fn skeleton(bundle: &SchemaBundle) -> Result<Value> {
+/// An example payload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Skeleton {
+    /// In JSON.
+    pub payload: Value,
+    /// Where no value was found that keeps the contract, as for a rule in CEL over several fields:
+    /// there the payload is to be changed by hand.
+    pub broken: Vec<Violation>,
+}
+
+/// A payload in JSON with every field of the contract's message; of a oneof, or of fields that
+/// exclude each other, the first. Messages that hold themselves are left out where they come round
+/// again. `now` is for rules about the time. Errors: `internal` when the bundle is not what a
+/// registry gives out.
+pub fn skeleton(bundle: &SchemaBundle, now: Timestamp) -> Result<Skeleton> {
     let (uri, name) = (&bundle.version.uri, &bundle.version.message);
+    let contract = Contract::new(bundle, Config::default().payload_depth())?;
     let pool = DescriptorPool::decode(bundle.descriptor_set.as_ref())
         .map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))?;
     let message = pool.get_message_by_name(name);
     let message = message.ok_or_else(|| Error::internal(format!("{uri} lacks `{name}`")))?;
-    Ok(value_of(&message, &mut Vec::new()).unwrap_or_else(|| json!({})))
+    let payload = on_a_large_stack(|| {
+        let sampler = Sampler::new(&pool, i128::from(now.0) * 1_000);
+        let made = Maker { sampler, above: Vec::new() }.message(&message);
+        made.map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))
+    })?;
+    let payload = payload.unwrap_or_else(|| json!({}));
+    match contract.check("application/json", payload.to_string().as_bytes(), now) {
+        Ok(()) => Ok(Skeleton { payload, broken: Vec::new() }),
+        Err(error) if error.code == ErrorCode::ContractViolation => {
+            Ok(Skeleton { payload, broken: error.violations })
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// A message; None where it would come round again.
-fn value_of(message: &MessageDescriptor, above: &mut Vec<String>) -> Option<Value> {
-    let name = message.full_name();
-    if let Some(value) = well_known(name) {
-        return value;
+struct Maker {
+    sampler: Sampler,
+    /// Full names of the messages around.
+    above: Vec<String>,
+}
+
+/// None: nothing sensible can be shown. An error is about a rule that cannot be read.
+type Made<T> = std::result::Result<T, String>;
+
+impl Maker {
+    /// A message; None where it would come round again, or lack what it needs.
+    fn message(&mut self, message: &MessageDescriptor) -> Made<Option<Value>> {
+        let name = message.full_name();
+        if let Some(value) = plain::well_known(name) {
+            return Ok(value);
+        }
+        if self.above.len() >= DEPTH_MAX || self.above.iter().any(|outer| outer == name) {
+            return Ok(None);
+        }
+        self.above.push(name.to_owned());
+        let made = self.fields(message);
+        self.above.pop();
+        made
     }
-    if above.len() >= DEPTH_MAX || above.iter().any(|outer| outer == name) {
-        return None;
-    }
-    above.push(name.to_owned());
-    let mut object = Map::new();
-    for field in message.fields().filter(is_shown) {
-        let (one, required) = (field_value(&field, above), field.cardinality());
-        match one {
-            Some(value) => _ = object.insert(field.json_name().to_owned(), value),
-            // Without this one the whole message would not keep its contract.
-            None if required == Cardinality::Required => {
-                above.pop();
-                return None;
+
+    fn fields(&mut self, message: &MessageDescriptor) -> Made<Option<Value>> {
+        let mut object = Map::new();
+        let groups = self.sampler.groups(message)?;
+        // Of these no other field can be shown.
+        let mut excluded = HashSet::new();
+        for field in message.fields().filter(|field| field.number() > 0) {
+            if excluded.contains(&field.number()) {
+                continue;
             }
-            None => {}
+            let rules = self.sampler.rules(&field)?;
+            match self.field(&field, &rules)? {
+                Some(value) => _ = object.insert(field.json_name().to_owned(), value),
+                // Without this one the whole message would not keep its contract.
+                None if is_needed(&field, &rules) => return Ok(None),
+                None => continue,
+            }
+            let oneof = field.containing_oneof();
+            excluded.extend(oneof.iter().flat_map(|of| of.fields()).map(|other| other.number()));
+            let around = groups.iter().filter(|group| group.contains(&field.number()));
+            excluded.extend(around.flatten());
+        }
+        Ok(Some(Value::Object(object)))
+    }
+
+    fn field(&mut self, field: &FieldDescriptor, rules: &FieldRules) -> Made<Option<Value>> {
+        let count = count_of(rules);
+        if let (true, Some(entry)) = (field.is_map(), field.kind().as_message()) {
+            let (key, value) = (entry.map_entry_key_field(), entry.map_entry_value_field());
+            let keys = plain::guesses(&key.kind(), "key");
+            let keys = self.literals(&key.kind(), None, &rules.keys, (keys, count));
+            let values = self.values(&value.kind(), value.name(), (None, &rules.value), count)?;
+            let keys = keys.iter().take(count).map(plain::key_text);
+            let pairs: Map<_, _> = keys.zip(values.iter().cycle().cloned()).collect();
+            return Ok((count == 0 || !pairs.is_empty()).then_some(Value::Object(pairs)));
+        }
+        if field.is_list() {
+            let mut values =
+                self.values(&field.kind(), field.name(), (None, &rules.value), count)?;
+            if !rules.unique && !values.is_empty() {
+                values = values.iter().cycle().take(count).cloned().collect();
+            }
+            return Ok((count == 0 || !values.is_empty()).then_some(Value::Array(values)));
+        }
+        let values = self.values(&field.kind(), field.name(), (Some(rules), &rules.value), 1)?;
+        Ok(values.into_iter().next())
+    }
+
+    /// At most `count` different values of a kind; one at least, unless nothing can be shown.
+    fn values(
+        &mut self,
+        kind: &Kind,
+        name: &str,
+        (field, rules): (Option<&FieldRules>, &ValueRules),
+        count: usize,
+    ) -> Made<Vec<Value>> {
+        let guesses = plain::guesses(kind, name);
+        if !guesses.is_empty() {
+            let literals = self.literals(kind, field, rules, (guesses, count));
+            return Ok(literals.iter().filter_map(|it| plain::json(kind, it)).collect());
+        }
+        match kind {
+            Kind::Message(any) if any.full_name() == "google.protobuf.Any" => {
+                let urls =
+                    self.sampler.samples(field, rules, (kind, Vec::new(), COUNT_MAX), |_| None);
+                let urls = urls.into_iter().filter_map(|url| match url {
+                    Literal::Text(url) => Some(url),
+                    _ => None,
+                });
+                let pool = any.parent_pool().clone();
+                for url in urls {
+                    let name = url.rsplit('/').next().unwrap_or("");
+                    let Some(held) = pool.get_message_by_name(name) else { continue };
+                    if let Some(Value::Object(mut object)) = self.message(&held)? {
+                        object.insert("@type".to_owned(), json!(url));
+                        return Ok(vec![Value::Object(object)]);
+                    }
+                }
+                Ok(Vec::new())
+            }
+            Kind::Message(message) => Ok(self.message(message)?.into_iter().collect()),
+            _ => Ok(Vec::new()),
         }
     }
-    above.pop();
-    Some(Value::Object(object))
-}
 
-/// All fields but the later ones of a oneof.
-fn is_shown(field: &FieldDescriptor) -> bool {
-    field.containing_oneof().is_none_or(|oneof| {
-        let first = oneof.fields().next();
-        first.is_none_or(|first| first.number() == field.number())
-    })
-}
-
-fn field_value(field: &FieldDescriptor, above: &mut Vec<String>) -> Option<Value> {
-    if let (true, Some(entry)) = (field.is_map(), field.kind().as_message()) {
-        let value = one(&entry.map_entry_value_field(), above)?;
-        let key = match entry.map_entry_key_field().kind() {
-            Kind::String => "key",
-            Kind::Bool => "true",
-            _ => "1",
-        };
-        return Some(json!({ key: value }));
+    /// Values that keep the rules; if there are none, the plainest, of which is told afterwards.
+    fn literals(
+        &self,
+        kind: &Kind,
+        field: Option<&FieldRules>,
+        rules: &ValueRules,
+        (guesses, count): (Vec<Literal>, usize),
+    ) -> Vec<Literal> {
+        let first = guesses.first().cloned();
+        let to_value = |literal: &Literal| plain::value(kind, literal);
+        let kept = self.sampler.samples(field, rules, (kind, guesses, count.max(1)), to_value);
+        if kept.is_empty() { first.into_iter().collect() } else { kept }
     }
-    let value = one(field, above)?;
-    Some(if field.is_list() { json!([value]) } else { value })
 }
 
-/// One value of a field's type.
-fn one(field: &FieldDescriptor, above: &mut Vec<String>) -> Option<Value> {
-    Some(match field.kind() {
-        Kind::Message(message) => return value_of(&message, above),
-        Kind::Enum(enumeration) => {
-            let set = enumeration.values().find(|value| value.number() != 0);
-            let value = set.or_else(|| enumeration.values().next())?;
-            if enumeration.full_name() == "google.protobuf.NullValue" {
-                return Some(Value::Null);
-            }
-            json!(value.name())
-        }
-        Kind::String => json!(field.name()),
-        Kind::Bytes => json!(""),
-        Kind::Bool => json!(true),
-        Kind::Double | Kind::Float => json!(1.5),
-        Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => json!("1"),
-        Kind::Int32 | Kind::Uint32 | Kind::Sint32 | Kind::Fixed32 | Kind::Sfixed32 => json!(1),
-    })
+/// How many elements or pairs to show: one, if the rules take that.
+fn count_of(rules: &FieldRules) -> usize {
+    let fits = |count: &usize| rules.takes(*count) && !(*count == 0 && rules.required);
+    [1, 0].into_iter().chain(2..=COUNT_MAX).find(fits).unwrap_or(1)
 }
 
-/// Types with a form of their own in JSON. Source: protobuf.dev, "ProtoJSON Format". None outside:
-/// not one of them; None inside: nothing sensible can be shown.
-fn well_known(name: &str) -> Option<Option<Value>> {
-    Some(Some(match name.strip_prefix("google.protobuf.")? {
-        "Timestamp" => json!("2026-01-01T00:00:00Z"),
-        "Duration" => json!("1s"),
-        "FieldMask" => json!("field"),
-        "Struct" | "Empty" => json!({}),
-        "Value" | "StringValue" => json!("value"),
-        "ListValue" => json!([]),
-        "BytesValue" => json!(""),
-        "BoolValue" => json!(true),
-        "DoubleValue" | "FloatValue" => json!(1.5),
-        "Int64Value" | "UInt64Value" => json!("1"),
-        "Int32Value" | "UInt32Value" => json!(1),
-        "Any" => return Some(None),
-        _ => return None,
-    }))
+fn is_needed(field: &FieldDescriptor, rules: &FieldRules) -> bool {
+    let many = field.is_list() || field.is_map();
+    field.cardinality() == Cardinality::Required
+        || !rules.ignored && (rules.required || many && !rules.takes(0))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Config,
-        compile::compile,
-        load,
-        testing::{source, version},
-        validate::Contract,
-    };
-    use contract::schema::{SchemaSource, SchemaVersion, UnknownFields};
-
-    fn bundle(source: &SchemaSource) -> SchemaBundle {
-        let compiled = compile(source, &Config::default()).unwrap();
-        let version = SchemaVersion {
-            message: compiled.message,
-            unknown_fields: UnknownFields::Reject,
-            ..version(source.uri.as_str(), 0)
-        };
-        let (descriptor_set, files) = (compiled.descriptor_set, compiled.files);
-        SchemaBundle { version, descriptor_set, files, example: None }
-    }
-
-    fn checked(source: &SchemaSource) -> Value {
-        let bundle = bundle(source);
-        let value = skeleton(&bundle).unwrap();
-        let contract = Contract::new(&bundle, 100).unwrap();
-        let verdict = contract.check(
-            "application/json",
-            value.to_string().as_bytes(),
-            contract::clock::Timestamp(0),
-        );
-        assert_eq!(verdict, Ok(()), "{value}");
-        value
-    }
-
-    #[test]
-    fn every_kind_of_field_gets_a_value_that_keeps_the_contract() {
-        let text = "syntax = 'proto3';
-            import 'google/protobuf/any.proto';
-            import 'google/protobuf/duration.proto';
-            import 'google/protobuf/empty.proto';
-            import 'google/protobuf/field_mask.proto';
-            import 'google/protobuf/struct.proto';
-            import 'google/protobuf/timestamp.proto';
-            import 'google/protobuf/wrappers.proto';
-            enum Color { NONE = 0; RED = 1; }
-            message X {
-                string some_name = 1; bytes blob = 2; bool yes = 3; double d = 4; float f = 5;
-                int32 i = 6; int64 l = 7; uint32 u = 8; uint64 ul = 9; sint32 s = 10;
-                sint64 sl = 11; fixed32 fi = 12; fixed64 fl = 13; sfixed32 sf = 14;
-                sfixed64 sfl = 15; Color color = 16; repeated Color colors = 17; X again = 18;
-                repeated X list = 19; map<string, X> tree = 20; map<int64, Inner> inners = 21;
-                map<bool, int32> flags = 22; optional Inner inner = 23;
-                oneof one { string a = 24; string b = 25; }
-                google.protobuf.Any any = 30; google.protobuf.Duration duration = 31;
-                google.protobuf.Empty empty = 32; google.protobuf.FieldMask mask = 33;
-                google.protobuf.Struct struct = 34; google.protobuf.Timestamp at = 35;
-                google.protobuf.Value value = 36; google.protobuf.ListValue values = 37;
-                google.protobuf.NullValue null = 38; google.protobuf.StringValue sv = 39;
-                google.protobuf.Int64Value lv = 40; google.protobuf.BytesValue bv = 41;
-                google.protobuf.BoolValue yv = 42; google.protobuf.DoubleValue dv = 43;
-            }
-            message Inner { int32 n = 1; }";
-        let mut source = source("a/1/x", &[("a/1/x.proto", text)]);
-        source.message = Some("X".to_owned());
-        let value = checked(&source);
-        assert_eq!(value["someName"], "some_name");
-        assert_eq!(value["color"], "RED");
-        assert_eq!(value["inners"], json!({"1": {"n": 1}}));
-        assert_eq!((value.get("a").is_some(), value.get("b")), (true, None));
-        assert_eq!((value.get("again"), value.get("tree")), (None, None));
-    }
-
-    #[test]
-    fn required_fields_are_there_or_their_message_is_not() {
-        let text = "syntax = 'proto2';
-            message Y { required X x = 1; }
-            message X { required int32 n = 1; optional Y y = 2; }";
-        let value = checked(&source("a/1/x", &[("a/1/x.proto", text)]));
-        assert_eq!(value, json!({"n": 1}));
-    }
-
-    #[test]
-    fn every_shipped_contract_has_one() {
-        let schemas = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas");
-        let sources = load(schemas.as_ref(), &Config::default()).unwrap();
-        assert!(sources.len() > 10);
-        for source in sources {
-            assert!(skeleton(&bundle(&source)).unwrap().is_object(), "{}", source.uri);
-        }
-    }
-}
+mod tests;

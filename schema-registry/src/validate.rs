@@ -16,6 +16,8 @@ mod text;
 mod binary;
 mod built;
 
+pub(crate) use self::rules::{FieldRules, Literal, Sampler, Shift, Sides, ValueRules};
+
 use self::{media::Media, report::Report, shape::Shapes};
 use crate::stack::on_a_large_stack;
 use contract::{
@@ -122,4 +124,4 @@ mod hostile;
 #[cfg(feature = "soak")]
 mod soak;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,9 +4,10 @@ use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use contract::{
+    clock::{Clock as _, SystemClock},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
-        Verdict, VersionNumber,
+        Verdict, VersionNumber, Violation,
     },
     uri::EventUri,
 };
@@ -137,7 +138,12 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
                     .with_context(|| format!("no example was published with {uri} {number}"))?;
                 return output::line(example.trim_end());
             }
-            output::line(&serde_json::to_string_pretty(&schema_registry::skeleton(&bundle)?)?)
+            let skeleton = schema_registry::skeleton(&bundle, SystemClock.now())?;
+            for broken in &skeleton.broken {
+                let Violation { path, expected, found, rule } = broken;
+                eprintln!("to be changed by hand: `{path}` breaks {rule}: {expected}; {found}");
+            }
+            output::line(&serde_json::to_string_pretty(&skeleton.payload)?)
         }
     }
 }

@@ -117,6 +117,12 @@ rules! {
     EnumValueRenamed "enum_value_renamed"                                Breaking   Compatible Compatible;
     /// Same name, another number: what is on the wire means something else.
     EnumValueNumberChanged "enum_value_number_changed"                   Breaking   Compatible Breaking;
+    /// `buf.validate` rules refuse payloads of the old version.
+    RulesTightened "rules_tightened"                                     Breaking   Compatible Compatible;
+    /// `buf.validate` rules ask for less.
+    RulesLoosened "rules_loosened"                                       Compatible Compatible Compatible;
+    /// Other `buf.validate` rules, of which nobody can tell whether they ask for more.
+    RulesChanged "rules_changed"                                         Breaking   Compatible Compatible;
     /// Settings of the schema.
     UnknownFieldsChanged "unknown_fields_changed"                        Compatible Compatible Compatible;
     /// Settings of the schema.

@@ -10,6 +10,10 @@ mod uri;
 mod cel;
 mod read;
 mod families;
+mod implies;
+mod pattern;
+mod samples;
+mod strength;
 
 pub(super) use self::{
     cel::Expression,
@@ -18,12 +22,17 @@ pub(super) use self::{
     read::Reader,
     rule::Rule,
 };
+pub(crate) use self::{
+    operand::Literal,
+    samples::Sampler,
+    strength::{Shift, Sides},
+};
 
 use prost_reflect::MessageDescriptor;
 
 /// What a field's value must keep beyond its type.
 #[derive(Debug, Default)]
-pub(super) struct FieldRules {
+pub(crate) struct FieldRules {
     /// It must be set; without presence: to something else than zero.
     pub required: bool,
     /// Does the field know "not set" from zero?
@@ -40,11 +49,13 @@ pub(super) struct FieldRules {
     pub expressions: Vec<Expression>,
     /// Does zero, or an empty list or map, pass whatever the rules say?
     pub zero_passes: bool,
+    /// Nothing counts, not even below (`IGNORE_ALWAYS`).
+    pub ignored: bool,
 }
 
 /// What a single value must keep.
 #[derive(Debug, Default)]
-pub(super) struct ValueRules {
+pub(crate) struct ValueRules {
     pub rules: Vec<Rule>,
     /// CEL over each element, key or map value; for single values these are the field's.
     pub expressions: Vec<Expression>,
@@ -52,6 +63,8 @@ pub(super) struct ValueRules {
     pub zero_passes: bool,
     /// Nothing below counts (`IGNORE_ALWAYS`).
     pub ignored: bool,
+    /// Values that keep them, as the contract's author says.
+    pub examples: Vec<Literal>,
     /// Rules that need a built message: those of `Any` and `FieldMask`.
     pub built_only: bool,
 }
@@ -88,6 +101,11 @@ impl FieldRules {
 }
 
 impl FieldRules {
+    /// May a list or map have so many elements?
+    pub(crate) fn takes(&self, count: usize) -> bool {
+        self.miscounted(count).next().is_none()
+    }
+
     /// The rules that a list or map of so many elements breaks.
     pub(super) fn miscounted(&self, count: usize) -> impl Iterator<Item = &Rule> {
         let passes = count == 0 && self.zero_passes;

@@ -10,7 +10,7 @@ use contract::{clock::Timestamp, schema::UnknownFields};
 use prost_reflect::prost::Message as _;
 
 /// 2026-01-01T00:00:00Z.
-pub(super) const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
+pub(crate) const NOW: Timestamp = Timestamp(1_767_225_600_000_000);
 
 const EVERYTHING: &str = include_str!("../../test-data/everything.proto");
 

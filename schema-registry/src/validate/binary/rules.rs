@@ -53,7 +53,7 @@ impl Walk<'_> {
         rules: &FieldRules,
         place: &Place<'_>,
     ) {
-        if rules.value.ignored || self.from_json && rules.is_light() {
+        if rules.ignored || self.from_json && rules.is_light() {
             return;
         }
         if !message.has_field(field) {

@@ -16,22 +16,39 @@ use cel::{
     parser::Expression as Ast,
 };
 use prost_reflect::{Kind, Value};
-use std::sync::{Arc, LazyLock};
+use std::sync::{
+    Arc, LazyLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// Longest source of a rule, in bytes.
 const SOURCE_BYTES_MAX: usize = 4_096;
 /// A rule in CEL, compiled.
-pub(in super::super) struct Expression {
+pub(crate) struct Expression {
     /// The rule's id; the source if it has none.
     pub id: Box<str>,
     /// What it wants, for people.
     pub expected: String,
     /// Does it look at the clock?
     pub uses_now: bool,
+    source: Box<str>,
+    /// What a predefined rule was given.
+    given: Option<Given>,
     ast: Ast,
     patterns: Vec<values::Pattern>,
     limits: Limits,
     has_message: bool,
+}
+
+/// What `rule` and `rules` are to a predefined rule.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Given {
+    /// The value that the rule was set to.
+    pub rule: Value,
+    /// Of what kind that is, or its elements.
+    pub kind: Kind,
+    /// The message of rules in which it was set.
+    pub rules: Value,
 }
 
 /// What an expression may meet.
@@ -39,6 +56,29 @@ pub(in super::super) struct Expression {
 struct Limits {
     list_max: usize,
     text_bytes_max: usize,
+}
+
+/// Fields that one run may compare where it compares messages.
+const COMPARISONS_MAX: usize = 100_000;
+
+/// The limits of one run, and what is left of its comparisons.
+#[derive(Debug, Clone, Copy)]
+struct Bounds<'r> {
+    limits: Limits,
+    comparisons: &'r AtomicUsize,
+}
+
+impl Bounds<'_> {
+    /// May one more field be compared?
+    fn compare(self) -> bool {
+        self.comparisons.fetch_add(1, Ordering::Relaxed) < COMPARISONS_MAX
+    }
+
+    /// Nothing more may be compared, and the rule is broken. False, as the comparison itself.
+    fn exceed(self) -> bool {
+        self.comparisons.store(COMPARISONS_MAX + 1, Ordering::Relaxed);
+        false
+    }
 }
 
 /// By how many loops lie inside each other.
@@ -59,7 +99,12 @@ impl std::fmt::Debug for Expression {
 
 impl Expression {
     /// Compiles a rule, and refuses one that could cost too much.
-    pub(super) fn compile(id: String, source: &str, message: String) -> Result<Self, Refusal> {
+    pub(super) fn compile(
+        id: String,
+        source: &str,
+        message: String,
+        given: Option<Given>,
+    ) -> Result<Self, Refusal> {
         let shown: String = id.chars().take(80).collect();
         let refuse = |text: String| format!("cel `{shown}`: {text}");
         if source.is_empty() {
@@ -68,15 +113,21 @@ impl Expression {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(refuse(format!("longer than {SOURCE_BYTES_MAX} bytes")));
         }
-        let (ast, Surveyed { patterns, loops, uses_now }) = parse(source).map_err(refuse)?;
+        let (ast, Surveyed { patterns, loops, uses_now }) =
+            parse(source, given.is_some()).map_err(refuse)?;
         let limits = LIMITS.get(loops).copied();
         let limits = limits.ok_or_else(|| {
             refuse(format!("more than {} loops inside each other", LIMITS.len() - 1))
         })?;
         let has_message = !message.is_empty();
         let expected = if has_message { message } else { format!("what `{source}` asks for") };
-        let id = id.into();
-        Ok(Self { id, expected, uses_now, ast, patterns, limits, has_message })
+        let (id, source) = (id.into(), source.into());
+        Ok(Self { id, expected, uses_now, source, given, ast, patterns, limits, has_message })
+    }
+
+    /// Do they ask for the same?
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source && self.given == other.given
     }
 
     /// Runs the rule on a value that is not set, to find what could never work.
@@ -118,25 +169,33 @@ impl Expression {
 
     fn run(&self, this: &Value, kind: &Kind, now: i128) -> Result<CelValue, ExecutionError> {
         let env = env().map_err(|text| ExecutionError::function_error("cel", text))?;
+        let comparisons = AtomicUsize::new(0);
+        let bounds = Bounds { limits: self.limits, comparisons: &comparisons };
         let mut context = Context::with_env(env);
-        context.add_variable_as_val("this", values::value(this, kind, self.limits)?);
+        context.add_variable_as_val("this", values::value(this, kind, bounds)?);
+        if let Some(Given { rule, kind, rules }) = &self.given {
+            context.add_variable_as_val("rule", values::value(rule, kind, bounds)?);
+            context.add_variable_as_val("rules", values::value(rules, kind, bounds)?);
+        }
         if self.uses_now {
             context.add_variable_as_val("now", Box::new(CelTimestamp::from(values::time(now)?)));
         }
         for (index, pattern) in self.patterns.iter().enumerate() {
             context.add_variable_as_val(survey::pattern_name(index), Box::new(pattern.clone()));
         }
-        CelValue::resolve(&self.ast, &context)
+        let result = CelValue::resolve(&self.ast, &context);
+        values::within(comparisons.load(Ordering::Relaxed), COMPARISONS_MAX, "compared fields")?;
+        result
     }
 }
 
 /// Parses and surveys a source on a thread of its own, with a stack that no source can exhaust.
-fn parse(source: &str) -> Result<(Ast, Surveyed), String> {
+fn parse(source: &str, is_predefined: bool) -> Result<(Ast, Surveyed), String> {
     let parsing = || {
         let parsed = env()?.parser().parse(source);
         let mut ast = parsed
             .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
-        let surveyed = survey::survey(&mut ast)?;
+        let surveyed = survey::survey(&mut ast, is_predefined)?;
         Ok::<_, String>((ast, surveyed))
     };
     let parsed = on_a_large_stack(|| parsing().map_err(invalid));

@@ -17,7 +17,7 @@ pub(in super::super) enum Operand<'a> {
 
 /// A value that a rule names.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Literal {
+pub(crate) enum Literal {
     Whole(i128),
     Real(f64),
     Truth(bool),

@@ -2,6 +2,7 @@
 
 use super::{
     Expression, FieldRules, Group, MessageRules, Rule, ValueRules,
+    cel::Given,
     families::{self, Refusal, set},
 };
 use prost_reflect::{
@@ -21,6 +22,7 @@ pub(in super::super) struct Reader {
     message: ExtensionDescriptor,
     oneof: ExtensionDescriptor,
     field: ExtensionDescriptor,
+    predefined: ExtensionDescriptor,
 }
 
 impl Reader {
@@ -31,6 +33,7 @@ impl Reader {
             message: extension("message")?,
             oneof: extension("oneof")?,
             field: extension("field")?,
+            predefined: extension("predefined")?,
         })
     }
 
@@ -45,7 +48,7 @@ impl Reader {
             let Some(options) = &options else { return Ok((Vec::new(), Vec::new())) };
             families::refuse_strangers("message", options)?;
             let this = Value::Message(DynamicMessage::new(message.clone()));
-            let expressions = expressions(options, &this, &Kind::Message(message.clone()))?;
+            let expressions = expressions(options, &this, &Kind::Message(message.clone()), None)?;
             let groups = listed(options, "oneof");
             let groups = groups.iter().filter_map(Value::as_message);
             let groups: Result<_, _> = groups.map(|options| group(options, message)).collect();
@@ -88,20 +91,23 @@ impl Reader {
         families::refuse_strangers("field", options)?;
         let ignore = ignore_of(options);
         if ignore == Some(ALWAYS) {
-            rules.value.ignored = true;
+            (rules.ignored, rules.value.ignored) = (true, true);
             return Ok(());
         }
         rules.zero_passes = ignore == Some(IF_ZERO) || ignore.is_none() && self.is_grouped(field);
         rules.required =
             set(options, "required").is_some_and(|required| required.as_bool() == Some(true));
         let zero = Value::default_value_for_field(field);
-        rules.expressions = expressions(options, &zero, &field.kind())?;
+        rules.expressions = expressions(options, &zero, &field.kind(), None)?;
         let Some((family, standard)) = standard(options) else { return Ok(()) };
+        let predefined = self.predefined(&family, &standard, &zero, &field.kind())?;
+        rules.expressions.extend(predefined);
         if field.is_map() {
             expect_family(&family, "map", field)?;
             rules.count = families::counts("map", &standard)?;
             let Kind::Message(entry) = field.kind() else { return Ok(()) };
-            let part = |name: &str, field: FieldDescriptor| value(&standard, name, &field.kind());
+            let part =
+                |name: &str, field: FieldDescriptor| self.value(&standard, name, &field.kind());
             rules.keys = part("keys", entry.map_entry_key_field())?;
             rules.value = part("values", entry.map_entry_value_field())?;
         } else if field.is_list() {
@@ -112,13 +118,68 @@ impl Reader {
             if rules.unique && matches!(field.kind(), Kind::Message(_)) {
                 return Err("repeated.unique is for scalars and enums".to_owned());
             }
-            rules.value = value(&standard, "items", &field.kind())?;
+            rules.value = self.value(&standard, "items", &field.kind())?;
         } else {
             rules.value.rules = single(&family, &standard, &field.kind())?;
+            rules.value.examples = families::examples(&standard);
             rules.value.built_only = is_built_only(&field.kind());
             rules.value.zero_passes = rules.zero_passes;
         }
         Ok(())
+    }
+
+    /// The rules of elements, keys or map values.
+    fn value(
+        &self,
+        options: &DynamicMessage,
+        name: &str,
+        kind: &Kind,
+    ) -> Result<ValueRules, Refusal> {
+        let mut rules = ValueRules::default();
+        let Some(Value::Message(options)) = set(options, name) else { return Ok(rules) };
+        families::refuse_strangers(name, &options)?;
+        match ignore_of(&options) {
+            Some(ALWAYS) => {
+                rules.ignored = true;
+                return Ok(rules);
+            }
+            ignore => rules.zero_passes = ignore == Some(IF_ZERO),
+        }
+        rules.expressions = expressions(&options, &Value::default_value(kind), kind, None)?;
+        if let Some((family, standard)) = standard(&options) {
+            let zero = Value::default_value(kind);
+            rules.expressions.extend(self.predefined(&family, &standard, &zero, kind)?);
+            rules.rules = single(&family, &standard, kind)?;
+            rules.examples = families::examples(&standard);
+            rules.built_only = is_built_only(kind);
+        }
+        Ok(rules)
+    }
+
+    /// The rules that others have defined as extensions of a family's message.
+    fn predefined(
+        &self,
+        family: &str,
+        options: &DynamicMessage,
+        zero: &Value,
+        kind: &Kind,
+    ) -> Result<Vec<Expression>, Refusal> {
+        let mut compiled = Vec::new();
+        for (rule, value) in options.extensions() {
+            let name = rule.full_name();
+            let source = extension(&rule.options(), &self.predefined);
+            let source = source.ok_or_else(|| {
+                format!("{family}.({name}): it lacks the option `(buf.validate.predefined)`")
+            })?;
+            let given = Given {
+                rule: value.clone(),
+                kind: rule.kind(),
+                rules: Value::Message(options.clone()),
+            };
+            let expressions = expressions(&source, zero, kind, Some(&given));
+            compiled.extend(expressions.map_err(|error| format!("{family}.({name}): {error}"))?);
+        }
+        Ok(compiled)
     }
 
     /// Is the field a member of a group, whose members may be zero unless they say otherwise?
@@ -130,26 +191,6 @@ impl Reader {
             })
         })
     }
-}
-
-/// The rules of elements, keys or map values.
-fn value(options: &DynamicMessage, name: &str, kind: &Kind) -> Result<ValueRules, Refusal> {
-    let mut rules = ValueRules::default();
-    let Some(Value::Message(options)) = set(options, name) else { return Ok(rules) };
-    families::refuse_strangers(name, &options)?;
-    match ignore_of(&options) {
-        Some(ALWAYS) => {
-            rules.ignored = true;
-            return Ok(rules);
-        }
-        ignore => rules.zero_passes = ignore == Some(IF_ZERO),
-    }
-    rules.expressions = expressions(&options, &Value::default_value(kind), kind)?;
-    if let Some((family, standard)) = standard(&options) {
-        rules.rules = single(&family, &standard, kind)?;
-        rules.built_only = is_built_only(kind);
-    }
-    Ok(rules)
 }
 
 fn single(family: &str, options: &DynamicMessage, kind: &Kind) -> Result<Vec<Rule>, Refusal> {
@@ -193,6 +234,7 @@ fn expressions(
     options: &DynamicMessage,
     zero: &Value,
     kind: &Kind,
+    given: Option<&Given>,
 ) -> Result<Vec<Expression>, Refusal> {
     let rules = listed(options, "cel");
     let short = listed(options, "cel_expression");
@@ -207,10 +249,10 @@ fn expressions(
     for rule in rules.iter().filter_map(Value::as_message) {
         let (id, source) = (text(rule, "id"), text(rule, "expression"));
         let id = if id.is_empty() { source.clone() } else { id };
-        compiled.push(Expression::compile(id, &source, text(rule, "message"))?);
+        compiled.push(Expression::compile(id, &source, text(rule, "message"), given.cloned())?);
     }
     for source in short.iter().filter_map(Value::as_str) {
-        compiled.push(Expression::compile(source.to_owned(), source, String::new())?);
+        compiled.push(Expression::compile(source.to_owned(), source, String::new(), None)?);
     }
     for expression in &compiled {
         expression.rehearse(zero, kind)?;

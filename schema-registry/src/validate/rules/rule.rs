@@ -6,7 +6,7 @@ use std::{collections::HashSet, ops::RangeInclusive};
 
 /// A rule that a single value keeps or breaks.
 #[derive(Debug)]
-pub(in super::super) struct Rule {
+pub(crate) struct Rule {
     /// As protovalidate names it: `string.min_len`, `int32.gt_lt`.
     pub id: Box<str>,
     /// What it wants, for people.
@@ -178,7 +178,7 @@ fn paths(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').filter(|path| !path.is_empty())
 }
 
-fn is_below(path: &str, roots: &[Box<str>]) -> bool {
+pub(super) fn is_below(path: &str, roots: &[Box<str>]) -> bool {
     roots.iter().any(|root| {
         path.strip_prefix(&**root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     })

@@ -87,10 +87,12 @@ const TYPES: [&str; 10] =
 /// Deepest nesting of an expression, so that running it fits any stack.
 const DEPTH_MAX: usize = 48;
 
-/// Surveys and rewrites an expression.
-pub(super) fn survey(ast: &mut IdedExpr) -> Result<Surveyed, String> {
+/// Surveys and rewrites an expression. A predefined rule has more names.
+pub(super) fn survey(ast: &mut IdedExpr, is_predefined: bool) -> Result<Surveyed, String> {
+    let names =
+        if is_predefined { ["this", "now", "rule", "rules"].as_slice() } else { &["this", "now"] };
     let mut survey = Survey {
-        scope: Vec::new(),
+        scope: names.iter().map(|name| (*name).to_owned()).collect(),
         patterns: Vec::new(),
         looped: 0,
         nested: 0,
@@ -160,9 +162,7 @@ impl Survey {
 
     fn name(&mut self, name: &str) -> Result<(), String> {
         self.uses_now |= name == "now";
-        let known = matches!(name, "this" | "now")
-            || TYPES.contains(&name)
-            || self.scope.iter().any(|variable| variable == name);
+        let known = TYPES.contains(&name) || self.scope.iter().any(|variable| variable == name);
         if known {
             Ok(())
         } else {

@@ -1,7 +1,7 @@
 //! Protobuf values as CEL sees them. A message is a view: a field is converted when it is asked
 //! for. A field without presence reads as zero although it is not set.
 
-use super::{super::families, Limits};
+use super::{super::families, Bounds};
 use cel::{
     ExecutionError,
     common::{
@@ -29,8 +29,8 @@ static PATTERN_TYPE: Type = PATTERN;
 pub(super) static MESSAGE: Type = Type::new_unspecified_type("message");
 
 /// A value of a field, or a whole message.
-pub(super) fn value<'v>(value: &'v Value, kind: &Kind, limits: Limits) -> Evaluated<Boxed<'v>> {
-    let texts = |bytes: usize| within(bytes, limits.text_bytes_max, "bytes");
+pub(super) fn value<'v>(value: &'v Value, kind: &Kind, bounds: Bounds<'v>) -> Evaluated<Boxed<'v>> {
+    let texts = |bytes: usize| within(bytes, bounds.limits.text_bytes_max, "bytes");
     Ok(match value {
         Value::Bool(value) => Box::new(CelBool::from(*value)),
         Value::I32(value) | Value::EnumNumber(value) => Box::new(CelInt::from(i64::from(*value))),
@@ -47,18 +47,18 @@ pub(super) fn value<'v>(value: &'v Value, kind: &Kind, limits: Limits) -> Evalua
             texts(bytes.len())?;
             Box::new(CelBytes::from(bytes.as_ref()))
         }
-        Value::Message(it) => message(it, limits)?,
+        Value::Message(it) => message(it, bounds)?,
         Value::List(values) => {
-            within(values.len(), limits.list_max, "elements")?;
+            within(values.len(), bounds.limits.list_max, "elements")?;
             let values: Evaluated<Vec<_>> =
-                values.iter().map(|it| self::value(it, kind, limits)).collect();
+                values.iter().map(|it| self::value(it, kind, bounds)).collect();
             Box::new(CelList::from(values?))
         }
         Value::Map(pairs) => {
-            within(pairs.len(), limits.list_max, "pairs")?;
+            within(pairs.len(), bounds.limits.list_max, "pairs")?;
             let entry = kind.as_message().map(MessageDescriptor::map_entry_value_field);
             let kind = entry.map_or(Kind::Bool, |field| field.kind());
-            let pair = |(key, it)| Ok((map_key(key), self::value(it, &kind, limits)?));
+            let pair = |(key, it)| Ok((map_key(key), self::value(it, &kind, bounds)?));
             Box::new(CelMap::from(pairs.iter().map(pair).collect::<Evaluated<HashMap<_, _>>>()?))
         }
     })
@@ -101,14 +101,14 @@ fn map_key(key: &MapKey) -> CelMapKey<'_> {
 }
 
 /// Times, wrappers and JSON values have forms of their own in CEL.
-fn message(message: &DynamicMessage, limits: Limits) -> Evaluated<Boxed<'_>> {
+fn message<'v>(message: &'v DynamicMessage, bounds: Bounds<'v>) -> Evaluated<Boxed<'v>> {
     let descriptor = message.descriptor();
     let well_known = descriptor.full_name().strip_prefix("google.protobuf.").unwrap_or("");
-    let held = |name: &str| -> Evaluated<Boxed<'_>> {
+    let held = |name: &str| -> Evaluated<Boxed<'v>> {
         let Some(field) = descriptor.get_field_by_name(name) else { return Ok(Box::new(CelNull)) };
         match message.get_field(&field) {
-            Cow::Borrowed(it) => value(it, &field.kind(), limits),
-            Cow::Owned(_) => unset(&field),
+            Cow::Borrowed(it) => value(it, &field.kind(), bounds),
+            Cow::Owned(_) => unset(&field, bounds),
         }
     };
     Ok(match well_known {
@@ -118,11 +118,11 @@ fn message(message: &DynamicMessage, limits: Limits) -> Evaluated<Boxed<'_>> {
         "ListValue" => held("values")?,
         "Value" => match message.fields().next() {
             Some((field, _)) if field.name() == "null_value" => Box::new(CelNull),
-            Some((field, it)) => value(it, &field.kind(), limits)?,
+            Some((field, it)) => value(it, &field.kind(), bounds)?,
             None => Box::new(CelNull),
         },
         name if is_wrapper(name) => held("value")?,
-        _ => Box::new(View { descriptor, message: Some(message), limits }),
+        _ => Box::new(View { descriptor, message: Some(message), bounds }),
     })
 }
 
@@ -134,7 +134,7 @@ fn is_wrapper(name: &str) -> bool {
 }
 
 /// What a field reads as that is not set.
-fn unset<'v>(field: &FieldDescriptor) -> Evaluated<Boxed<'v>> {
+fn unset<'v>(field: &FieldDescriptor, bounds: Bounds<'v>) -> Evaluated<Boxed<'v>> {
     if field.is_list() {
         return Ok(Box::new(CelList::from(Vec::new())));
     }
@@ -160,7 +160,7 @@ fn unset<'v>(field: &FieldDescriptor) -> Evaluated<Boxed<'v>> {
                 "Struct" => Box::new(CelMap::from(HashMap::new())),
                 "ListValue" => Box::new(CelList::from(Vec::new())),
                 name if name == "Value" || is_wrapper(name) => Box::new(CelNull),
-                _ => Box::new(View { descriptor, message: None, limits: super::LIMITS[0] }),
+                _ => Box::new(View { descriptor, message: None, bounds }),
             }
         }
     })
@@ -172,11 +172,13 @@ struct View<'m> {
     descriptor: MessageDescriptor,
     /// None: it is not set, and neither is any field of it.
     message: Option<&'m DynamicMessage>,
-    limits: Limits,
+    bounds: Bounds<'m>,
 }
 
 /// Before the name of a field: is it set?
 pub(super) const IS_SET: char = '?';
+/// In place of a field: the full name of the message.
+const TYPE_NAME: &str = "@type";
 
 impl<'m> View<'m> {
     fn field(&self, name: &str) -> Evaluated<FieldDescriptor> {
@@ -185,16 +187,22 @@ impl<'m> View<'m> {
         })
     }
 
+    fn is_set(&self, field: &FieldDescriptor) -> bool {
+        self.message.is_some_and(|message| message.has_field(field))
+    }
+
     fn read(&self, name: &str) -> Evaluated<Boxed<'m>> {
+        if name == TYPE_NAME {
+            return Ok(Box::new(CelString::from(self.descriptor.full_name().to_owned())));
+        }
         if let Some(name) = name.strip_prefix(IS_SET) {
             let field = self.field(name)?;
-            let is_set = self.message.is_some_and(|message| message.has_field(&field));
-            return Ok(Box::new(CelBool::from(is_set)));
+            return Ok(Box::new(CelBool::from(self.is_set(&field))));
         }
         let field = self.field(name)?;
         match self.message.map(|message| message.get_field(&field)) {
-            Some(Cow::Borrowed(it)) => value(it, &field.kind(), self.limits),
-            Some(Cow::Owned(_)) | None => unset(&field),
+            Some(Cow::Borrowed(it)) => value(it, &field.kind(), self.bounds),
+            Some(Cow::Owned(_)) | None => unset(&field, self.bounds),
         }
     }
 }
@@ -232,6 +240,32 @@ impl<'m> Val for View<'m> {
         Self: 'v,
     {
         Some(self)
+    }
+
+    /// Of one type, with the same fields set to the same values.
+    fn equals(&self, other: &dyn Val) -> bool {
+        let Some(other) = other.as_indexer().filter(|_| other.get_type() == &MESSAGE) else {
+            return false;
+        };
+        let theirs = |name: &str| other.get(&CelString::from(name.to_owned()));
+        let is_type = theirs(TYPE_NAME).is_ok_and(|name| {
+            let name = name.downcast_ref::<CelString<'_>>();
+            name.is_some_and(|name| name.inner() == self.descriptor.full_name())
+        });
+        let same = |field: FieldDescriptor| {
+            let is_set = self.is_set(&field);
+            let is_set_there = theirs(&format!("{IS_SET}{}", field.name()))
+                .is_ok_and(|it| it.downcast_ref::<CelBool>().is_some_and(|is_set| *is_set.inner()));
+            if is_set != is_set_there || !is_set {
+                return is_set == is_set_there;
+            }
+            match (self.bounds.compare(), self.read(field.name()), theirs(field.name())) {
+                (true, Ok(ours), Ok(theirs)) => ours.equals(theirs.as_ref()),
+                // Nothing may pass because it was too much to look at.
+                _ => self.bounds.exceed(),
+            }
+        };
+        is_type && self.descriptor.fields().all(same)
     }
 
     fn clone_as_boxed<'v>(&self) -> Boxed<'v>
