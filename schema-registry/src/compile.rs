@@ -290,6 +290,32 @@ mod tests {
     }
 
     #[test]
+    fn symbols_that_are_defined_twice_are_refused() {
+        for files in [
+            vec![("a/1/x.proto", "syntax = 'proto3';\nmessage X {}\nmessage X {}")],
+            vec![
+                ("a/1/x.proto", "syntax = 'proto3'; import 'b.proto';\nmessage X {}"),
+                ("b.proto", "syntax = 'proto3'; message X {}"),
+            ],
+            vec![("a/1/x.proto", "syntax = 'proto3';\nmessage X { int32 X = 1; bool X = 2; }")],
+        ] {
+            let error = error_of(&files);
+            assert!(error.contains(".proto:") && error.contains("X"), "{error}");
+        }
+    }
+
+    #[test]
+    fn ten_megabytes_of_text_are_refused_at_once() {
+        let text =
+            format!("syntax = 'proto3';\n{}", "message X { int32 n = 1; }\n".repeat(400_000));
+        assert!(text.len() > 10_000_000);
+        let started = std::time::Instant::now();
+        let error = error_of(&[("a/1/x.proto", &text)]);
+        assert!(error.contains("at most 4194304 are allowed"), "{error}");
+        assert!(started.elapsed().as_secs() < 5);
+    }
+
+    #[test]
     fn editions_are_refused_clearly() {
         let text = "// a comment\n/* and\n another */  edition = \"2023\";\nmessage X {}";
         let error = error_of(&[("a/1/x.proto", text)]);

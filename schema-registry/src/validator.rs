@@ -79,7 +79,7 @@ impl LocalValidator {
             return Ok(());
         }
         bundle::verify(bundle)?;
-        let contract = Contract::new(bundle, self.config.payload_depth())?;
+        let contract = Box::new(Contract::new(bundle, self.config.payload_depth())?);
         self.contracts.put(contract);
         self.changed.send_replace(());
         let version = &bundle.version;

@@ -16,7 +16,7 @@ pub(super) struct Contracts {
 
 #[derive(Debug)]
 pub(super) enum Held {
-    Ready(Contract),
+    Ready(Box<Contract>),
     /// It is in force and could not be fetched yet: nothing may pass unchecked.
     Missing,
 }
@@ -33,7 +33,7 @@ impl Contracts {
     }
 
     /// Uses a contract, unless a newer one of its type is in use.
-    pub(super) fn put(&self, contract: Contract) {
+    pub(super) fn put(&self, contract: Box<Contract>) {
         let (mut missing, guard) = (self.missing(), self.held.guard());
         let SchemaVersion { uri, minor, .. } = contract.version().clone();
         match self.held.get(&uri, &guard) {

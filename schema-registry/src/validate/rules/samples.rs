@@ -54,7 +54,7 @@ impl Sampler {
         let of_field = field.into_iter().flat_map(|field| &field.expressions);
         let expressions: Vec<_> = of.expressions.iter().chain(of_field).collect();
         let required = field.is_some_and(|field| field.required && !field.presence);
-        for guess in guesses(of, plain, count, now) {
+        for guess in guesses(of, &plain, count, now) {
             let breaks_expressions = || {
                 to_value(&guess).is_some_and(|value| {
                     expressions.iter().any(|it| it.check(&value, kind, now).is_err())
@@ -75,7 +75,7 @@ impl Sampler {
     }
 }
 
-fn guesses(of: &ValueRules, plain: Vec<Literal>, count: usize, now: i128) -> Vec<Literal> {
+fn guesses(of: &ValueRules, plain: &[Literal], count: usize, now: i128) -> Vec<Literal> {
     let mut guesses = of.examples.clone();
     guesses.extend(plain.iter().cloned());
     for rule in &of.rules {
