@@ -15,6 +15,7 @@ use contract::{
 };
 use foreign::ForeignContracts;
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -89,21 +90,32 @@ impl LocalValidator {
     /// Uses a version from now on, unless a newer one is in use.
     /// Errors: `internal` when the bundle is not what its digest says.
     pub fn install(&self, bundle: &SchemaBundle) -> Result<()> {
-        if self.has(&bundle.version) {
+        self.install_all(std::slice::from_ref(bundle))
+    }
+
+    /// The same with several, which take effect together.
+    pub fn install_all<B: Borrow<SchemaBundle>>(&self, bundles: &[B]) -> Result<()> {
+        let mut fresh = Vec::new();
+        for bundle in bundles.iter().map(Borrow::borrow).filter(|bundle| !self.has(&bundle.version))
+        {
+            bundle::verify(bundle)?;
+            fresh.push(Arc::new(Contract::new(bundle, self.config.payload_depth())?));
+        }
+        if fresh.is_empty() {
             return Ok(());
         }
-        bundle::verify(bundle)?;
-        let contract = Arc::new(Contract::new(bundle, self.config.payload_depth())?);
-        let version = &bundle.version;
         self.change(|contracts| {
-            let newer = |held: &Held| {
-                matches!(held, Held::Ready(held) if held.version().minor > version.minor)
-            };
-            if !contracts.get(&version.uri).is_some_and(newer) {
-                contracts.insert(version.uri.clone(), Held::Ready(contract));
+            for contract in fresh {
+                let SchemaVersion { uri, minor, .. } = contract.version();
+                let newer = |held: &Held| {
+                    matches!(held, Held::Ready(held) if held.version().minor > *minor)
+                };
+                if !contracts.get(uri).is_some_and(newer) {
+                    tracing::info!(%uri, minor, "contract in use");
+                    contracts.insert(uri.clone(), Held::Ready(contract));
+                }
             }
         });
-        tracing::info!(uri = %version.uri, minor = version.minor, "contract in use");
         Ok(())
     }
 
@@ -137,14 +149,25 @@ impl LocalValidator {
     pub async fn run(
         &self,
         registry: Arc<dyn SchemaRegistry>,
-        mut rules: RulesReceiver,
+        rules: RulesReceiver,
         stop: CancellationToken,
     ) {
         self.foreign.follow(Arc::clone(&registry));
+        let news = stop.run_until_cancelled(self.foreign.hear(registry.as_ref()));
+        let _both_ended = tokio::join!(self.keep_up(registry.as_ref(), rules, &stop), news);
+        self.foreign.leave();
+    }
+
+    async fn keep_up(
+        &self,
+        registry: &dyn SchemaRegistry,
+        mut rules: RulesReceiver,
+        stop: &CancellationToken,
+    ) {
         let mut pause = FETCH_RETRY_FIRST;
         loop {
             rules.mark_unchanged();
-            let sync = self.sync(registry.as_ref(), &rules);
+            let sync = self.sync(registry, &rules);
             let Some(synced) = stop.run_until_cancelled(sync).await else { break };
             // A replica may hear of a version a moment later than this process: ask again soon.
             let limit = match synced {
@@ -162,14 +185,13 @@ impl LocalValidator {
                 None | Some(Ok(Err(_))) => break,
                 Some(Ok(Ok(()))) => {}
                 Some(Err(_elapsed)) => {
-                    let probe = self.probe(registry.as_ref());
+                    let probe = self.probe(registry);
                     if stop.run_until_cancelled(probe).await.is_none() {
                         break;
                     }
                 }
             }
         }
-        self.foreign.leave();
     }
 
     /// Asks the registry whether it is there.
@@ -251,7 +273,7 @@ impl LocalValidator {
     }
 
     /// Drops what is not in force, and marks what is and has never been at hand.
-    fn align(&self, rules: &RulesReceiver) {
+    pub(crate) fn align(&self, rules: &RulesReceiver) {
         self.change(|contracts| {
             // Read only now: a version that was installed before is in force by now.
             let rules = Arc::clone(&rules.borrow());
@@ -307,6 +329,7 @@ impl EventValidator for LocalValidator {
 
     fn expire(&self, domain: &str) {
         self.foreign.expire(domain);
+        self.foreign.announce(domain);
     }
 
     fn catch_up<'a>(
