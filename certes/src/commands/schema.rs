@@ -322,7 +322,7 @@ fn read(args: &PublishArgs) -> Result<Vec<SchemaSource>> {
         next_major: args.next_major,
         expected: args.expect,
     };
-    Ok(settings.apply(schemas).context("--expect")?)
+    settings.apply(schemas).context("--expect")
 }
 
 async fn publish(args: PublishArgs) -> Result<()> {
