@@ -116,18 +116,21 @@ impl Broker {
             let verdict = check::judge(&*self.validator, event)?;
             return Ok((snapshot, verdict));
         }
-        if let Ok(verdict @ Verdict::Deliver { schema_minor: Some(_) }) =
-            check::judge(&*self.validator, event)
-        {
+        if let Some(verdict) = self.passes(event) {
             return Ok((snapshot, verdict));
         }
         let limit = self.config.rules_timeout.0;
-        let Ok(snapshot) = tokio::time::timeout(limit, self.current(event)).await else {
+        let Ok(judged) = tokio::time::timeout(limit, self.judge_anew(event)).await else {
             let text = format!("the contract in force of `{}` is not at hand yet", event.uri);
             return Err(Error::new(ErrorCode::Unavailable, text).retry_after(RETRY_AFTER));
         };
-        let verdict = check::judge(&*self.validator, event)?;
-        Ok((snapshot, verdict))
+        judged
+    }
+
+    /// The verdict if it keeps the contract that is at hand, of whatever age.
+    fn passes(&self, event: &NewEvent) -> Option<Verdict> {
+        let verdict = check::judge(&*self.validator, event).ok()?;
+        matches!(verdict, Verdict::Deliver { schema_minor: Some(_) }).then_some(verdict)
     }
 
     /// Are rules and contract at least as new as those that the door knew?
@@ -136,12 +139,16 @@ impl Broker {
         snapshot.rules.sequence >= event.rules && self.validator.is_current(&event.uri, in_force)
     }
 
-    /// Waits until they are. The caller sets the deadline.
-    async fn current(&self, event: &NewEvent) -> Arc<Snapshot> {
+    /// Waits until they are, or the event keeps what is at hand. The caller sets the deadline.
+    async fn judge_anew(&self, event: &NewEvent) -> Result<(Arc<Snapshot>, Verdict)> {
         loop {
             let snapshot = self.snapshots.reached(event.rules).await;
             if self.is_current(&snapshot, event) {
-                return snapshot;
+                let verdict = check::judge(&*self.validator, event)?;
+                return Ok((snapshot, verdict));
+            }
+            if let Some(verdict) = self.passes(event) {
+                return Ok((snapshot, verdict));
             }
             let in_force = snapshot.rules.schemas.get(&event.uri).map(Arc::as_ref);
             tokio::select! {

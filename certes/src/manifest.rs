@@ -188,7 +188,10 @@ fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wan
             schema.unknown_fields = entry.unknown_fields;
             schema.rulebook = entry.rulebook;
             schema.next_major = entry.next_major;
-            wanted.schemas.push(schema);
+            // One directory may lie in another that is declared, too.
+            if !wanted.schemas.contains(&schema) {
+                wanted.schemas.push(schema);
+            }
         }
     }
     let commands = &mut wanted.changes.commands;

@@ -12,7 +12,8 @@ use contract::{
     limits::GRPC_MESSAGE_BYTES_MAX,
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+        Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
+        SchemaVersion, VersionNumber,
     },
     secret::Secret,
     source::Source,
@@ -113,6 +114,18 @@ impl Remote {
     pub async fn check(&self, source: SchemaSource) -> Result<Published> {
         let request = v1::CheckRequest { source: Some(source.into()) };
         noun(take(self.registry_client().check(request).await)?)
+    }
+
+    /// Publishes several schemas together, or none of them if a verdict refuses one.
+    pub async fn publish_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
+        let request = v1::PublishAllRequest { set: Some(set.into()) };
+        nouns(take(self.registry_client().publish_all(request).await)?.verdicts)
+    }
+
+    /// Says what publishing several schemas together would do.
+    pub async fn check_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
+        let request = v1::CheckAllRequest { set: Some(set.into()) };
+        nouns(take(self.registry_client().check_all(request).await)?.verdicts)
     }
 
     /// The latest version of a schema.

@@ -1,15 +1,16 @@
 //! Port of the schema registry: hop 3a.
 
 use crate::{
-    Result,
+    Error, Result,
     access::Actor,
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+        Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
+        SchemaVersion, VersionNumber,
     },
     uri::EventUri,
 };
 use async_trait::async_trait;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Publishes contracts and gives them out.
 #[async_trait]
@@ -27,17 +28,50 @@ pub trait SchemaRegistry: Send + Sync {
     /// Latest versions of all schemas, by URI.
     async fn list(&self) -> Result<Vec<SchemaVersion>>;
 
-    /// Compiles, compares and publishes. Publishing the same content again changes nothing.
+    /// Compiles, compares and publishes all of `set` in one step, or nothing of it: one verdict
+    /// each, in the order of the set, of which one that is refused refuses all. Publishing the same
+    /// content again changes nothing. Verdicts are refused with
     ///
-    /// Errors: `invalid_definition` with file, line and column in its text, or with every breaking
-    /// difference as a violation; `contract_violation` when the example breaks the contract;
-    /// `conflict` when somebody else was faster, which names the current version;
-    /// `permission_denied` for a key that publishes a type of the server's own.
-    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published>;
+    /// - `invalid_definition`, with file, line and column in its text, or with every breaking
+    ///   difference as a violation;
+    /// - `contract_violation`, when the example breaks the contract;
+    /// - `conflict`, when somebody else was faster or another version was expected; it names the
+    ///   current version;
+    /// - `permission_denied`, for a key that publishes a type of the server's own.
+    ///
+    /// Errors: `invalid_definition` for an archive that cannot be read; `body_too_large`.
+    async fn publish_all(&self, actor: Actor, set: SchemaSet) -> Result<Vec<SchemaVerdict>>;
 
-    /// All of [`Self::publish`] but the last step. What publishing would refuse as breaking is an
-    /// answer here, with its refusal.
-    async fn check(&self, source: SchemaSource) -> Result<Published>;
+    /// All of [`Self::publish_all`] but the last step.
+    async fn check_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>>;
+
+    /// [`Self::publish_all`] with one schema. Errors: those of its verdict.
+    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+        match only(self.publish_all(actor, source.into()).await?)? {
+            SchemaVerdict { error: None, published: Some(published), .. } => Ok(published),
+            SchemaVerdict { error, .. } => Err(error.unwrap_or_else(no_verdict)),
+        }
+    }
+
+    /// [`Self::check_all`] with one schema. What publishing would refuse after comparing is an
+    /// answer here, with its refusal. Errors: those of its verdict.
+    async fn check(&self, source: SchemaSource) -> Result<Published> {
+        let SchemaVerdict { published, error, .. } = only(self.check_all(source.into()).await?)?;
+        published.ok_or_else(|| error.unwrap_or_else(no_verdict))
+    }
+
+    /// Says that another deployment has published: what is held of it is asked for again when it
+    /// matters, by every validator, within a second.
+    async fn announce(&self, domain: &str) -> Result<()> {
+        let _has_none_of_others = domain;
+        Ok(())
+    }
+
+    /// The deployments whose contracts may be used, each with a mark that changes when it has
+    /// published something.
+    async fn peer_marks(&self) -> Result<BTreeMap<String, String>> {
+        Ok(BTreeMap::new())
+    }
 
     /// Is it there? Errors: `unavailable`, `deadline_exceeded`.
     async fn ping(&self) -> Result<()> {
@@ -63,9 +97,17 @@ pub trait SchemaRegistry: Send + Sync {
     ) -> Result<Vec<Difference>>;
 
     /// Takes the type's major out of force. Its versions are kept and their numbers are never
-    /// given again.
+    /// given again. Answers when the validators of this process have let go of it.
     ///
     /// Errors: `unknown_event_type`; `conflict` while subscriptions need it; `permission_denied`
     /// for a key that deletes a type of the server's own.
     async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()>;
+}
+
+fn only(mut verdicts: Vec<SchemaVerdict>) -> Result<SchemaVerdict> {
+    verdicts.pop().ok_or_else(no_verdict)
+}
+
+fn no_verdict() -> Error {
+    Error::internal("the schema registry gave no verdict")
 }

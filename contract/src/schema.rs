@@ -115,6 +115,19 @@ pub struct VersionNumber {
     pub minor: u32,
 }
 
+impl Serialize for VersionNumber {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for VersionNumber {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(|error: Error| serde::de::Error::custom(error.message))
+    }
+}
+
 impl fmt::Display for VersionNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&format!("{}.{}", self.major, self.minor))
@@ -202,6 +215,9 @@ pub struct SchemaSource {
     /// An example payload in JSON, which must keep the contract.
     #[serde(default)]
     pub example: Option<String>,
+    /// The latest version that the publisher knows of; if it is another, that is a `conflict`.
+    #[serde(default)]
+    pub expected: Option<VersionNumber>,
 }
 
 /// A version with what is needed to use it.
@@ -243,6 +259,74 @@ impl Published {
     }
 }
 
+/// Schemas that are published or checked together: all or none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaSet {
+    /// One by one. A file that one of them lacks is looked for among those of the others.
+    Sources(Vec<SchemaSource>),
+    /// A tar, packed by gzip or not, laid out as `<namespace>/<major>/<name>.proto`.
+    Archive(Bytes, PublishSettings),
+}
+
+impl From<SchemaSource> for SchemaSet {
+    fn from(source: SchemaSource) -> Self {
+        Self::Sources(vec![source])
+    }
+}
+
+/// How the schemas of an archive or a directory are to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PublishSettings {
+    /// What happens to unknown fields; None: as the registry is configured.
+    pub unknown_fields: Option<UnknownFields>,
+    /// As [`SchemaSource::rulebook`].
+    pub rulebook: Option<Rulebook>,
+    /// As [`SchemaSource::next_major`].
+    pub next_major: bool,
+    /// As [`SchemaSource::expected`]; only where there is one schema.
+    pub expected: Option<VersionNumber>,
+}
+
+impl PublishSettings {
+    /// The schemas with these settings. Errors: `invalid_request` for several schemas of which one
+    /// version is expected.
+    pub fn apply(self, sources: Vec<SchemaSource>) -> Result<Vec<SchemaSource>> {
+        if let (Some(expected), 2..) = (self.expected, sources.len()) {
+            let message = format!(
+                "version {expected} is expected of one schema, and there are {}",
+                sources.len()
+            );
+            return Err(Error::new(ErrorCode::InvalidRequest, message));
+        }
+        let set = |source: SchemaSource| SchemaSource {
+            unknown_fields: self.unknown_fields.unwrap_or(source.unknown_fields),
+            rulebook: self.rulebook,
+            next_major: self.next_major,
+            expected: self.expected,
+            ..source
+        };
+        Ok(sources.into_iter().map(set).collect())
+    }
+}
+
+/// What became, or would become, of one schema of a [`SchemaSet`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct SchemaVerdict {
+    /// The type that was named.
+    pub uri: EventUri,
+    /// What it is published as, if nothing of the set is refused; None: it could not be compared.
+    pub published: Option<Published>,
+    /// Why it is refused, and with it the whole set.
+    pub error: Option<Error>,
+}
+
+impl SchemaVerdict {
+    /// Is this one a reason to refuse the set?
+    pub const fn is_refused(&self) -> bool {
+        self.error.is_some()
+    }
+}
+
 /// What validation found out about a payload that passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validated {
@@ -270,7 +354,8 @@ pub trait EventValidator: Send + Sync {
         let _has_none_of_others = domain;
     }
 
-    /// Resolves once [`Self::is_current`] holds. The caller sets the deadline.
+    /// Resolves once [`Self::is_current`] holds, or something newer is at hand. The caller sets
+    /// the deadline.
     fn catch_up<'a>(
         &'a self,
         uri: &'a EventUri,

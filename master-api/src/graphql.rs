@@ -9,6 +9,7 @@ mod mutation;
 mod nodes;
 mod paging;
 mod query;
+mod schema_sets;
 mod schemas;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};

@@ -22,7 +22,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 28] = {
+pub const TABLE: [Rpc; 32] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Events, Keys, Schemas, Sources, Subscriptions};
     [
@@ -41,10 +41,14 @@ pub const TABLE: [Rpc; 28] = {
         rpc("/certes.v1.SchemaRegistry/List", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Publish", Schemas, Write, false),
         rpc("/certes.v1.SchemaRegistry/Check", Schemas, Read, false),
+        rpc("/certes.v1.SchemaRegistry/PublishAll", Schemas, Write, false),
+        rpc("/certes.v1.SchemaRegistry/CheckAll", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/GetVersion", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/ListVersions", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Diff", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Delete", Schemas, Write, false),
+        rpc("/certes.v1.SchemaRegistry/Announce", Schemas, Write, false),
+        rpc("/certes.v1.SchemaRegistry/ListPeerMarks", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),

@@ -21,4 +21,4 @@ pub(crate) use field::{
     each, into_each, message, narrow, one_of, one_of_or, optional, optional_one_of, parsed,
     parsed_each, parsed_optional, required, text,
 };
-pub(crate) use schema::{rulebook_as_wire, rulebook_from};
+pub(crate) use schema::{rulebook_as_wire, rulebook_from, verdicts_as_wire};

@@ -1,5 +1,6 @@
 //! From `.proto` text to descriptors, or to a sentence with file, line and column.
 
+mod neighbours;
 mod scan;
 
 use crate::{Config, stack::on_a_large_stack};
@@ -13,7 +14,12 @@ use protox::{
     Compiler,
     file::{ChainFileResolver, File, FileResolver, GoogleFileResolver},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+pub(crate) use neighbours::Neighbours;
 
 /// A contract that compiles.
 #[derive(Debug, Clone)]
@@ -28,18 +34,32 @@ pub(crate) struct Compiled {
     pub files: Vec<ProtoFile>,
 }
 
-/// Compiles a schema. Errors: `invalid_definition`, as in `github/1/push.proto:7:3: ...`.
-pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled> {
-    on_a_large_stack(|| compile_here(source, config))
+/// Compiles a schema; what it lacks is looked for among its neighbours.
+/// Errors: `invalid_definition`, as in `github/1/push.proto:7:3: ...`.
+pub(crate) fn compile_among(
+    source: &SchemaSource,
+    neighbours: &Arc<Neighbours>,
+    config: &Config,
+) -> Result<Compiled> {
+    on_a_large_stack(|| compile_here(source, neighbours, config))
 }
 
-fn compile_here(source: &SchemaSource, config: &Config) -> Result<Compiled> {
-    check_size(source, config)?;
+/// Compiles a schema that stands alone.
+#[cfg(test)]
+pub(crate) fn compile(source: &SchemaSource, config: &Config) -> Result<Compiled> {
+    compile_among(source, &Arc::default(), config)
+}
+
+fn compile_here(
+    source: &SchemaSource,
+    neighbours: &Arc<Neighbours>,
+    config: &Config,
+) -> Result<Compiled> {
+    check_size(&source.files, config)?;
     let mut files = BTreeMap::new();
     for file in &source.files {
         check_path(&file.path)?;
-        scan::scan(file)?;
-        refuse_editions(file)?;
+        check_text(&file.path, &file.text)?;
         if files.insert(file.path.clone(), file.text.clone()).is_some() {
             return Err(invalid(format!("the file `{}` is given twice", file.path)));
         }
@@ -52,26 +72,30 @@ fn compile_here(source: &SchemaSource, config: &Config) -> Result<Compiled> {
     resolver.add(GoogleFileResolver::new());
     resolver.add(Rules);
     resolver.add(Given(files.clone()));
+    let (asked, explain_asked) = neighbours::Asked::new(neighbours);
+    resolver.add(asked);
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(false);
-    compiler.open_file(&source.entry).map_err(|error| explain(&error))?;
+    compiler.open_file(&source.entry).map_err(|error| explain_asked(explain(&error)))?;
 
     let used: BTreeSet<String> = compiler
         .files()
         .map(|file| file.name().to_owned())
         .filter(|name| !built_in(name))
         .collect();
+    let text = |path: String| {
+        let text = files.remove(&path).or_else(|| neighbours.text(&path).map(str::to_owned))?;
+        Some(ProtoFile { path, text })
+    };
+    let files: Vec<_> = used.into_iter().filter_map(text).collect();
+    check_size(&files, config)?;
     let pool = compiler.descriptor_pool();
     crate::validate::check_rules(&pool)
         .map_err(|error| invalid(format!("{}: {}", source.entry, error.message)))?;
     Ok(Compiled {
         message: message_name(&pool, source)?,
         descriptor_set: compiler.encode_file_descriptor_set().into(),
-        files: files
-            .into_iter()
-            .filter(|(path, _)| used.contains(path))
-            .map(|(path, text)| ProtoFile { path, text })
-            .collect(),
+        files,
         pool,
     })
 }
@@ -84,9 +108,7 @@ pub(crate) fn built_in(path: &str) -> bool {
 
 /// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
 pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
-    let file = ProtoFile { path: path.to_owned(), text: text.to_owned() };
-    scan::scan(&file)?;
-    refuse_editions(&file)?;
+    check_text(path, text)?;
     on_a_large_stack(|| {
         let file = File::from_source(path, text).map_err(|error| explain(&error))?;
         Ok(file.file_descriptor_proto().dependency.clone())
@@ -119,14 +141,14 @@ impl FileResolver for Given {
     }
 }
 
-fn check_size(source: &SchemaSource, config: &Config) -> Result<()> {
-    let (files, files_max) = (source.files.len(), config.files_max);
-    if files > files_max {
+fn check_size(files: &[ProtoFile], config: &Config) -> Result<()> {
+    let (count, files_max) = (files.len(), config.files_max);
+    if count > files_max {
         return Err(invalid(format!(
-            "the schema has {files} files; at most {files_max} are allowed"
+            "the schema has {count} files; at most {files_max} are allowed"
         )));
     }
-    let bytes: usize = source.files.iter().map(|file| file.text.len()).sum();
+    let bytes: usize = files.iter().map(|file| file.text.len()).sum();
     let bytes_max = config.source_bytes_max;
     if bytes > bytes_max {
         return Err(invalid(format!(
@@ -134,6 +156,12 @@ fn check_size(source: &SchemaSource, config: &Config) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// What the compiler cannot be given, or says badly.
+fn check_text(path: &str, text: &str) -> Result<()> {
+    scan::scan(path, text)?;
+    refuse_editions(path, text)
 }
 
 fn check_path(path: &str) -> Result<()> {
@@ -169,9 +197,9 @@ fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> 
 }
 
 /// The compiler knows proto2 and proto3 only, and what it says about editions does not help.
-fn refuse_editions(file: &ProtoFile) -> Result<()> {
-    let start = first_token(&file.text);
-    let (before, rest) = file.text.split_at(start);
+fn refuse_editions(path: &str, text: &str) -> Result<()> {
+    let start = first_token(text);
+    let (before, rest) = text.split_at(start);
     let after = rest.strip_prefix("edition").map(str::trim_start);
     if !after.is_some_and(|after| after.starts_with('=')) {
         return Ok(());
@@ -179,9 +207,8 @@ fn refuse_editions(file: &ProtoFile) -> Result<()> {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     Err(invalid(format!(
-        "{}:{line}:{column}: protobuf editions are not supported; write `syntax = \"proto3\";` or \
-         `syntax = \"proto2\";`",
-        file.path
+        "{path}:{line}:{column}: protobuf editions are not supported; write \
+         `syntax = \"proto3\";` or `syntax = \"proto2\";`"
     )))
 }
 

@@ -26,6 +26,11 @@ pub struct Config {
     pub files_max: usize,
     /// Most bytes of all files of one schema together.
     pub source_bytes_max: usize,
+    /// Most schemas that are published together, and most entries of their archive.
+    pub set_files_max: usize,
+    /// Most bytes of all files of the schemas that are published together, each counted with all
+    /// that it imports, and of their archive when it is unpacked.
+    pub set_bytes_max: usize,
     /// Deepest nesting of objects and lists in a JSON payload, at most 127.
     pub payload_depth_max: usize,
     /// How long the validator waits for one contract from the registry.
@@ -55,7 +60,8 @@ pub struct PeerConfig {
     pub pins: BTreeMap<String, String>,
 }
 
-/// Settings for the schemas of other deployments, which are kept in memory.
+/// Settings for the schemas of other deployments, which are kept in the schema store and, within these
+/// bounds, in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ForeignConfig {
@@ -68,6 +74,8 @@ pub struct ForeignConfig {
     /// How long it is remembered that there is no such schema, or that its deployment did not
     /// answer.
     pub negative_ttl: Span,
+    /// How often the validator looks whether another deployment has published something.
+    pub news_interval: Span,
     /// Longest wait for an answer.
     pub timeout: Span,
     /// Largest answer in bytes.
@@ -88,6 +96,7 @@ impl Default for ForeignConfig {
             bytes_max: 64 * 1024 * 1024,
             ttl: Span(Duration::from_secs(3600)),
             negative_ttl: Span(Duration::from_secs(10)),
+            news_interval: Span(Duration::from_millis(500)),
             timeout: Span(Duration::from_secs(5)),
             answer_bytes_max: 16 * 1024 * 1024,
             allowed_networks: Vec::new(),
@@ -195,6 +204,8 @@ impl Default for Config {
             unknown_fields: UnknownFields::Ignore,
             files_max: 256,
             source_bytes_max: 4 * 1024 * 1024,
+            set_files_max: 10_000,
+            set_bytes_max: 32 * 1024 * 1024,
             payload_depth_max: 100,
             fetch_timeout: Span(Duration::from_secs(10)),
             fetch_retry: Span(Duration::from_secs(1)),
@@ -215,9 +226,12 @@ impl Config {
                 self.payload_depth_max
             ));
         }
-        for (key, value) in
-            [("files_max", self.files_max), ("source_bytes_max", self.source_bytes_max)]
-        {
+        for (key, value) in [
+            ("files_max", self.files_max),
+            ("source_bytes_max", self.source_bytes_max),
+            ("set_files_max", self.set_files_max),
+            ("set_bytes_max", self.set_bytes_max),
+        ] {
             if value == 0 {
                 return refuse(format!("`{key}` is 0; allowed is 1 or more"));
             }
@@ -229,6 +243,7 @@ impl Config {
             ("s3.timeout", self.s3.timeout),
             ("s3.deadline", self.s3.deadline),
             ("foreign.timeout", self.foreign.timeout),
+            ("foreign.news_interval", self.foreign.news_interval),
         ] {
             if span.0.is_zero() {
                 return refuse(format!("`{key}` is 0s; allowed is 1ms or more"));

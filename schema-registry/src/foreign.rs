@@ -1,8 +1,11 @@
 //! Contracts of other deployments: asked for over HTTP where their domain is listed, through the
-//! address guard, checked against their digest, and kept for a while.
+//! address guard, checked against their digest, kept in memory for a while and in the schema store
+//! for good.
+
+mod pinned;
 
 use crate::{
-    bundle,
+    BundleStore, bundle,
     config::{Config, ForeignConfig, PeerConfig},
     lru::Lru,
 };
@@ -17,6 +20,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
+use pinned::{Marks, split};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -39,6 +43,9 @@ pub(crate) struct Foreign {
     peers: BTreeMap<String, PeerConfig>,
     client: Client<HttpsConnector<Dialler>, Empty<Bytes>>,
     known: Mutex<Lru<EventUri, Known>>,
+    /// Keeps the last good answers, and the marks of the peers.
+    store: Arc<dyn BundleStore>,
+    marks: Mutex<Option<Marks>>,
 }
 
 /// An answer, also that there is none.
@@ -52,7 +59,7 @@ struct Known {
 
 impl Foreign {
     /// Errors: `invalid_definition`.
-    pub(crate) fn new(config: &Config) -> Result<Self> {
+    pub(crate) fn new(config: &Config, store: Arc<dyn BundleStore>) -> Result<Self> {
         let Config { foreign, peers, .. } = config.clone();
         let refuse = |why| Error::new(ErrorCode::InvalidDefinition, format!("`foreign`: {why}"));
         let settings = egress::Settings {
@@ -73,13 +80,13 @@ impl Foreign {
             .pool_timer(TokioTimer::new())
             .build(connector);
         let known = Mutex::new(Lru::new(foreign.schemas_max, foreign.bytes_max));
-        Ok(Self { config: foreign, peers, client, known })
+        Ok(Self { config: foreign, peers, client, known, store, marks: Mutex::default() })
     }
 
     /// The contract of a foreign type.
     pub(crate) async fn get(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
         let peer = self.peer(uri)?;
-        let known = self.known().get(uri).cloned();
+        let known = self.at_hand(uri, peer).await;
         if let Some(known) = &known {
             let ttl = if known.answer.is_ok() { self.config.ttl } else { self.config.negative_ttl };
             if known.asked.elapsed() < ttl.0 {
@@ -93,8 +100,8 @@ impl Foreign {
     /// side.
     pub(crate) async fn refresh(&self, uri: &EventUri) -> Result<Arc<SchemaBundle>> {
         let peer = self.peer(uri)?;
+        let before = self.at_hand(uri, peer).await.map(|known| known.asked);
         let now = Instant::now();
-        let before = self.known().get(uri).map(|known| known.asked);
         if let Some(asked) = before {
             sleep_until(asked + REFRESH_AFTER_MIN).await;
         }
@@ -130,6 +137,11 @@ impl Foreign {
             }
             (answer, _) => answer,
         };
+        if let Ok(fresh) = &answer
+            && pinned.as_ref().is_none_or(|pinned| pinned.version != fresh.version)
+        {
+            self.pin(fresh).await;
+        }
         let pinned = answer.as_ref().ok().cloned().or(pinned);
         let bytes = pinned.as_deref().map_or(0, size) + ENTRY_BYTES;
         self.known().put(uri.clone(), Known { answer: answer.clone(), pinned, asked }, bytes);
@@ -142,8 +154,7 @@ impl Foreign {
         uri: &EventUri,
         pinned: Option<&SchemaBundle>,
     ) -> Result<SchemaBundle> {
-        let domain = uri.domain().unwrap_or_default();
-        let local = uri.as_str().get(domain.len() + 1..).unwrap_or_default();
+        let (domain, local) = split(uri);
         let base = match &peer.address {
             Some(address) => address.trim_end_matches('/').to_owned(),
             None => format!("https://{domain}:{PORT}"),

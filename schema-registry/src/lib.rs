@@ -29,7 +29,7 @@ mod validator;
 mod skeleton;
 
 pub use config::{Bucket, Config, ForeignConfig, PeerConfig, S3Config, StoreKind};
-pub use load::load;
+pub use load::{load, load_archive};
 pub use metrics::Metrics;
 pub use service::Registry;
 pub use skeleton::{Skeleton, skeleton};

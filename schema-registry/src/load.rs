@@ -23,8 +23,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Most `.proto` files below a directory or in an archive.
-const FILES_MAX: usize = 10_000;
 /// Most directories inside each other.
 const DEPTH_MAX: usize = 16;
 
@@ -32,36 +30,81 @@ const DEPTH_MAX: usize = 16;
 /// needs. Errors: `invalid_definition`, which names the file.
 pub fn load(path: &Path, config: &Config) -> Result<Vec<SchemaSource>> {
     let (found, files) = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => directory(path)?,
-        Ok(_) => {
-            let files = archive::read(path)?;
-            let found = files.keys().filter(|path| path.ends_with(".proto"));
-            (found.cloned().collect(), Files::Archive(files))
-        }
+        Ok(metadata) if metadata.is_dir() => directory(path, config)?,
+        Ok(_) => in_archive(archive::read(path, config)?),
         Err(error) => return Err(unreadable(path, &error)),
     };
+    contracts(found, files, config, &path.display().to_string())
+}
+
+/// The same of an archive that is at hand.
+pub fn load_archive(bytes: &[u8], config: &Config) -> Result<Vec<SchemaSource>> {
+    let named = |error: Error| invalid(format!("the archive: {}", error.message));
+    let (found, files) = in_archive(archive::unpack(bytes, config).map_err(named)?);
+    contracts(found, files, config, "the archive")
+}
+
+fn in_archive(files: BTreeMap<String, String>) -> (Vec<String>, Files) {
+    let found = files.keys().filter(|path| path.ends_with(".proto"));
+    (found.cloned().collect(), Files::Archive(files))
+}
+
+/// The contracts among the `.proto` files that were found.
+fn contracts(
+    found: Vec<String>,
+    files: Files,
+    config: &Config,
+    place: &str,
+) -> Result<Vec<SchemaSource>> {
+    let mut left = config.set_bytes_max;
     let mut tree = Tree::new(files, config);
     let mut sources = Vec::new();
     for path in found {
         if let Some(uri) = contract_uri(&path)? {
-            sources.push(tree.source(uri, path)?);
+            let source = tree.source(uri, path)?;
+            left = left.checked_sub(size(&source)).ok_or_else(|| too_much(config))?;
+            sources.push(source);
         }
     }
     if sources.is_empty() {
         return Err(invalid(format!(
-            "{} holds no contract; one lies at <namespace>/<major>/<name>.proto",
-            path.display()
+            "{place} holds no contract; one lies at <namespace>/<major>/<name>.proto"
         )));
     }
     sources.sort_by(|a, b| a.uri.cmp(&b.uri));
     Ok(sources)
 }
 
+/// Refuses more schemas, or more text of them, than may be published together: each is counted with
+/// all of its files.
+pub(crate) fn check_set(sources: &[SchemaSource], config: &Config) -> Result<()> {
+    if sources.is_empty() {
+        return Err(invalid("no schema is given"));
+    }
+    if sources.len() > config.set_files_max {
+        let (count, files_max) = (sources.len(), config.set_files_max);
+        return Err(invalid(format!("{count} schemas; at most {files_max} are allowed together")));
+    }
+    let bytes: usize = sources.iter().map(size).sum();
+    if bytes > config.set_bytes_max { Err(too_much(config)) } else { Ok(()) }
+}
+
+fn size(source: &SchemaSource) -> usize {
+    source.files.iter().map(|file| file.path.len() + file.text.len()).sum()
+}
+
+fn too_much(config: &Config) -> Error {
+    let bytes_max = config.set_bytes_max;
+    invalid(format!(
+        "the schemas, each with all that it imports, have more than {bytes_max} bytes together"
+    ))
+}
+
 /// The `.proto` files of a directory, by their paths from the root, and that root.
-fn directory(dir: &Path) -> Result<(Vec<String>, Files)> {
+fn directory(dir: &Path, config: &Config) -> Result<(Vec<String>, Files)> {
     let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
     let mut found = Vec::new();
-    find(&dir, &mut Vec::new(), &mut found)?;
+    find(&dir, &mut Vec::new(), &mut found, config.set_files_max)?;
     let is_namespace = found.iter().any(|path| path.len() == 2 && is_major(&path[0]));
     let root = match (is_namespace, dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
         (true, Some(parent), Some(name)) => {
@@ -74,7 +117,12 @@ fn directory(dir: &Path) -> Result<(Vec<String>, Files)> {
 }
 
 /// Collects the paths of all `.proto` files, as segments below `dir`.
-fn find(dir: &Path, above: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> Result<()> {
+fn find(
+    dir: &Path,
+    above: &mut Vec<String>,
+    found: &mut Vec<Vec<String>>,
+    files_max: usize,
+) -> Result<()> {
     if above.len() > DEPTH_MAX {
         return Err(invalid(format!("{}: more than {DEPTH_MAX} directories deep", dir.display())));
     }
@@ -88,13 +136,13 @@ fn find(dir: &Path, above: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> Re
         above.push(name.to_owned());
         // Follows links: that is how Kubernetes mounts files.
         if fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_dir() {
-            find(&path, above, found)?;
+            find(&path, above, found, files_max)?;
         } else if name.ends_with(".proto") {
             found.push(above.clone());
         }
         above.pop();
-        if found.len() > FILES_MAX {
-            return Err(invalid(format!("{}: more than {FILES_MAX} files", dir.display())));
+        if found.len() > files_max {
+            return Err(invalid(format!("{}: more than {files_max} files", dir.display())));
         }
     }
     Ok(())
@@ -190,6 +238,7 @@ impl<'c> Tree<'c> {
             rulebook: None,
             next_major: false,
             example,
+            expected: None,
         })
     }
 

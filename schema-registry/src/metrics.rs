@@ -57,11 +57,12 @@ impl Metrics {
         Self { publishes, valid, invalid, unknown, contracts, contracts_missing }
     }
 
-    pub(crate) fn published(&self, result: &Result<Published>) {
-        let outcome = match result {
-            Ok(published) if published.changed => "published",
-            Ok(_) => "unchanged",
-            Err(_) => "refused",
+    /// None: it was refused.
+    pub(crate) fn published(&self, published: Option<&Published>) {
+        let outcome = match published {
+            Some(published) if published.changed => "published",
+            Some(_) => "unchanged",
+            None => "refused",
         };
         self.publishes.get_or_create(&Outcome { outcome }).inc();
     }
@@ -84,7 +85,7 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         metrics.validated(Some(&Ok(())));
-        metrics.published(&Err(contract::Error::internal("no")));
+        metrics.published(None);
         metrics.contracts.set(3);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();

@@ -3,7 +3,7 @@
 use crate::{
     Config, bundle,
     compare::{Findings, Rule, Version, compare, is_breaking},
-    compile::{Compiled, compile, invalid},
+    compile::{Compiled, Neighbours, compile_among, invalid},
     validate::Contract,
 };
 use bytes::Bytes;
@@ -13,11 +13,12 @@ use contract::{
     limits::VIOLATIONS_MAX,
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
-        Verdict, Violation,
+        Verdict, VersionNumber, Violation,
     },
     uri::EventUri,
 };
 use prost_reflect::DescriptorPool;
+use std::sync::Arc;
 
 /// Differences that the sentence of a refusal lists; the rest is in its violations.
 const DIFFERENCES_SHOWN_MAX: usize = 50;
@@ -28,6 +29,8 @@ pub(crate) struct Candidate {
     pub uri: EventUri,
     /// A breaking change makes the next major.
     pub next_major: bool,
+    /// The latest version that the publisher knows of.
+    pub expected: Option<VersionNumber>,
     /// Address of its bundle.
     pub digest: [u8; 32],
     /// The bundle.
@@ -42,22 +45,28 @@ impl Candidate {
     /// Compiles a schema and checks its example. Errors: `invalid_definition`,
     /// `contract_violation` and others of a payload for the example.
     /// `now` is what rules of time in the contract go by when its example is checked.
-    pub(crate) fn new(source: SchemaSource, config: &Config, now: Timestamp) -> Result<Self> {
+    pub(crate) fn new(
+        source: &SchemaSource,
+        neighbours: &Arc<Neighbours>,
+        config: &Config,
+        now: Timestamp,
+    ) -> Result<Self> {
         if source.uri.domain().is_some() {
             let uri = &source.uri;
             return Err(invalid(format!("{uri} belongs to another deployment: publish it there")));
         }
-        let compiled = compile(&source, config)?;
+        let compiled = compile_among(source, neighbours, config)?;
         let example = source.example.as_deref();
         let bytes = bundle::encode(&compiled.descriptor_set, &compiled.files, example)?;
         let candidate = Self {
-            uri: source.uri,
+            uri: source.uri.clone(),
             next_major: source.next_major,
+            expected: source.expected,
             digest: bundle::digest(&bytes),
             bytes,
             unknown_fields: source.unknown_fields,
             rulebook: source.rulebook,
-            example: source.example,
+            example: source.example.clone(),
             compiled,
         };
         candidate.check_example(config, now)?;
@@ -165,8 +174,7 @@ impl Plan {
         !self.same && !self.next
     }
 
-    pub(crate) fn into_published(self) -> Published {
-        let refusal = self.is_refused().then(|| refused(&self).message);
+    pub(crate) fn into_published(self, refusal: Option<String>) -> Published {
         let Self { version, same, differences, subscriptions, .. } = self;
         Published { version, changed: !same, differences, refusal, subscriptions }
     }

@@ -1,36 +1,39 @@
 //! The registry: the code flow of a contract, from text to a version in force.
 
+mod publishing;
+
 use crate::{
-    BundleStore, Config, LocalValidator, Metrics, bundle,
-    compare::Version,
-    foreign::Foreign,
-    plan::{Candidate, Plan, differences, refused},
+    BundleStore, Config, LocalValidator, Metrics, bundle, compare::Version, foreign::Foreign,
+    plan::differences,
 };
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     clock::Clock,
-    command::{ChangeKind, Changeset, Command, Target},
+    command::{Changeset, Command, Target},
     master_api::Configuration,
     registry::SchemaRegistry,
     rules::Rules,
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+        Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaVerdict, SchemaVersion,
+        VersionNumber,
     },
-    subscription::SubscriptionStatus,
     uri::EventUri,
 };
 use prost_reflect::DescriptorPool;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// How long a lost race waits until the winner's version is known here.
 const NEWS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sets of schemas that are compiled at once.
+const SETS_COMPILED_MAX: usize = 2;
 
 /// Publishes contracts and gives them out. Which version is latest is a fact of Master API; what it
 /// consists of is in the bundle store.
@@ -41,6 +44,8 @@ pub struct Registry {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     validator: Option<Arc<LocalValidator>>,
+    /// Few sets are in memory at a time.
+    compiling: Semaphore,
     /// One publication at a time in this process.
     publishing: tokio::sync::Mutex<()>,
     /// Latest bundles; as many as there are schemas in force.
@@ -65,6 +70,7 @@ impl Registry {
             clock,
             metrics,
             validator: None,
+            compiling: Semaphore::new(SETS_COMPILED_MAX),
             publishing: tokio::sync::Mutex::default(),
             bundles: Mutex::default(),
             foreign: None,
@@ -74,7 +80,7 @@ impl Registry {
     /// With the contracts of the deployments that are listed as peers.
     /// Errors: `invalid_definition`.
     pub fn asking_peers(mut self) -> Result<Self> {
-        self.foreign = Some(Foreign::new(&self.config)?);
+        self.foreign = Some(Foreign::new(&self.config, Arc::clone(&self.store))?);
         Ok(self)
     }
 
@@ -84,14 +90,6 @@ impl Registry {
     pub fn announcing_to(mut self, validator: Arc<LocalValidator>) -> Self {
         self.validator = Some(validator);
         self
-    }
-
-    async fn candidate(&self, source: SchemaSource) -> Result<Candidate> {
-        let config = self.config.clone();
-        // Compiling takes milliseconds: too long for a thread that serves others.
-        let now = self.clock.now();
-        let work = tokio::task::spawn_blocking(move || Candidate::new(source, &config, now));
-        work.await.map_err(Error::internal)?
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -129,137 +127,6 @@ impl Registry {
     fn bundles(&self) -> std::sync::MutexGuard<'_, HashMap<EventUri, Arc<SchemaBundle>>> {
         self.bundles.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The minor version that comes next. Numbers of a deleted schema are not given again.
-    async fn next_minor(&self, uri: &EventUri) -> Result<u32> {
-        let newest = self.master_api.schema_versions(uri).await?.pop();
-        let next = newest.map_or(Some(0), |newest| newest.minor.checked_add(1));
-        next.ok_or_else(|| Error::internal("too many minor versions"))
-    }
-
-    /// What publishing would do.
-    async fn plan(&self, candidate: &Candidate) -> Result<Plan> {
-        let uri = &candidate.uri;
-        let Some(latest) = self.latest(uri).await? else {
-            let number = self.next_minor(uri).await?;
-            let (now, rulebook) = (self.clock.now(), Rulebook::default());
-            return Ok(candidate.next(uri.clone(), number, now, rulebook));
-        };
-        let plan = candidate.compared_with(&latest)?;
-        if !plan.is_breaking() {
-            return match plan.same {
-                true => Ok(plan),
-                false => {
-                    let number = self.next_minor(uri).await?;
-                    let (now, rulebook) = (self.clock.now(), plan.version.rulebook);
-                    let next = candidate.next(uri.clone(), number, now, rulebook);
-                    Ok(Plan { differences: plan.differences, ..next })
-                }
-            };
-        }
-        let plan = Plan { subscriptions: receivers(&self.rules(), uri), ..plan };
-        match candidate.next_major {
-            true => self.next_major(candidate, plan).await,
-            false => Ok(plan),
-        }
-    }
-
-    /// The major after the highest one in force, unless that one has the content already.
-    async fn next_major(&self, candidate: &Candidate, breaking: Plan) -> Result<Plan> {
-        let uri = &candidate.uri;
-        let rules = self.rules();
-        let of_type = rules.schemas.keys().filter(|known| is_major_of(uri, known));
-        let highest = of_type.map(EventUri::major).max().unwrap_or_else(|| uri.major());
-        if highest > uri.major()
-            && let Some(bundle) = self.latest(&uri.with_major(highest)?).await?
-            && candidate.is_same(&bundle)
-        {
-            return Ok(Plan { version: bundle.version.clone(), same: true, ..breaking });
-        }
-        let next = highest.checked_add(1).ok_or_else(|| Error::internal("too many majors"))?;
-        let target = uri.with_major(next)?;
-        let number = self.next_minor(&target).await?;
-        let Plan { version, differences, subscriptions, .. } = breaking;
-        let next = candidate.next(target, number, self.clock.now(), version.rulebook);
-        Ok(Plan { differences, subscriptions, ..next })
-    }
-
-    /// A store that lost its bundles, as memory does, gets back what is published again.
-    async fn heal(&self, candidate: &Candidate) -> Result<()> {
-        let in_force = self.in_force(&candidate.uri).map(|version| version.digest);
-        if in_force == Some(candidate.digest) && self.store.get(candidate.digest).await?.is_none() {
-            self.store.put(candidate.digest, candidate.bytes.clone()).await?;
-        }
-        Ok(())
-    }
-
-    async fn try_publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
-        // What the publisher could have looked at: whatever comes after it is news to them.
-        let base = self.in_force(&source.uri);
-        let candidate = self.candidate(source).await?;
-        let _turn = self.publishing.lock().await;
-        self.heal(&candidate).await?;
-        let plan = self.plan(&candidate).await?;
-        if plan.same {
-            self.install(&plan.version.uri).await?;
-            return Ok(plan.into_published());
-        }
-        if candidate.uri.is_own() && matches!(actor, Actor::Key(_)) {
-            return Err(not_yours(&candidate.uri));
-        }
-        let current = self.in_force(&candidate.uri);
-        if current != base {
-            return Err(overtaken(&candidate.uri, current.as_deref()));
-        }
-        if plan.is_refused() {
-            return Err(refused(&plan));
-        }
-        self.carry_out(actor, &candidate, plan).await
-    }
-
-    /// Bundle first, then the fact: what is in force is always in the store.
-    async fn carry_out(
-        &self,
-        actor: Actor,
-        candidate: &Candidate,
-        plan: Plan,
-    ) -> Result<Published> {
-        self.store.put(candidate.digest, candidate.bytes.clone()).await?;
-        let command = Command::PublishSchema(plan.version.clone());
-        let changes = Changeset { commands: vec![command], ..Changeset::default() };
-        let uri = plan.version.uri.clone();
-        let before = self.in_force(&uri);
-        let done = match self.master_api.execute(actor, changes).await {
-            // Another registry was faster.
-            Err(error) if error.code == ErrorCode::Conflict => {
-                let mut rules = self.master_api.rules();
-                let news = rules.wait_for(|rules| rules.schemas.get(&uri) != before.as_ref());
-                if !matches!(timeout(NEWS_PATIENCE, news).await, Ok(Ok(_))) {
-                    return Err(error);
-                }
-                let plan = self.plan(candidate).await?;
-                match plan.same {
-                    true => plan,
-                    false => return Err(overtaken(&uri, self.in_force(&uri).as_deref())),
-                }
-            }
-            Err(error) => return Err(error),
-            Ok(changes) => {
-                let same = changes.iter().all(|change| change.kind == ChangeKind::Unchanged);
-                Plan { same, ..plan }
-            }
-        };
-        self.install(&done.version.uri).await?;
-        Ok(done.into_published())
-    }
-
-    /// Lets the validator of this process use the latest version.
-    async fn install(&self, uri: &EventUri) -> Result<()> {
-        match (&self.validator, self.latest(uri).await?) {
-            (Some(validator), Some(bundle)) => validator.install(&bundle),
-            _ => Ok(()),
-        }
-    }
 }
 
 #[async_trait]
@@ -282,26 +149,41 @@ impl SchemaRegistry for Registry {
         Ok(self.rules().schemas.values().map(|version| SchemaVersion::clone(version)).collect())
     }
 
-    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
-        let uri = source.uri.clone();
-        let result = self.try_publish(actor, source).await;
-        self.metrics.published(&result);
-        match &result {
-            Ok(published) => {
-                let (version, changed) = (published.version.number(), published.changed);
-                tracing::info!(%uri, %version, changed, "schema published");
+    async fn publish_all(&self, actor: Actor, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
+        let result = self.try_publish(actor, set).await;
+        let verdicts = result.as_deref().unwrap_or_default();
+        let refused = result.is_err() || verdicts.iter().any(SchemaVerdict::is_refused);
+        for SchemaVerdict { uri, published, error } in verdicts {
+            let published = published.as_ref().filter(|_| !refused);
+            self.metrics.published(published);
+            match (published, error) {
+                (Some(Published { version, changed, .. }), _) => {
+                    let number = version.number();
+                    tracing::info!(%uri, version = %number, changed, "schema published");
+                }
+                (None, Some(error)) => tracing::info!(%uri, code = %error.code, "schema refused"),
+                (None, None) => tracing::debug!(%uri, "schema refused with others"),
             }
-            Err(error) => tracing::info!(%uri, code = %error.code, "schema refused"),
         }
         result
     }
 
-    async fn check(&self, source: SchemaSource) -> Result<Published> {
-        let candidate = self.candidate(source).await?;
-        let plan = self.plan(&candidate).await?;
-        let own = (!plan.same && candidate.uri.is_own()).then(|| not_yours(&candidate.uri).message);
-        let published = plan.into_published();
-        Ok(Published { refusal: own.or(published.refusal), ..published })
+    async fn check_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
+        self.try_check(set).await
+    }
+
+    async fn announce(&self, domain: &str) -> Result<()> {
+        match &self.foreign {
+            Some(foreign) => foreign.announce(domain, self.clock.now()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn peer_marks(&self) -> Result<BTreeMap<String, String>> {
+        match &self.foreign {
+            Some(foreign) => foreign.marks().await,
+            None => Ok(BTreeMap::new()),
+        }
     }
 
     async fn version(&self, uri: &EventUri, number: VersionNumber) -> Result<Arc<SchemaBundle>> {
@@ -343,31 +225,30 @@ impl SchemaRegistry for Registry {
         }
         let command = Command::Remove(Target::Schema(uri.clone()));
         let changes = Changeset { commands: vec![command], ..Changeset::default() };
+        // With a publication, this would be a race of the two.
+        let _turn = self.publishing.lock().await;
+        let before = self.in_force(uri);
         match self.master_api.execute(actor, changes).await {
             Ok(_) => {}
             Err(error) if error.code == ErrorCode::NotFound => return Err(unknown(uri)),
             Err(error) => return Err(error),
         }
+        let mut rules = self.master_api.rules();
+        let gone = rules.wait_for(|rules| {
+            let shown = rules.schemas.get(uri);
+            shown.is_none() || shown != before.as_ref()
+        });
+        if !matches!(timeout(NEWS_PATIENCE, gone).await, Ok(Ok(_))) {
+            let message = "it is deleted, but this process has not been told so in time";
+            return Err(Error::new(ErrorCode::DeadlineExceeded, message));
+        }
         self.bundles().remove(uri);
+        if let Some(validator) = &self.validator {
+            validator.align(&self.master_api.rules());
+        }
         tracing::info!(%uri, "schema deleted");
         Ok(())
     }
-}
-
-/// Names of the subscriptions that receive events of this type, by name.
-fn receivers(rules: &Rules, uri: &EventUri) -> Vec<String> {
-    let live = rules.subscriptions.values().filter(|found| {
-        found.status != SubscriptionStatus::Disabled
-            && found.spec.events.iter().any(|pattern| pattern.matches(uri))
-    });
-    let mut names: Vec<_> = live.map(|found| found.spec.name.clone()).collect();
-    names.sort_unstable();
-    names
-}
-
-/// Is it the same type, in this or another major?
-fn is_major_of(uri: &EventUri, other: &EventUri) -> bool {
-    (uri.domain(), uri.namespace(), uri.name()) == (other.domain(), other.namespace(), other.name())
 }
 
 fn unknown(uri: &EventUri) -> Error {
@@ -377,15 +258,6 @@ fn unknown(uri: &EventUri) -> Error {
 fn not_yours(uri: &EventUri) -> Error {
     let message = format!("{uri} is a type of the server's own: its schema ships with the server");
     Error::new(ErrorCode::PermissionDenied, message)
-}
-
-fn overtaken(uri: &EventUri, current: Option<&SchemaVersion>) -> Error {
-    let news = match current {
-        Some(current) => format!("the current version is {} now", current.number()),
-        None => "it was deleted".to_owned(),
-    };
-    let message = format!("{uri} was changed meanwhile: {news}; look at it and publish again");
-    Error::new(ErrorCode::Conflict, message)
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use contract::{Error, Result};
 use std::{path::PathBuf, sync::Arc};
 
-/// Keeps bundles under their SHA-256. A bundle never changes and is never removed.
+/// Keeps bundles under their SHA-256, which never change and are never removed, and beside them a
+/// few small notes under names, of which the newest counts.
 #[async_trait]
 pub trait BundleStore: Send + Sync {
     /// Keeps `bytes`, whose SHA-256 is `digest`. When this returns `Ok` they are on stable
@@ -24,6 +25,12 @@ pub trait BundleStore: Send + Sync {
     /// The bytes of that SHA-256, checked against it; None if they were never kept here.
     /// Errors: `internal` when they are damaged.
     async fn get(&self, digest: [u8; 32]) -> Result<Option<Bytes>>;
+
+    /// Keeps a note instead of the one that had this name: lower-case letters, digits and `-`.
+    async fn put_note(&self, name: &str, bytes: Bytes) -> Result<()>;
+
+    /// The newest note of this name, whole; None if there was never one.
+    async fn note(&self, name: &str) -> Result<Option<Bytes>>;
 }
 
 /// The store that is configured. `dir` is where it is if it is a directory; `variables` are the
@@ -82,5 +89,17 @@ pub(crate) mod conformance {
         }
         assert_eq!(store.get(digest(&large)).await, Ok(Some(large)));
         assert_eq!(store.get(address).await, Ok(Some(bytes)));
+        notes(&*store).await;
+    }
+
+    async fn notes(store: &dyn BundleStore) {
+        assert_eq!(store.note("a-1").await, Ok(None));
+        for text in ["first", "", "a third that is longer"] {
+            store.put_note("a-1", text.into()).await.unwrap();
+            assert_eq!(store.note("a-1").await, Ok(Some(text.into())));
+        }
+        store.put_note("a-2", "other".into()).await.unwrap();
+        let third = "a third that is longer";
+        assert_eq!(store.note("a-1").await, Ok(Some(third.into())));
     }
 }

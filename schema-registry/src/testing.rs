@@ -33,6 +33,7 @@ pub(crate) fn source(uri: &str, files: &[(&str, &str)]) -> SchemaSource {
         rulebook: None,
         next_major: false,
         example: None,
+        expected: None,
     }
 }
 
@@ -79,10 +80,18 @@ impl FakeRules {
 
     /// Takes a version as published, whatever came before.
     pub(crate) fn publish(&self, version: &SchemaVersion) {
-        let mut history = self.history.lock().unwrap();
-        history.entry(version.uri.clone()).or_default().push(version.clone());
+        self.publish_all(std::slice::from_ref(version));
+    }
+
+    fn publish_all(&self, versions: &[SchemaVersion]) {
+        for version in versions {
+            let mut history = self.history.lock().unwrap();
+            history.entry(version.uri.clone()).or_default().push(version.clone());
+        }
         self.change(|rules| {
-            rules.schemas.insert(version.uri.clone(), Arc::new(version.clone()));
+            for version in versions {
+                rules.schemas.insert(version.uri.clone(), Arc::new(version.clone()));
+            }
         });
     }
 
@@ -106,25 +115,27 @@ impl Configuration for FakeRules {
         if let Some(before) = before {
             before(self);
         }
-        let (kind, uri) = match changes.commands.as_slice() {
-            [Command::PublishSchema(version)] => {
-                let next = self.versions(&version.uri).last().map_or(0, |last| last.minor + 1);
-                if version.minor != next {
-                    return Err(Error::new(ErrorCode::Conflict, "not the next minor"));
-                }
-                self.publish(version);
-                (ChangeKind::Created, &version.uri)
+        for command in &changes.commands {
+            let Command::PublishSchema(version) = command else { continue };
+            let next = self.versions(&version.uri).last().map_or(0, |last| last.minor + 1);
+            if version.minor != next {
+                return Err(Error::new(ErrorCode::Conflict, "not the next minor"));
             }
-            [Command::Remove(Target::Schema(uri))] => {
-                if !self.rules.borrow().schemas.contains_key(uri) {
-                    return Err(Error::new(ErrorCode::NotFound, "no such schema"));
-                }
-                self.change(|rules| _ = rules.schemas.remove(uri));
-                (ChangeKind::Removed, uri)
+        }
+        if let [Command::Remove(Target::Schema(uri))] = changes.commands.as_slice() {
+            if !self.rules.borrow().schemas.contains_key(uri) {
+                return Err(Error::new(ErrorCode::NotFound, "no such schema"));
             }
-            _ => panic!("unexpected {changes:?}"),
+            self.change(|rules| _ = rules.schemas.remove(uri));
+            return Ok(vec![change_of(ChangeKind::Removed, uri)]);
+        }
+        let version = |command: &Command| match command {
+            Command::PublishSchema(version) => version.clone(),
+            _ => panic!("unexpected {command:?}"),
         };
-        Ok(vec![change_of(kind, uri)])
+        let versions: Vec<_> = changes.commands.iter().map(version).collect();
+        self.publish_all(&versions);
+        Ok(versions.iter().map(|version| change_of(ChangeKind::Created, &version.uri)).collect())
     }
 
     async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {

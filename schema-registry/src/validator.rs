@@ -17,6 +17,7 @@ use contracts::{Contracts, Held};
 use foreign::ForeignContracts;
 use futures_util::{StreamExt as _, stream};
 use std::{
+    borrow::Borrow,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -75,15 +76,26 @@ impl LocalValidator {
     /// Uses a version from now on, unless a newer one is in use.
     /// Errors: `internal` when the bundle is not what its digest says.
     pub fn install(&self, bundle: &SchemaBundle) -> Result<()> {
-        if self.has(&bundle.version) {
+        self.install_all(std::slice::from_ref(bundle))
+    }
+
+    /// The same with several: none is used unless all of them compile.
+    pub fn install_all<B: Borrow<SchemaBundle>>(&self, bundles: &[B]) -> Result<()> {
+        let mut fresh = Vec::new();
+        for bundle in bundles.iter().map(Borrow::borrow).filter(|bundle| !self.has(&bundle.version))
+        {
+            bundle::verify(bundle)?;
+            fresh.push(Box::new(Contract::new(bundle, self.config.payload_depth())?));
+        }
+        if fresh.is_empty() {
             return Ok(());
         }
-        bundle::verify(bundle)?;
-        let contract = Box::new(Contract::new(bundle, self.config.payload_depth())?);
-        self.contracts.put(contract);
+        for contract in fresh {
+            let SchemaVersion { uri, minor, .. } = contract.version().clone();
+            self.contracts.put(contract);
+            tracing::info!(%uri, minor, "contract in use");
+        }
         self.changed.send_replace(());
-        let version = &bundle.version;
-        tracing::info!(uri = %version.uri, minor = version.minor, "contract in use");
         Ok(())
     }
 
@@ -120,14 +132,25 @@ impl LocalValidator {
     pub async fn run(
         &self,
         registry: Arc<dyn SchemaRegistry>,
-        mut rules: RulesReceiver,
+        rules: RulesReceiver,
         stop: CancellationToken,
     ) {
         self.foreign.follow(Arc::clone(&registry));
+        let news = stop.run_until_cancelled(self.foreign.hear(registry.as_ref()));
+        let _both_ended = tokio::join!(self.keep_up(registry.as_ref(), rules, &stop), news);
+        self.foreign.leave();
+    }
+
+    async fn keep_up(
+        &self,
+        registry: &dyn SchemaRegistry,
+        mut rules: RulesReceiver,
+        stop: &CancellationToken,
+    ) {
         let mut pause = FETCH_RETRY_FIRST;
         loop {
             rules.mark_unchanged();
-            let sync = self.sync(registry.as_ref(), &rules);
+            let sync = self.sync(registry, &rules);
             let Some(synced) = stop.run_until_cancelled(sync).await else { break };
             // A replica may hear of a version a moment later than this process: ask again soon.
             let limit = match synced {
@@ -145,14 +168,13 @@ impl LocalValidator {
                 None | Some(Ok(Err(_))) => break,
                 Some(Ok(Ok(()))) => {}
                 Some(Err(_elapsed)) => {
-                    let probe = self.probe(registry.as_ref());
+                    let probe = self.probe(registry);
                     if stop.run_until_cancelled(probe).await.is_none() {
                         break;
                     }
                 }
             }
         }
-        self.foreign.leave();
     }
 
     /// Asks the registry whether it is there.
@@ -234,7 +256,7 @@ impl LocalValidator {
     }
 
     /// Drops what is not in force, and marks what is and has never been at hand.
-    fn align(&self, rules: &RulesReceiver) {
+    pub(crate) fn align(&self, rules: &RulesReceiver) {
         // Read only when nothing can be installed: what was installed before is in force by now.
         self.contracts.align(|| Arc::clone(&rules.borrow()));
         self.changed.send_replace(());
@@ -273,6 +295,7 @@ impl EventValidator for LocalValidator {
 
     fn expire(&self, domain: &str) {
         self.foreign.expire(domain);
+        self.foreign.announce(domain);
     }
 
     fn catch_up<'a>(

@@ -102,6 +102,31 @@ impl Deployment {
         Self::in_dir(wiring, Arc::new(SystemClock), dir, |_config| {}).await
     }
 
+    /// The same with settings of its own.
+    pub async fn restart_configured(
+        self,
+        wiring: Wiring,
+        adjust: impl Fn(&mut Config),
+    ) -> Result<Self> {
+        let dir = self.dir.clone();
+        self.stop().await?;
+        Self::in_dir(wiring, Arc::new(SystemClock), dir, adjust).await
+    }
+
+    /// Starts one more process with a gateway and a broker of its own beside a split deployment;
+    /// gives the URL of its public HTTP listener.
+    pub async fn second_door(&mut self) -> Result<String> {
+        let gateway = self.parts.last().context("no gateway")?;
+        let mut config = gateway.config.clone();
+        config.roles = "broker,gateway".parse().map_err(anyhow::Error::msg)?;
+        config.admin.http = any_port();
+        config.broker.grpc = Some(any_port());
+        let part = Part::start(config, gateway.environment.clone()).await?;
+        let http = part.server.as_ref().and_then(|server| server.addresses().http);
+        self.parts.push(part);
+        http.map(|address| format!("http://{address}")).context("not bound")
+    }
+
     async fn in_dir(
         wiring: Wiring,
         clock: Arc<dyn Clock>,

@@ -57,13 +57,11 @@ pub async fn run(args: ApplyArgs) -> Result<()> {
     output::line(&format!("{changed} {would}changed, {unchanged} as declared already"))
 }
 
-/// Publishes the schemas, then makes the changes, all or nothing.
+/// Publishes the schemas, all or none, then makes the changes, all or none.
 pub async fn carry_out(remote: &Remote, wanted: Wanted) -> Result<Vec<Change>> {
     let dry_run = wanted.changes.dry_run;
-    let mut changes = Vec::new();
-    for (_, published) in schema::publish_all(remote, wanted.schemas, dry_run).await? {
-        changes.push(change_of(&published));
-    }
+    let published = schema::publish_all(remote, wanted.schemas, dry_run).await?;
+    let mut changes: Vec<_> = published.iter().map(change_of).collect();
     let made = remote.execute(wanted.changes).await.context("the changes of the manifest")?;
     changes.extend(made);
     Ok(changes)

@@ -4,16 +4,23 @@ use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use contract::{
+    ErrorCode,
     clock::{Clock as _, SystemClock},
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
-        Verdict, VersionNumber, Violation,
+        Difference, PublishSettings, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource,
+        SchemaVerdict, SchemaVersion, UnknownFields, Verdict, VersionNumber, Violation,
     },
     uri::EventUri,
 };
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
+
+/// How often the sign of life moves.
+const TICK: Duration = Duration::from_millis(100);
 
 /// `certes schema ...`
 #[derive(Debug, Subcommand)]
@@ -55,7 +62,8 @@ pub enum SchemaCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Publish the schemas of a directory or archive
+    /// Publish the schemas of a directory or archive in one step: all of them, or none; exit 1 if
+    /// something is refused
     Publish(PublishArgs),
     /// Do all that publish does but the last step, and name the live subscriptions that a breaking
     /// change would hit; exit 1 if something would be refused
@@ -100,6 +108,9 @@ pub struct PublishArgs {
     /// Refuse payloads with fields that the contract does not know
     #[arg(long)]
     pub reject_unknown_fields: bool,
+    /// Publish only if the latest version is this one, as in 1.2; for a single schema
+    #[arg(long, value_name = "VERSION")]
+    pub expect: Option<VersionNumber>,
     /// Server.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -148,35 +159,48 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
     }
 }
 
-/// Publishes schemas (or only checks them), with a progress bar on a terminal.
-/// Errors: the first refusal; what came before it is published.
+/// Publishes schemas together (or only checks them). Errors: a refusal, with every schema's verdict.
 pub async fn publish_all(
     remote: &Remote,
     schemas: Vec<SchemaSource>,
     dry_run: bool,
-) -> Result<Vec<(SchemaSource, Published)>> {
-    let bar = progress(schemas.len())?;
-    let mut done = Vec::with_capacity(schemas.len());
-    for schema in schemas {
-        bar.set_message(schema.uri.to_string());
-        let published = match dry_run {
-            true => remote.check(schema.clone()).await,
-            false => remote.publish(schema.clone()).await,
-        };
-        let published = published.with_context(|| format!("schema {}", schema.uri))?;
-        if let Some(refusal) = &published.refusal {
-            bail!("schema {}: {refusal}", schema.uri);
-        }
-        done.push((schema, published));
-        bar.inc(1);
+) -> Result<Vec<Published>> {
+    if schemas.is_empty() {
+        return Ok(Vec::new());
     }
-    bar.finish_and_clear();
-    Ok(done)
+    let verdicts = offer(remote, schemas, dry_run).await?;
+    if let Some(summary) = refusals(&verdicts) {
+        let lines: Vec<_> = verdicts.iter().flat_map(explained).collect();
+        bail!("{summary}\n{}", lines.join("\n"));
+    }
+    Ok(verdicts.into_iter().filter_map(|verdict| verdict.published).collect())
 }
 
-fn progress(schemas: usize) -> Result<ProgressBar> {
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} schemas, {msg}")?;
-    Ok(ProgressBar::new(schemas as u64).with_style(style))
+/// Has them published or checked; a sign of life on a terminal meanwhile.
+async fn offer(
+    remote: &Remote,
+    schemas: Vec<SchemaSource>,
+    dry_run: bool,
+) -> Result<Vec<SchemaVerdict>> {
+    let bar = ProgressBar::new_spinner().with_message(format!("{} schemas", schemas.len()));
+    bar.enable_steady_tick(TICK);
+    let set = SchemaSet::Sources(schemas);
+    let verdicts = match dry_run {
+        true => remote.check_all(set).await,
+        false => remote.publish_all(set).await,
+    };
+    bar.finish_and_clear();
+    verdicts.context("schemas")
+}
+
+/// What is to be said of a set of which something is refused.
+fn refusals(verdicts: &[SchemaVerdict]) -> Option<String> {
+    let (refused, all) =
+        (verdicts.iter().filter(|verdict| verdict.is_refused()).count(), verdicts.len());
+    match refused {
+        0 => None,
+        refused => Some(format!("{refused} of {all} schemas are refused, so none is published")),
+    }
 }
 
 async fn list(uri: Option<EventUri>, server: &ServerArgs) -> Result<()> {
@@ -284,34 +308,42 @@ async fn diff(
 }
 
 fn show(difference: &Difference) -> Result<()> {
+    output::line(&shown(difference))
+}
+
+fn shown(difference: &Difference) -> String {
     let mark = match difference.verdict {
         Verdict::Compatible => "compatible",
         Verdict::Breaking => "breaking",
     };
-    output::line(&format!("  {mark:10} {} ({})", difference.text, difference.rule))
+    format!("  {mark:10} {} ({})", difference.text, difference.rule)
 }
 
 /// The schemas of a directory or archive, with what the flags say of each.
 fn read(args: &PublishArgs) -> Result<Vec<SchemaSource>> {
-    let mut schemas = schema_registry::load(&args.path, &schema_registry::Config::default())?;
-    for schema in &mut schemas {
-        schema.rulebook = args.rulebook;
-        schema.next_major = args.next_major;
-        if args.reject_unknown_fields {
-            schema.unknown_fields = UnknownFields::Reject;
-        }
-    }
-    Ok(schemas)
+    let schemas = schema_registry::load(&args.path, &schema_registry::Config::default())?;
+    let settings = PublishSettings {
+        unknown_fields: args.reject_unknown_fields.then_some(UnknownFields::Reject),
+        rulebook: args.rulebook,
+        next_major: args.next_major,
+        expected: args.expect,
+    };
+    settings.apply(schemas).context("--expect")
 }
 
 async fn publish(args: PublishArgs) -> Result<()> {
     let schemas = read(&args)?;
     let remote = Remote::find(&args.server).await?;
-    let done = publish_all(&remote, schemas, false).await?;
-    if args.server.json {
-        return output::json(&done.iter().map(|(_, published)| published).collect::<Vec<_>>());
+    let verdicts = offer(&remote, schemas, false).await?;
+    if let Some(summary) = refusals(&verdicts) {
+        report(&verdicts, args.server.json)?;
+        bail!("{summary}");
     }
-    for (_, published) in &done {
+    let done: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.published.as_ref()).collect();
+    if args.server.json {
+        return output::json(&done);
+    }
+    for published in done {
         let verdict = if published.changed { "published" } else { "unchanged" };
         output::line(&format!("{verdict} {}", name(published)))?;
         published.differences.iter().try_for_each(show)?;
@@ -319,19 +351,20 @@ async fn publish(args: PublishArgs) -> Result<()> {
     Ok(())
 }
 
-/// What a check found out about one schema.
+/// A verdict, for machines.
 #[derive(Serialize)]
-struct Checked {
-    uri: EventUri,
+struct Checked<'v> {
+    uri: &'v EventUri,
     #[serde(flatten)]
-    published: Option<Published>,
-    /// Why there is nothing to compare: it does not compile, its example breaks it, ...
-    error: Option<String>,
+    published: Option<&'v Published>,
+    /// Why it is refused.
+    error: Option<&'v contract::Error>,
 }
 
-impl Checked {
-    fn is_refused(&self) -> bool {
-        self.published.as_ref().is_none_or(|published| published.refusal.is_some())
+impl<'v> From<&'v SchemaVerdict> for Checked<'v> {
+    fn from(verdict: &'v SchemaVerdict) -> Self {
+        let SchemaVerdict { uri, published, error } = verdict;
+        Self { uri, published: published.as_ref(), error: error.as_ref() }
     }
 }
 
@@ -339,50 +372,52 @@ impl Checked {
 async fn check(args: PublishArgs) -> Result<()> {
     let schemas = read(&args)?;
     let remote = Remote::find(&args.server).await?;
-    let bar = progress(schemas.len())?;
-    let mut all = Vec::with_capacity(schemas.len());
-    for schema in schemas {
-        let uri = schema.uri.clone();
-        bar.set_message(uri.to_string());
-        let (published, error) = match remote.check(schema).await {
-            Ok(published) => (Some(published), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
-        };
-        all.push(Checked { uri, published, error });
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    match args.server.json {
-        true => output::json(&all)?,
-        false => all.iter().try_for_each(explain)?,
-    }
-    match all.iter().filter(|checked| checked.is_refused()).count() {
+    let verdicts = offer(&remote, schemas, true).await?;
+    report(&verdicts, args.server.json)?;
+    match verdicts.iter().filter(|verdict| verdict.is_refused()).count() {
         0 => Ok(()),
-        refused => bail!("{refused} of {} schemas would be refused", all.len()),
+        refused => bail!("{refused} of {} schemas would be refused", verdicts.len()),
     }
 }
 
-fn explain(checked: &Checked) -> Result<()> {
-    let uri = &checked.uri;
-    if let Some(error) = &checked.error {
-        output::line(&format!("refused {uri}: {error}"))?;
+fn report(verdicts: &[SchemaVerdict], as_json: bool) -> Result<()> {
+    if as_json {
+        return output::json(&verdicts.iter().map(Checked::from).collect::<Vec<_>>());
     }
-    let Some(published) = &checked.published else { return Ok(()) };
-    match (&published.refusal, published.changed) {
-        (Some(refusal), _) if !published.is_breaking() => {
-            output::line(&format!("refused {uri}: {refusal}"))?;
+    verdicts.iter().flat_map(explained).try_for_each(|line| output::line(&line))
+}
+
+/// A verdict in lines, with every difference and everybody who is hit.
+fn explained(verdict: &SchemaVerdict) -> Vec<String> {
+    let SchemaVerdict { uri, published, error } = verdict;
+    let broken = published.as_ref().filter(|published| published.is_breaking());
+    let mut lines = vec![match (error, published) {
+        (Some(error), Some(_))
+            if broken.is_some() && error.code == ErrorCode::InvalidDefinition =>
+        {
+            let number = published.as_ref().map(|published| published.version.number());
+            format!("refused {uri}: breaks {}", number.map(|n| n.to_string()).unwrap_or_default())
         }
-        (Some(_), _) => {
-            output::line(&format!("refused {uri}: breaks {}", published.version.number()))?;
+        (Some(error), _) => format!("refused {uri}: {} ({})", error.message, error.code),
+        (None, Some(published)) if published.changed => {
+            format!("would be published {}", name(published))
         }
-        (None, false) => output::line(&format!("unchanged {}", name(published)))?,
-        (None, true) => output::line(&format!("would be published {}", name(published)))?,
+        (None, Some(published)) => format!("unchanged {}", name(published)),
+        (None, None) => format!("no verdict {uri}"),
+    }];
+    let Some(published) = published else {
+        let violations = error.iter().flat_map(|error| &error.violations);
+        lines.extend(violations.map(|Violation { path, expected, found, rule }| {
+            format!("  {path}: expected {expected}, found {found} ({rule})")
+        }));
+        return lines;
+    };
+    lines.extend(published.differences.iter().map(shown));
+    if let [_, ..] = published.subscriptions.as_slice() {
+        let names = published.subscriptions.join(", ");
+        lines.push(format!("  hits the subscriptions {names}"));
     }
-    published.differences.iter().try_for_each(show)?;
-    match published.subscriptions.as_slice() {
-        [] => Ok(()),
-        names => output::line(&format!("  hits the subscriptions {}", names.join(", "))),
-    }
+    lines
 }
 
 /// Type and version, as in `github/1/push 1.2`.

@@ -41,6 +41,7 @@ fn source(path: &str) -> Option<SchemaSource> {
         rulebook: None,
         next_major: false,
         example: text(&format!("{stem}.example.json")),
+        expected: None,
     })
 }
 

@@ -2,7 +2,9 @@
 
 use super::{
     access::{OrShow, Result, actor, allowed, allowed_everywhere, invalid, registry, rules},
+    budget::{LIST, NODE_BYTES, spend},
     nodes::text,
+    schema_sets::{PublicationNode, SchemaSetInput},
 };
 use async_graphql::{Context, InputObject, Object, SimpleObject};
 use contract::{
@@ -52,6 +54,8 @@ impl SchemaNode {
     #[graphql(complexity = "10 + child_complexity")]
     async fn files(&self, context: &Context<'_>) -> Result<Vec<FileNode>> {
         let bundle = registry(context)?.version(&self.0.uri, self.0.number()).await.or_show()?;
+        let bytes = bundle.files.iter().map(|file| file.path.len() + file.text.len());
+        spend(context, bytes.sum())?;
         let node = |file: &ProtoFile| FileNode { path: file.path.clone(), text: file.text.clone() };
         Ok(bundle.files.iter().map(node).collect())
     }
@@ -59,6 +63,7 @@ impl SchemaNode {
     #[graphql(complexity = 10)]
     async fn example(&self, context: &Context<'_>) -> Result<Option<String>> {
         let bundle = registry(context)?.version(&self.0.uri, self.0.number()).await.or_show()?;
+        spend(context, bundle.example.as_ref().map_or(0, String::len))?;
         Ok(bundle.example.clone())
     }
     /// All differences from another version to this one, also across majors, under a rulebook;
@@ -73,14 +78,21 @@ impl SchemaNode {
         let (uri, from, to) = (&self.0.uri, from.parse().or_show()?, self.0.number());
         let by = by.as_deref().map(rulebook).transpose()?;
         let found = registry(context)?.diff(uri, from, to, by).await.or_show()?;
+        spend(context, found.len().saturating_mul(NODE_BYTES))?;
         Ok(found.into_iter().map(DifferenceNode::from).collect())
     }
     /// All versions of its major, oldest first.
     #[graphql(complexity = "10 * child_complexity")]
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
         let versions = registry(context)?.versions(&self.0.uri).await.or_show()?;
-        Ok(versions.into_iter().map(SchemaNode).collect())
+        listed(context, versions)
     }
+}
+
+/// Versions as nodes, within what one answer may hold.
+fn listed(context: &Context<'_>, versions: Vec<SchemaVersion>) -> Result<Vec<SchemaNode>> {
+    spend(context, versions.len().saturating_mul(NODE_BYTES))?;
+    Ok(versions.into_iter().map(SchemaNode).collect())
 }
 
 /// One `.proto` file.
@@ -150,7 +162,7 @@ struct ProtoFileInput {
 
 /// A schema to publish.
 #[derive(Debug, InputObject)]
-struct SchemaInput {
+pub(super) struct SchemaInput {
     /// The event type, as in `shop/1/paid`.
     uri: String,
     /// Path of the file that holds the message. Null: the only file, or `<uri>.proto`.
@@ -168,6 +180,9 @@ struct SchemaInput {
     next_major: bool,
     /// An example payload in JSON, which must keep the contract.
     example: Option<String>,
+    /// The latest version that you know of, as in `1.2`; if another is in force, that is a
+    /// `conflict`.
+    expected: Option<String>,
 }
 
 impl TryFrom<SchemaInput> for SchemaSource {
@@ -184,23 +199,26 @@ impl TryFrom<SchemaInput> for SchemaSource {
             entry: input.entry.unwrap_or(only),
             files: input.files.into_iter().map(file).collect(),
             message: input.message,
-            unknown_fields: match input.unknown_fields.as_deref() {
-                None | Some("ignore") => UnknownFields::Ignore,
-                Some("reject") => UnknownFields::Reject,
-                Some(other) => {
-                    let message = format!("`{other}` is not allowed; write ignore or reject");
-                    return Err(invalid(message));
-                }
-            },
+            unknown_fields: unknown_fields(input.unknown_fields.as_deref())?.unwrap_or_default(),
             rulebook: input.rulebook.as_deref().map(rulebook).transpose()?,
             next_major: input.next_major,
             example: input.example,
+            expected: input.expected.as_deref().map(str::parse).transpose().or_show()?,
             uri,
         })
     }
 }
 
-fn rulebook(name: &str) -> Result<Rulebook> {
+pub(super) fn unknown_fields(name: Option<&str>) -> Result<Option<UnknownFields>> {
+    match name {
+        None => Ok(None),
+        Some("ignore") => Ok(Some(UnknownFields::Ignore)),
+        Some("reject") => Ok(Some(UnknownFields::Reject)),
+        Some(other) => Err(invalid(format!("`{other}` is not allowed; write ignore or reject"))),
+    }
+}
+
+pub(super) fn rulebook(name: &str) -> Result<Rulebook> {
     name.parse().map_err(invalid)
 }
 
@@ -211,9 +229,11 @@ pub(super) struct SchemaQuery;
 #[Object]
 impl SchemaQuery {
     /// Latest versions of all schemas, by URI.
+    #[graphql(complexity = "LIST * child_complexity")]
     async fn schemas(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
         allowed(context, Noun::Schemas, Access::Read)?;
         let rules = rules(context)?;
+        spend(context, rules.schemas.len().saturating_mul(NODE_BYTES))?;
         Ok(rules.schemas.values().map(|found| SchemaNode(SchemaVersion::clone(found))).collect())
     }
 
@@ -240,10 +260,11 @@ impl SchemaQuery {
     }
 
     /// All versions of a type's major that were ever published, oldest first.
+    #[graphql(complexity = "LIST * child_complexity")]
     async fn schema_versions(&self, context: &Context<'_>, uri: String) -> Result<Vec<SchemaNode>> {
         allowed(context, Noun::Schemas, Access::Read)?;
         let versions = registry(context)?.versions(&uri.parse().or_show()?).await.or_show()?;
-        Ok(versions.into_iter().map(SchemaNode).collect())
+        listed(context, versions)
     }
 
     /// What publishing would do, without doing it.
@@ -254,6 +275,16 @@ impl SchemaQuery {
     ) -> Result<PublishedNode> {
         allowed_everywhere(context, Noun::Schemas, Access::Read)?;
         Ok(registry(context)?.check(input.try_into()?).await.or_show()?.into())
+    }
+
+    /// What publishing several schemas together would do, without doing it.
+    async fn check_schemas(
+        &self,
+        context: &Context<'_>,
+        input: SchemaSetInput,
+    ) -> Result<PublicationNode> {
+        allowed_everywhere(context, Noun::Schemas, Access::Read)?;
+        Ok(registry(context)?.check_all(input.try_into()?).await.or_show()?.into())
     }
 }
 
@@ -272,6 +303,18 @@ impl SchemaMutation {
         let principal = allowed_everywhere(context, Noun::Schemas, Access::Write)?;
         let source = input.try_into()?;
         Ok(registry(context)?.publish(actor(principal), source).await.or_show()?.into())
+    }
+
+    /// Publishes several schemas in one step: all of them, or none. A refusal is an answer: each
+    /// schema gets a verdict, and `done` says whether anything was published.
+    async fn publish_schemas(
+        &self,
+        context: &Context<'_>,
+        input: SchemaSetInput,
+    ) -> Result<PublicationNode> {
+        let principal = allowed_everywhere(context, Noun::Schemas, Access::Write)?;
+        let set = input.try_into()?;
+        Ok(registry(context)?.publish_all(actor(principal), set).await.or_show()?.into())
     }
 
     /// Takes one major of a type out of force. Refused while subscriptions need it.

@@ -7,9 +7,10 @@ use super::{
 use crate::{
     convert::{each, rulebook_as_wire},
     v1::{
-        CheckRequest, DeleteSchemaRequest, DiffSchemaRequest, GetSchemaRequest,
-        GetSchemaVersionRequest, ListSchemaVersionsRequest, ListVersionsOfSchemaRequest,
-        PingRequest, PublishRequest, schema_registry_client::SchemaRegistryClient,
+        AnnounceRequest, CheckAllRequest, DeleteSchemaRequest, DiffSchemaRequest, GetSchemaRequest,
+        GetSchemaVersionRequest, ListPeerMarksRequest, ListSchemaVersionsRequest,
+        ListVersionsOfSchemaRequest, PingRequest, PublishAllRequest,
+        schema_registry_client::SchemaRegistryClient,
     },
 };
 use async_trait::async_trait;
@@ -19,11 +20,11 @@ use contract::{
     registry::SchemaRegistry,
     rules::{Rules, RulesReceiver},
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+        Difference, Rulebook, SchemaBundle, SchemaSet, SchemaVerdict, SchemaVersion, VersionNumber,
     },
     uri::EventUri,
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
@@ -40,19 +41,16 @@ impl RemoteRegistry {
         Self { peers, rules }
     }
 
-    /// Waits until the rules of this process show what was published: whoever got the answer may
-    /// send such an event at once.
-    async fn shown(&self, published: &Published) -> Result<()> {
-        let Published { version, .. } = published;
-        let shows = |rules: &Arc<Rules>| {
-            let shown = rules.schemas.get(&version.uri);
-            shown.is_some_and(|shown| shown.minor >= version.minor)
-        };
+    /// Waits until the rules of this process show what was done: whoever got the answer may send
+    /// such an event at once.
+    async fn shown(&self, done: &str, shows: impl Fn(&Rules) -> bool) -> Result<()> {
         let mut rules = self.rules.clone();
-        match timeout(self.peers.config.deadline.0, rules.wait_for(shows)).await {
+        let shown = rules.wait_for(|rules| shows(rules));
+        match timeout(self.peers.config.deadline.0, shown).await {
             Ok(Ok(_rules)) => Ok(()),
             _ => {
-                let message = "it is published, but this process has not been told so in time";
+                let message =
+                    format!("it is {done}, but this process has not been told so in time");
                 Err(Error::new(ErrorCode::DeadlineExceeded, message))
             }
         }
@@ -93,26 +91,53 @@ impl SchemaRegistry for RemoteRegistry {
         each(found.schemas, "schemas", SchemaVersion::try_from).map_err(unreadable)
     }
 
-    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+    async fn publish_all(&self, actor: Actor, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
         let send = |request| {
             let mut client = self.client();
-            async move { client.publish(request).await }
+            async move { client.publish_all(request).await }
         };
-        let message = PublishRequest { source: Some(source.into()) };
-        let published = self.peers.call(Call::acting(actor), message, send).await?;
-        let published = published.try_into().map_err(unreadable)?;
-        self.shown(&published).await?;
-        Ok(published)
+        let message = PublishAllRequest { set: Some(set.into()) };
+        let answer = self.peers.call(Call::acting(actor), message, send).await?;
+        let verdicts = each(answer.verdicts, "verdicts", SchemaVerdict::try_from);
+        let verdicts = verdicts.map_err(unreadable)?;
+        if answer.done {
+            let shows = |rules: &Rules| {
+                verdicts.iter().filter_map(|verdict| verdict.published.as_ref()).all(|published| {
+                    let shown = rules.schemas.get(&published.version.uri);
+                    shown.is_some_and(|shown| shown.minor >= published.version.minor)
+                })
+            };
+            self.shown("published", shows).await?;
+        }
+        Ok(verdicts)
     }
 
-    async fn check(&self, source: SchemaSource) -> Result<Published> {
+    async fn check_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
         let send = |request| {
             let mut client = self.client();
-            async move { client.check(request).await }
+            async move { client.check_all(request).await }
         };
-        let message = CheckRequest { source: Some(source.into()) };
-        let published = self.peers.call(Call::repeatable(), message, send).await?;
-        published.try_into().map_err(unreadable)
+        let message = CheckAllRequest { set: Some(set.into()) };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        each(answer.verdicts, "verdicts", SchemaVerdict::try_from).map_err(unreadable)
+    }
+
+    async fn announce(&self, domain: &str) -> Result<()> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.announce(request).await }
+        };
+        let message = AnnounceRequest { domain: domain.to_owned() };
+        self.peers.call(Call::repeatable(), message, send).await.map(|_told| ())
+    }
+
+    async fn peer_marks(&self) -> Result<BTreeMap<String, String>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.list_peer_marks(request).await }
+        };
+        let found = self.peers.call(Call::repeatable(), ListPeerMarksRequest {}, send).await?;
+        Ok(found.marks)
     }
 
     async fn ping(&self) -> Result<()> {
@@ -170,6 +195,12 @@ impl SchemaRegistry for RemoteRegistry {
             async move { client.delete(request).await }
         };
         let message = DeleteSchemaRequest { uri: uri.to_string() };
-        self.peers.call(Call::acting(actor), message, send).await.map(|_done| ())
+        let before = self.rules.borrow().schemas.get(uri).map(Arc::clone);
+        self.peers.call(Call::acting(actor), message, send).await?;
+        let shows = |rules: &Rules| {
+            let shown = rules.schemas.get(uri);
+            shown.is_none() || shown != before.as_ref()
+        };
+        self.shown("deleted", shows).await
     }
 }

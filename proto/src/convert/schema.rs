@@ -1,12 +1,16 @@
 //! Schemas, and how payloads break them.
 
 use super::{
-    Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, parsed, text,
+    Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, optional, parsed,
+    parsed_optional, text,
 };
 use crate::v1;
-use contract::schema::{
-    Difference, ProtoFile, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion,
-    UnknownFields, Verdict, Violation,
+use contract::{
+    Error,
+    schema::{
+        Difference, ProtoFile, PublishSettings, Published, Rulebook, SchemaBundle, SchemaSet,
+        SchemaSource, SchemaVerdict, SchemaVersion, UnknownFields, Verdict, Violation,
+    },
 };
 
 same_variants!(UnknownFields, v1::UnknownFields, [Ignore, Reject]);
@@ -117,6 +121,7 @@ impl From<SchemaSource> for v1::SchemaSource {
             rulebook,
             next_major,
             example,
+            expected,
         } = source;
         Self {
             uri: uri.to_string(),
@@ -127,6 +132,7 @@ impl From<SchemaSource> for v1::SchemaSource {
             rulebook: rulebook_as_wire(rulebook),
             next_major,
             example,
+            expected: expected.map(|expected| expected.to_string()),
         }
     }
 }
@@ -143,8 +149,111 @@ impl TryFrom<v1::SchemaSource> for SchemaSource {
             rulebook: rulebook_from(wire.rulebook)?,
             next_major: wire.next_major,
             example: wire.example,
+            expected: parsed_optional(wire.expected, "expected")?,
         })
     }
+}
+
+impl From<PublishSettings> for v1::PublishSettings {
+    fn from(settings: PublishSettings) -> Self {
+        let PublishSettings { unknown_fields, rulebook, next_major, expected } = settings;
+        let unspecified = v1::UnknownFields::Unspecified;
+        Self {
+            unknown_fields: unknown_fields.map_or(unspecified, v1::UnknownFields::from).into(),
+            rulebook: rulebook_as_wire(rulebook),
+            next_major,
+            expected: expected.map(|expected| expected.to_string()),
+        }
+    }
+}
+
+impl TryFrom<v1::PublishSettings> for PublishSettings {
+    type Error = Malformed;
+    fn try_from(wire: v1::PublishSettings) -> Result<Self, Malformed> {
+        let unknown_fields = match wire.unknown_fields {
+            0 => None,
+            given => Some(one_of::<v1::UnknownFields, _>(given, "unknown_fields")?),
+        };
+        Ok(Self {
+            unknown_fields,
+            rulebook: rulebook_from(wire.rulebook)?,
+            next_major: wire.next_major,
+            expected: parsed_optional(wire.expected, "expected")?,
+        })
+    }
+}
+
+impl From<SchemaSet> for v1::SchemaSet {
+    fn from(set: SchemaSet) -> Self {
+        match set {
+            SchemaSet::Sources(sources) => Self { sources: into_each(sources), ..Self::default() },
+            SchemaSet::Archive(bytes, settings) => {
+                Self { archive: Some(bytes), settings: Some(settings.into()), ..Self::default() }
+            }
+        }
+    }
+}
+
+impl TryFrom<v1::SchemaSet> for SchemaSet {
+    type Error = Malformed;
+    fn try_from(wire: v1::SchemaSet) -> Result<Self, Malformed> {
+        let v1::SchemaSet { sources, archive, settings } = wire;
+        match archive {
+            None if sources.is_empty() => Err(Malformed::missing("sources")),
+            None => each(sources, "sources", SchemaSource::try_from).map(Self::Sources),
+            Some(_) if !sources.is_empty() => {
+                Err(Malformed::invalid("archive", "there are `sources`, too"))
+            }
+            Some(archive) => {
+                let settings = optional(settings, "settings", PublishSettings::try_from)?;
+                Ok(Self::Archive(archive, settings.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+impl From<Error> for v1::Refusal {
+    fn from(error: Error) -> Self {
+        let Error { code, message, violations, retry_after: _ } = error;
+        Self { code: code.as_str().to_owned(), message, violations: into_each(violations) }
+    }
+}
+
+impl TryFrom<v1::Refusal> for Error {
+    type Error = Malformed;
+    fn try_from(wire: v1::Refusal) -> Result<Self, Malformed> {
+        let code = wire.code.parse();
+        let code = code.map_err(|()| Malformed::invalid("code", "it is not one of the codes"))?;
+        Ok(Self { violations: into_each(wire.violations), ..Self::new(code, wire.message) })
+    }
+}
+
+impl From<SchemaVerdict> for v1::SchemaVerdict {
+    fn from(verdict: SchemaVerdict) -> Self {
+        let SchemaVerdict { uri, published, error } = verdict;
+        Self {
+            uri: uri.to_string(),
+            published: published.map(Into::into),
+            refusal: error.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::SchemaVerdict> for SchemaVerdict {
+    type Error = Malformed;
+    fn try_from(wire: v1::SchemaVerdict) -> Result<Self, Malformed> {
+        Ok(Self {
+            uri: parsed(&wire.uri, "uri")?,
+            published: optional(wire.published, "published", Published::try_from)?,
+            error: optional(wire.refusal, "refusal", Error::try_from)?,
+        })
+    }
+}
+
+/// Verdicts as an answer.
+pub(crate) fn verdicts_as_wire(verdicts: Vec<SchemaVerdict>) -> v1::PublishAllResponse {
+    let done = !verdicts.iter().any(SchemaVerdict::is_refused);
+    v1::PublishAllResponse { done, verdicts: into_each(verdicts) }
 }
 
 impl From<SchemaBundle> for v1::SchemaBundle {

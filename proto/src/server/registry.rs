@@ -1,11 +1,15 @@
 //! Schemas, to be read, checked and published.
 
 use crate::{
-    convert::{into_each, message, parsed, rulebook_from},
+    convert::{into_each, message, parsed, rulebook_from, verdicts_as_wire},
     door::Door,
     v1,
 };
-use contract::{Result, registry::SchemaRegistry, schema::SchemaSource};
+use contract::{
+    Result,
+    registry::SchemaRegistry,
+    schema::{SchemaSet, SchemaSource},
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -62,6 +66,51 @@ impl v1::schema_registry_server::SchemaRegistry for Service {
         let work = async {
             let source = message(request.into_inner().source, "source", SchemaSource::try_from)?;
             Ok(self.registry.check(source).await?.into())
+        };
+        self.door.serve(work).await
+    }
+
+    async fn publish_all(
+        &self,
+        request: Request<v1::PublishAllRequest>,
+    ) -> Result<Response<v1::PublishAllResponse>, Status> {
+        let work = async {
+            let actor = self.door.caller(&request)?.actor()?;
+            let set = message(request.into_inner().set, "set", SchemaSet::try_from)?;
+            Ok(verdicts_as_wire(self.registry.publish_all(actor, set).await?))
+        };
+        self.door.serve(work).await
+    }
+
+    async fn check_all(
+        &self,
+        request: Request<v1::CheckAllRequest>,
+    ) -> Result<Response<v1::PublishAllResponse>, Status> {
+        let work = async {
+            let set = message(request.into_inner().set, "set", SchemaSet::try_from)?;
+            Ok(verdicts_as_wire(self.registry.check_all(set).await?))
+        };
+        self.door.serve(work).await
+    }
+
+    async fn announce(
+        &self,
+        request: Request<v1::AnnounceRequest>,
+    ) -> Result<Response<v1::AnnounceResponse>, Status> {
+        let work = async {
+            let announced = self.registry.announce(&request.get_ref().domain).await;
+            announced.map(|()| v1::AnnounceResponse {})
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_peer_marks(
+        &self,
+        _request: Request<v1::ListPeerMarksRequest>,
+    ) -> Result<Response<v1::ListPeerMarksResponse>, Status> {
+        let work = async {
+            let marks = self.registry.peer_marks().await?;
+            Ok(v1::ListPeerMarksResponse { marks })
         };
         self.door.serve(work).await
     }

@@ -86,6 +86,8 @@ fn nouns_of_the_configuration() {
     all::<v1::Changeset, _>(&[samples::changeset(), Changeset::default()]);
     all::<v1::Change, _>(&samples::changes());
     all::<v1::SchemaSource, _>(&[samples::schema_source()]);
+    all::<v1::SchemaSet, _>(&samples::schema_sets());
+    all::<v1::SchemaVerdict, _>(&samples::verdicts());
     all::<v1::SchemaBundle, _>(&[samples::bundle()]);
     all::<v1::Published, _>(&[samples::published()]);
 }

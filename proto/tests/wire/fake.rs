@@ -20,11 +20,12 @@ use contract::{
     registry::SchemaRegistry,
     rules::{Rules, RulesReceiver},
     schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, VersionNumber,
+        Difference, Rulebook, SchemaBundle, SchemaSet, SchemaVerdict, SchemaVersion, VersionNumber,
     },
     uri::EventUri,
 };
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -98,17 +99,34 @@ impl SchemaRegistry for Fake {
         Ok(vec![samples::schema_version(); 2])
     }
 
-    async fn publish(&self, actor: Actor, source: SchemaSource) -> Result<Published> {
+    async fn publish_all(&self, actor: Actor, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
         self.ready()?;
         assert!(samples::actors().contains(&actor), "{actor}");
-        assert_eq!(source, samples::schema_source());
-        Ok(samples::published())
+        self.check_all(set).await
     }
 
-    async fn check(&self, source: SchemaSource) -> Result<Published> {
+    async fn check_all(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
         self.ready()?;
-        assert_eq!(source, samples::schema_source());
-        Ok(samples::published())
+        match set {
+            SchemaSet::Sources(sources) if sources.len() == 1 => {
+                assert_eq!(sources, [samples::schema_source()]);
+                Ok(vec![samples::verdicts().remove(0)])
+            }
+            set => {
+                assert!(samples::schema_sets().contains(&set), "{set:?}");
+                Ok(samples::verdicts())
+            }
+        }
+    }
+
+    async fn announce(&self, domain: &str) -> Result<()> {
+        assert_eq!(domain, "peer.example");
+        self.ready()
+    }
+
+    async fn peer_marks(&self) -> Result<BTreeMap<String, String>> {
+        self.ready()?;
+        Ok(samples::peer_marks())
     }
 
     async fn ping(&self) -> Result<()> {
@@ -145,6 +163,7 @@ impl SchemaRegistry for Fake {
         self.ready()?;
         assert!(samples::actors().contains(&actor), "{actor}");
         assert_eq!(*uri, samples::uri());
+        self.rules.send_modify(|rules| _ = Arc::make_mut(rules).schemas.remove(uri));
         Ok(())
     }
 }

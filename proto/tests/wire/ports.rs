@@ -55,6 +55,14 @@ async fn the_schema_registry() {
         let published = registry.publish(actor, samples::schema_source()).await.unwrap();
         assert_eq!(published, samples::published());
     }
+    for set in samples::schema_sets() {
+        let actor = samples::actors()[0].clone();
+        let verdicts = registry.publish_all(actor, set.clone()).await.unwrap();
+        assert_eq!(verdicts, samples::verdicts());
+        assert_eq!(registry.check_all(set).await.unwrap(), samples::verdicts());
+    }
+    registry.announce("peer.example").await.unwrap();
+    assert_eq!(registry.peer_marks().await.unwrap(), samples::peer_marks());
     let (uri, number) = (samples::uri(), |major, minor| VersionNumber { major, minor });
     let bundle = registry.version(&samples::uri(), number(1, 0)).await.unwrap();
     assert_eq!(*bundle, samples::bundle());

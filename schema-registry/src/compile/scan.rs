@@ -2,7 +2,7 @@
 //! as deep as it goes, on the stack.
 
 use super::invalid;
-use contract::{Result, schema::ProtoFile};
+use contract::Result;
 
 /// Deepest nesting of braces, brackets and parentheses.
 const NESTING_MAX: usize = 64;
@@ -10,14 +10,14 @@ const NESTING_MAX: usize = 64;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
 /// Refuses what would exhaust a parser's stack. Errors: `invalid_definition` with line and column.
-pub(super) fn scan(file: &ProtoFile) -> Result<()> {
+pub(super) fn scan(path: &str, text: &str) -> Result<()> {
     let refuse = |at: usize, what: String| {
-        let before = file.text.as_bytes().get(..at).unwrap_or_default();
+        let before = text.as_bytes().get(..at).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
-        Err(invalid(format!("{}:{line}:{column}: {what}", file.path)))
+        Err(invalid(format!("{path}:{line}:{column}: {what}")))
     };
-    let (bytes, mut at, mut depth, mut line_start) = (file.text.as_bytes(), 0, 0_usize, 0);
+    let (bytes, mut at, mut depth, mut line_start) = (text.as_bytes(), 0, 0_usize, 0);
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\n' => line_start = at,
@@ -75,8 +75,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> Option<String> {
-        let file = ProtoFile { path: "x.proto".to_owned(), text: text.to_owned() };
-        scan(&file).err().map(|error| error.message)
+        scan("x.proto", text).err().map(|error| error.message)
     }
 
     #[test]

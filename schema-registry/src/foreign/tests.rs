@@ -3,7 +3,7 @@
 use super::*;
 use crate::testing::version;
 use axum::{Json, Router, extract::Path as UrlPath, routing::get};
-use contract::schema::ProtoFile;
+use contract::{clock::Timestamp, schema::ProtoFile};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Answers with the bundle that is put in, and counts how often it was asked.
@@ -42,6 +42,10 @@ fn config(address: String) -> Config {
     config
 }
 
+fn foreign(config: &Config) -> Foreign {
+    Foreign::new(config, Arc::new(crate::MemoryStore::new())).unwrap()
+}
+
 fn order() -> EventUri {
     "peer.example/shop/1/order".parse().unwrap()
 }
@@ -50,7 +54,7 @@ fn order() -> EventUri {
 async fn an_answer_is_kept_and_named_after_its_domain() {
     let peer = Arc::new(Peer::default());
     *peer.bundle.lock().unwrap() = Some(bundle(0, "one"));
-    let foreign = Foreign::new(&config(serve(peer.clone()).await)).unwrap();
+    let foreign = foreign(&config(serve(peer.clone()).await));
     for _ in 0..3 {
         let got = foreign.get(&order()).await.unwrap();
         assert_eq!((got.version.uri.clone(), &got.files[0].text), (order(), &"one".to_owned()));
@@ -91,7 +95,7 @@ async fn what_is_not_what_its_digest_says_is_refused() {
     let mut forged = bundle(0, "one");
     forged.files[0].text.push('!');
     *peer.bundle.lock().unwrap() = Some(forged);
-    let foreign = Foreign::new(&config(serve(peer).await)).unwrap();
+    let foreign = foreign(&config(serve(peer).await));
     assert_eq!(foreign.get(&order()).await.unwrap_err().code, ErrorCode::Internal);
 }
 
@@ -101,8 +105,53 @@ async fn the_guard_stands_in_front() {
     *peer.bundle.lock().unwrap() = Some(bundle(0, "one"));
     let mut config = config(serve(peer.clone()).await);
     config.foreign.allowed_networks.clear();
-    let error = Foreign::new(&config).unwrap().get(&order()).await.unwrap_err();
+    let error = foreign(&config).get(&order()).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unavailable);
     assert!(error.message.contains("loopback"), "{error}");
     assert_eq!(peer.asked.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_restart_needs_no_peer() {
+    let peer = Arc::new(Peer::default());
+    *peer.bundle.lock().unwrap() = Some(bundle(1, "one"));
+    let (config, store) = (config(serve(peer.clone()).await), Arc::new(crate::MemoryStore::new()));
+    let start = |config: &Config| Foreign::new(config, store.clone()).unwrap();
+    start(&config).get(&order()).await.unwrap();
+    assert_eq!(peer.asked.load(Ordering::SeqCst), 1);
+
+    *peer.bundle.lock().unwrap() = None;
+    let again = start(&config);
+    assert_eq!(again.get(&order()).await.unwrap().version.minor, 1);
+    assert_eq!(peer.asked.load(Ordering::SeqCst), 1, "from the store");
+    // What was pinned binds after a restart, too.
+    *peer.bundle.lock().unwrap() = Some(bundle(1, "another"));
+    let held = start(&config).refresh(&order()).await.unwrap();
+    assert_eq!(held.files[0].text, "one", "a minor version never changes");
+    *peer.bundle.lock().unwrap() = Some(bundle(2, "two"));
+    assert_eq!(start(&config).refresh(&order()).await.unwrap().version.minor, 2);
+    *peer.bundle.lock().unwrap() = None;
+    assert_eq!(start(&config).get(&order()).await.unwrap().version.minor, 2);
+
+    // A pin of the configuration goes before what was kept.
+    let mut config = config;
+    let pins = &mut config.peers.get_mut("peer.example").unwrap().pins;
+    pins.insert("shop/1/order".into(), hex::encode(bundle(3, "three").version.digest));
+    assert!(start(&config).get(&order()).await.is_err());
+    assert_eq!(peer.asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn every_replica_tells_of_a_publication() {
+    let config = config("http://127.0.0.1:9".into());
+    let store = Arc::new(crate::MemoryStore::new());
+    let replica = || Foreign::new(&config, store.clone()).unwrap();
+    let (told, other) = (replica(), replica());
+    let silent = [("peer.example".to_owned(), String::new())].into();
+    assert_eq!(told.marks().await.unwrap(), silent);
+    told.announce("peer.example", Timestamp(7)).await.unwrap();
+    told.announce("stranger.example", Timestamp(7)).await.unwrap();
+    let spoken = [("peer.example".to_owned(), "7".to_owned())].into();
+    assert_eq!(told.marks().await.unwrap(), spoken);
+    assert_eq!(other.marks().await.unwrap(), spoken);
 }

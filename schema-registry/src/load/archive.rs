@@ -1,7 +1,7 @@
 //! Reads a tar, packed by gzip or not, into memory: bounded, and never onto the disk.
 
-use super::{FILES_MAX, unreadable};
-use crate::compile::invalid;
+use super::unreadable;
+use crate::{Config, compile::invalid};
 use contract::{Error, Result};
 use flate2::read::GzDecoder;
 use std::{
@@ -12,43 +12,43 @@ use std::{
 };
 use tar::{Archive, EntryType};
 
-/// Most bytes of an archive, unpacked: what is packed to grow is stopped there.
-const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How a file begins that is packed by gzip. Source: RFC 1952, section 2.3.1.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// The `.proto` and `.example.json` files of an archive, by path.
 /// Errors: `invalid_definition`, which names the archive and the entry.
-pub(super) fn read(path: &Path) -> Result<BTreeMap<String, String>> {
+pub(super) fn read(path: &Path, config: &Config) -> Result<BTreeMap<String, String>> {
     let opened = File::open(path).map_err(|error| unreadable(path, &error))?;
     let named = |error: Error| invalid(format!("{}: {}", path.display(), error.message));
-    unpack(BufReader::new(opened)).map_err(named)
+    unpack(BufReader::new(opened), config).map_err(named)
 }
 
-fn unpack(mut packed: impl Read) -> Result<BTreeMap<String, String>> {
+/// The same of an archive that is at hand. Errors: `invalid_definition`, which names the entry.
+pub(super) fn unpack(mut packed: impl Read, config: &Config) -> Result<BTreeMap<String, String>> {
     let mut magic = [0; 2];
     packed.read_exact(&mut magic).map_err(|error| damaged(&error))?;
     let whole = magic.as_slice().chain(packed);
     match magic == GZIP_MAGIC {
-        true => entries(GzDecoder::new(whole)),
-        false => entries(whole),
+        true => entries(GzDecoder::new(whole), config),
+        false => entries(whole, config),
     }
 }
 
-fn entries(unpacked: impl Read) -> Result<BTreeMap<String, String>> {
+fn entries(unpacked: impl Read, config: &Config) -> Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
+    let (bytes_max, files_max) = (config.set_bytes_max, config.set_files_max);
+    let mut left = u64::try_from(bytes_max).unwrap_or(u64::MAX);
     // Headers and padding come on top of what the entries hold.
-    let mut archive = Archive::new(unpacked.take(2 * ARCHIVE_BYTES_MAX));
-    let mut left = ARCHIVE_BYTES_MAX;
+    let mut archive = Archive::new(unpacked.take(left.saturating_mul(2)));
     for (at, entry) in archive.entries().map_err(|error| damaged(&error))?.enumerate() {
         let mut entry = entry.map_err(|error| damaged(&error))?;
-        if at >= FILES_MAX {
-            return Err(invalid(format!("more than {FILES_MAX} entries")));
+        if at >= files_max {
+            return Err(invalid(format!("more than {files_max} entries")));
         }
         let path = inside(&entry.path().map_err(|error| damaged(&error))?)?;
         left = left
             .checked_sub(entry.size())
-            .ok_or_else(|| invalid(format!("more than {ARCHIVE_BYTES_MAX} bytes are in it")))?;
+            .ok_or_else(|| invalid(format!("more than {bytes_max} bytes are in it")))?;
         let hidden = path.split('/').any(|segment| segment.starts_with('.'));
         let wanted = path.ends_with(".proto") || path.ends_with(".example.json");
         let kind = entry.header().entry_type();
@@ -89,7 +89,7 @@ fn damaged(error: &std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, load};
+    use crate::load;
     use flate2::{Compression, write::GzEncoder};
     use std::io::Write;
     use tar::{Builder, Header};
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn refusal(bytes: &[u8]) -> String {
-        unpack(bytes).unwrap_err().message
+        unpack(bytes, &Config::default()).unwrap_err().message
     }
 
     #[test]
@@ -173,16 +173,16 @@ mod tests {
     #[test]
     fn what_grows_or_lies_about_its_size_is_refused() {
         let zeros = vec![0; 1024 * 1024];
-        let many: Vec<_> = (0..65).map(|_| ("x.bin", EntryType::Regular, &zeros[..])).collect();
+        let many: Vec<_> = (0..33).map(|_| ("x.bin", EntryType::Regular, &zeros[..])).collect();
         let bomb = gzip(&tar(&many));
         assert!(bomb.len() < 1024 * 1024);
-        assert!(refusal(&bomb).contains("67108864 bytes"), "{}", refusal(&bomb));
+        assert!(refusal(&bomb).contains("33554432 bytes"), "{}", refusal(&bomb));
         let mut header = Header::new_gnu();
         header.set_path("a/1/x.proto").unwrap();
         header.set_size(u64::MAX / 2);
         header.set_cksum();
         assert!(refusal(header.as_bytes()).contains("bytes"), "it says it is huge");
-        let entries = vec![("x", EntryType::Regular, b"".as_slice()); FILES_MAX + 1];
+        let entries = vec![("x", EntryType::Regular, b"".as_slice()); 10_001];
         assert!(refusal(&tar(&entries)).contains("more than 10000 entries"));
     }
 
@@ -192,7 +192,7 @@ mod tests {
             assert!(refusal(bytes).contains("cannot be read as a tar"), "{bytes:?}");
         }
         let tar = plain(&[("a/1/x.proto", MONEY)]);
-        assert!(unpack(&tar[..600]).is_err(), "cut off");
+        assert!(unpack(&tar[..600], &Config::default()).is_err(), "cut off");
         let error = refusal(&tar_with_bytes(&[0xff, 0xfe]));
         assert!(error.contains("`a/1/x.proto`") && error.contains("UTF-8"), "{error}");
     }

@@ -1,5 +1,7 @@
 //! Publishing: versions, refusals, races, and the validator that follows.
 
+mod sets;
+
 use super::*;
 use crate::{
     DirectoryStore, MemoryStore,
@@ -7,7 +9,7 @@ use crate::{
 };
 use contract::{
     clock::Timestamp,
-    schema::{EventValidator, UnknownFields, Validated},
+    schema::{EventValidator, SchemaSource, UnknownFields, Validated},
     testing::ManualClock,
 };
 
@@ -144,6 +146,13 @@ async fn many_at_once_make_one_version_each() {
     assert_eq!(changed, 1);
 }
 
+/// Puts a bundle where the other registry would.
+async fn keep(world: &World, other: &Registry, source: SchemaSource) {
+    let offer = other.offers(source.into()).await.unwrap().remove(0);
+    let candidate = offer.candidate.unwrap();
+    world.store.put(candidate.digest, candidate.bytes).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_faster_registry_elsewhere_is_taken_into_account() {
     let world = world();
@@ -152,8 +161,7 @@ async fn a_faster_registry_elsewhere_is_taken_into_account() {
     // While we publish a wider one, another registry publishes a wider one of its own.
     let theirs = schema("int32 amount = 1; bool theirs = 9;");
     let version = other.check(theirs.clone()).await.unwrap().version;
-    let candidate = other.candidate(theirs.clone()).await.unwrap();
-    world.store.put(candidate.digest, candidate.bytes.clone()).await.unwrap();
+    keep(&world, &other, theirs.clone()).await;
     let faster = |version: SchemaVersion| -> Option<crate::testing::Interruption> {
         Some(Box::new(move |rules: &FakeRules| rules.publish(&version)))
     };
@@ -165,12 +173,29 @@ async fn a_faster_registry_elsewhere_is_taken_into_account() {
 
     let both = schema("int32 amount = 1; bool theirs = 9; bool ours = 2;");
     let version = world.registry.check(both.clone()).await.unwrap().version;
-    let candidate = other.candidate(both.clone()).await.unwrap();
-    world.store.put(candidate.digest, candidate.bytes.clone()).await.unwrap();
+    keep(&world, &other, both.clone()).await;
     *world.rules.before_next.lock().unwrap() = faster(version);
     let published = world.registry.publish(actor(), both).await.unwrap();
     assert!(!published.changed, "the winner published the same");
     assert_eq!((first.version.minor, published.version.minor), (0, 2));
+}
+
+#[tokio::test]
+async fn publishing_again_heals_a_torn_bundle() {
+    let (rules, dir) = (FakeRules::new(), tempfile::tempdir().unwrap());
+    let store = || Arc::new(DirectoryStore::open(dir.path()).unwrap());
+    let first = registry(&rules, store()).publish(actor(), schema("int32 amount = 1;")).await;
+    let version = first.unwrap().version;
+    let file = dir.path().join(format!("{}.bundle", hex::encode(version.digest)));
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let again = registry(&rules, store());
+    let error = again.get(&version.uri).await.unwrap_err();
+    assert!(error.message.contains("is damaged"), "{error}");
+    let healed = again.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    assert!(!healed.changed);
+    assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    assert_eq!(again.get(&version.uri).await.unwrap().version, version);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Bundles in a directory: one file each, named by its SHA-256.
+//! Bundles in a directory: one file each, named by its SHA-256; and notes, named as they are.
 
 use super::{BundleStore, verified};
 use async_trait::async_trait;
@@ -8,52 +8,107 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// Keeps bundles in `DIR/<sha-256>.bundle`. A file appears whole and synced or not at all.
+/// How often a file is written anew whose temporary one was taken away: see [`sweep`].
+const WRITES_MAX: usize = 3;
+
+/// Keeps bundles in `DIR/<sha-256>.bundle` and notes in `DIR/<name>.note`. A file appears whole and
+/// synced or not at all.
 #[derive(Debug, Clone)]
 pub struct DirectoryStore {
     dir: Arc<Path>,
-    /// One writer at a time in this process; others use other temporary names.
-    writing: Arc<Mutex<()>>,
+    /// Numbers temporary files: no two writers of this process share one.
+    written: Arc<AtomicU64>,
 }
 
 impl DirectoryStore {
-    /// A store in `dir`, which is made if it is not there. Errors: `unavailable`.
+    /// A store in `dir`, which is made if it is not there, and cleared of what a crash left
+    /// unfinished. Errors: `unavailable`.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self> {
         let dir = dir.into();
         let made = fs::create_dir_all(&dir).and_then(|()| sync_parent(&dir));
-        made.map_err(|error| unavailable("make", &dir, &error))?;
-        Ok(Self { dir: dir.into(), writing: Arc::default() })
+        made.and_then(|()| sweep(&dir)).map_err(|error| unavailable("make", &dir, &error))?;
+        Ok(Self { dir: dir.into(), written: Arc::default() })
     }
 
     fn path(&self, digest: [u8; 32]) -> PathBuf {
         self.dir.join(format!("{}.bundle", hex::encode(digest)))
     }
 
-    fn read(&self, digest: [u8; 32]) -> Result<Option<Bytes>> {
-        let path = self.path(digest);
-        match fs::read(&path) {
-            Ok(bytes) => verified(digest, bytes.into()).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unavailable("read", &path, &error)),
-        }
+    fn note_path(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.note"))
     }
 
-    fn write(&self, digest: [u8; 32], bytes: &[u8]) -> Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn bundle(&self, digest: [u8; 32]) -> Result<Option<Bytes>> {
+        read(&self.path(digest))?.map(|bytes| verified(digest, bytes)).transpose()
+    }
+
+    fn put_bundle(&self, digest: [u8; 32], bytes: &[u8]) -> Result<()> {
         // A damaged file is written anew: the bytes at hand are known to be right.
-        if matches!(self.read(digest), Ok(Some(_))) {
+        if matches!(self.bundle(digest), Ok(Some(_))) {
             return Ok(());
         }
-        let name = format!(".{}.{}.tmp", hex::encode(digest), std::process::id());
+        self.write(&self.path(digest), bytes)
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let mut tries = 0;
+        let written = loop {
+            tries += 1;
+            match self.try_write(path, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < WRITES_MAX => {}
+                written => break written,
+            }
+        };
+        written.map_err(|error| unavailable("write", path, &error))
+    }
+
+    fn try_write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{TEMPORARY}{}.{number}", std::process::id());
         let temporary = self.dir.join(name);
-        let path = self.path(digest);
         let written = write_synced(&temporary, bytes)
-            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| fs::rename(&temporary, path))
             .and_then(|()| File::open(&self.dir)?.sync_all());
-        written.map_err(|error| unavailable("write", &path, &error))
+        if written.is_err() {
+            // Best effort: the next start clears it otherwise.
+            drop(fs::remove_file(&temporary));
+        }
+        written
+    }
+}
+
+/// How the names of temporary files begin.
+const TEMPORARY: &str = ".writing.";
+
+/// Removes temporary files: whoever was writing them is gone. A process that does write at this
+/// moment into the same directory notices, and writes again.
+fn sweep(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // As they were called before: `.<sha-256>.<process>.tmp`.
+        if name.starts_with(TEMPORARY) || name.starts_with('.') && name.ends_with(".tmp") {
+            match fs::remove_file(entry.path()) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => tracing::info!(file = %name, "removed an unfinished file of the schema store"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Option<Bytes>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unavailable("read", path, &error)),
     }
 }
 
@@ -61,12 +116,22 @@ impl DirectoryStore {
 impl BundleStore for DirectoryStore {
     async fn put(&self, digest: [u8; 32], bytes: Bytes) -> Result<()> {
         let (store, bytes) = (self.clone(), verified(digest, bytes)?);
-        blocking(move || store.write(digest, &bytes)).await
+        blocking(move || store.put_bundle(digest, &bytes)).await
     }
 
     async fn get(&self, digest: [u8; 32]) -> Result<Option<Bytes>> {
         let store = self.clone();
-        blocking(move || store.read(digest)).await
+        blocking(move || store.bundle(digest)).await
+    }
+
+    async fn put_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let (store, path) = (self.clone(), self.note_path(name));
+        blocking(move || store.write(&path, &bytes)).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Bytes>> {
+        let path = self.note_path(name);
+        blocking(move || read(&path)).await
     }
 }
 
@@ -134,6 +199,52 @@ mod tests {
         assert!(error.message.contains(&hex::encode(address)), "{error}");
         store.put(address, bytes.clone()).await.unwrap();
         assert_eq!(store.get(address).await, Ok(Some(bytes)));
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_left_behind_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = Bytes::from_static(b"a bundle");
+        let address = digest(&bytes);
+        let name = hex::encode(address);
+        // Unfinished files, by today's names and by those of before; and a bundle torn in half, as
+        // a file system without a journal could leave it.
+        let torn = format!("{name}.bundle");
+        for left in [".writing.1.7", &format!(".{name}.1.tmp"), &torn, "pin-1.note"] {
+            fs::write(dir.path().join(left), b"a bu").unwrap();
+        }
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [torn.as_str(), "pin-1.note"]);
+        assert!(store.get(address).await.is_err(), "damage is named");
+        store.put(address, bytes.clone()).await.unwrap();
+        assert_eq!(store.get(address).await, Ok(Some(bytes)));
+    }
+
+    #[test]
+    fn a_file_that_is_swept_away_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DirectoryStore::open(dir.path()).unwrap();
+        let bytes = vec![7; 100_000];
+        let address = digest(&bytes);
+        std::thread::scope(|scope| {
+            let sweeping = scope.spawn(|| {
+                for _ in 0..200 {
+                    sweep(dir.path()).unwrap();
+                }
+            });
+            let mut lost = 0;
+            while !sweeping.is_finished() {
+                fs::remove_file(store.path(address)).ok();
+                lost += usize::from(store.put_bundle(address, &bytes).is_err());
+            }
+            // Three times in a row is more than a start does.
+            assert!(lost < 200, "{lost}");
+        });
+        store.put_bundle(address, &bytes).unwrap();
+        assert_eq!(store.bundle(address).unwrap().unwrap(), bytes);
     }
 
     #[test]

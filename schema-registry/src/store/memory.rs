@@ -11,7 +11,10 @@ use std::{
 
 /// Keeps bundles as long as the process lives.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<BTreeMap<[u8; 32], Bytes>>);
+pub struct MemoryStore {
+    bundles: Mutex<BTreeMap<[u8; 32], Bytes>>,
+    notes: Mutex<BTreeMap<String, Bytes>>,
+}
 
 impl MemoryStore {
     /// An empty store.
@@ -24,12 +27,22 @@ impl MemoryStore {
 impl BundleStore for MemoryStore {
     async fn put(&self, digest: [u8; 32], bytes: Bytes) -> Result<()> {
         let bytes = verified(digest, bytes)?;
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes);
+        self.bundles.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes);
         Ok(())
     }
 
     async fn get(&self, digest: [u8; 32]) -> Result<Option<Bytes>> {
-        Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned())
+        Ok(self.bundles.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned())
+    }
+
+    async fn put_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert(name.to_owned(), bytes);
+        Ok(())
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Bytes>> {
+        Ok(self.notes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned())
     }
 }
 

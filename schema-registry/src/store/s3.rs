@@ -19,7 +19,7 @@ use std::time::Duration;
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5);
 
-/// Keeps bundles as `PREFIX/<sha-256>.bundle`. An object appears whole or not at all: that is what
+/// Keeps bundles as `PREFIX/<sha-256>.bundle` and notes as `PREFIX/<name>.note`. An object appears whole or not at all: that is what
 /// S3 promises of a PUT.
 #[derive(Debug)]
 pub struct S3Store {
@@ -74,6 +74,25 @@ impl S3Store {
         Path::from(format!("{}/{}.bundle", self.prefix, hex::encode(digest)))
     }
 
+    fn note_path(&self, name: &str) -> Path {
+        Path::from(format!("{}/{name}.note", self.prefix))
+    }
+
+    async fn write(&self, path: &Path, bytes: Bytes) -> Result<()> {
+        match self.within("write", self.client.put(path, bytes.into())).await? {
+            Some(_) => Ok(()),
+            None => {
+                let message = "the bucket of the schema store is not there";
+                Err(Error::new(ErrorCode::Unavailable, message))
+            }
+        }
+    }
+
+    async fn read(&self, path: &Path) -> Result<Option<Bytes>> {
+        let read = async { self.client.get(path).await?.bytes().await };
+        self.within("read", read).await
+    }
+
     /// The answer of the bucket within the deadline, over all its retries.
     async fn within<T>(
         &self,
@@ -99,22 +118,20 @@ impl S3Store {
 #[async_trait]
 impl BundleStore for S3Store {
     async fn put(&self, digest: [u8; 32], bytes: Bytes) -> Result<()> {
-        let bytes = verified(digest, bytes)?;
-        let path = self.path(digest);
-        match self.within("write", self.client.put(&path, bytes.into())).await? {
-            Some(_) => Ok(()),
-            None => {
-                let message = "the bucket of the schema store is not there";
-                Err(Error::new(ErrorCode::Unavailable, message))
-            }
-        }
+        self.write(&self.path(digest), verified(digest, bytes)?).await
     }
 
     async fn get(&self, digest: [u8; 32]) -> Result<Option<Bytes>> {
-        let path = self.path(digest);
-        let read = async { self.client.get(&path).await?.bytes().await };
-        let found = self.within("read", read).await?;
+        let found = self.read(&self.path(digest)).await?;
         found.map(|bytes| verified(digest, bytes)).transpose()
+    }
+
+    async fn put_note(&self, name: &str, bytes: Bytes) -> Result<()> {
+        self.write(&self.note_path(name), bytes).await
+    }
+
+    async fn note(&self, name: &str) -> Result<Option<Bytes>> {
+        self.read(&self.note_path(name)).await
     }
 }
 

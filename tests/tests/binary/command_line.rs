@@ -107,9 +107,23 @@ fn a_contract_is_checked_published_and_explained() {
     let text = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert!(text.contains("breaking   field `Paid.cents` is of type string"), "{text}");
     assert!(text.contains("hits the subscriptions ledger"), "{text}");
+    // One refusal refuses all, and lists every verdict.
+    write("other.proto", "syntax = 'proto3'; message Other {}");
     let refused = run(&["schema", "publish", "contracts"]);
     assert_eq!(refused.status.code(), Some(1));
-    let next = printed(&run(&["schema", "publish", "contracts", "--next-major"]));
+    let text = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(text.starts_with("would be published shop/1/other 1.0\n"), "{text}");
+    assert!(text.contains("refused shop/1/paid: breaks 1.0"), "{text}");
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(errors.contains("1 of 2 schemas are refused, so none is published"), "{errors}");
+    assert!(!printed(&run(&["schema", "list"])).contains("shop/1/other"));
+    std::fs::remove_file(path.join("contracts/shop/1/other.proto")).unwrap();
+    let late = run(&["schema", "publish", "contracts", "--next-major", "--expect", "1.7"]);
+    assert_eq!(late.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&late.stdout).into_owned();
+    assert!(text.contains("current version of shop/1/paid is 1.0"), "{text}");
+    let next =
+        printed(&run(&["schema", "publish", "contracts", "--next-major", "--expect", "1.0"]));
     assert!(next.starts_with("published shop/2/paid 2.0\n"), "{next}");
 
     let example = printed(&run(&["schema", "example", "shop/2/paid"]));

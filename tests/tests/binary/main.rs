@@ -10,6 +10,7 @@
 mod command_line;
 mod kill;
 mod process;
+mod quarantine;
 #[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]

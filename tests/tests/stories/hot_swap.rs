@@ -11,7 +11,11 @@ use std::{
 };
 use tests::{Answer, Deployment, Subscriber, Wiring, eventually, post, stories};
 
-stories!(publishing_under_load_refuses_nobody, a_new_type_can_be_sent_at_once);
+stories!(
+    publishing_under_load_refuses_nobody,
+    deleting_and_publishing_anew_under_load,
+    a_new_type_can_be_sent_at_once,
+);
 
 /// Version `minor` of a type that takes no field it does not know.
 pub(super) fn order(uri: &str, minor: usize) -> SchemaSource {
@@ -26,6 +30,7 @@ pub(super) fn order(uri: &str, minor: usize) -> SchemaSource {
         rulebook: None,
         next_major: false,
         example: None,
+        expected: None,
     }
 }
 
@@ -85,6 +90,55 @@ async fn publishing_under_load_refuses_nobody(wiring: Wiring) {
     subscriber.wait_for(sent).await;
     let stats = certes.graphql("{ stats { accepted } }").await.unwrap();
     assert_eq!(stats["stats"]["accepted"], sent);
+    certes.stop().await.unwrap();
+    assert_eq!(subscriber.received().len(), sent, "each once");
+}
+
+async fn deleting_and_publishing_anew_under_load(wiring: Wiring) {
+    let subscriber = Subscriber::start().await.unwrap();
+    let certes = Deployment::start(wiring).await.unwrap();
+    let kept = format!(
+        "subscriptions: [{{name: all, url: \"{}\", events: [\"shop/1/order\"]}}]",
+        subscriber.url()
+    );
+    let remote = certes.remote().await.unwrap();
+    remote.publish(order("shop/1/order", 0)).await.unwrap();
+    remote.publish(order("shop/1/passing", 0)).await.unwrap();
+    certes.apply(&kept).await.unwrap();
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let stream = |uri: &'static str| {
+        let (http, key) = (certes.http.clone(), certes.key.expose().to_owned());
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let (mut accepted, mut unknown) = (0, 0);
+            while !stop.load(Ordering::SeqCst) {
+                let answer = send((&http, &key), uri, "{\"f0\": \"x\"}".into()).await;
+                match answer.status.as_u16() {
+                    202 => accepted += 1,
+                    404 => unknown += 1,
+                    _ => panic!("{uri}: {} {:?}", answer.status, answer.body),
+                }
+            }
+            (accepted, unknown)
+        })
+    };
+    let (beside, passing) = (stream("shop/1/order"), stream("shop/1/passing"));
+    let (door, body) = ((certes.http.as_str(), certes.key.expose()), "{\"f0\": \"x\"}");
+    let passes = async || send(door, "shop/1/passing", body.into()).await.status.as_u16();
+    for round in 0..6 {
+        remote.delete_schema(&"shop/1/passing".parse().unwrap()).await.unwrap();
+        assert_eq!(passes().await, 404, "gone when the answer is there, round {round}");
+        // Nothing that was deleted binds: another text, of which the old one knows nothing.
+        remote.publish(order("shop/1/passing", round % 2 + 1)).await.unwrap();
+        assert_eq!(passes().await, 202, "there when the answer is there, round {round}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    let ((sent, refused), (passed, unknown)) = (beside.await.unwrap(), passing.await.unwrap());
+    assert_eq!(refused, 0, "a neighbour is not touched");
+    subscriber.wait_for(sent).await;
+    let stats = certes.graphql("{ stats { accepted } }").await.unwrap();
+    assert_eq!(stats["stats"]["accepted"], sent + passed + 6, "{unknown} were refused");
     certes.stop().await.unwrap();
     assert_eq!(subscriber.received().len(), sent, "each once");
 }

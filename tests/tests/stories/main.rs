@@ -11,6 +11,7 @@ mod grpc;
 mod hot_swap;
 mod main_path;
 mod priority;
+mod publishing;
 mod quarantine;
 mod rule_of_dependencies;
 mod schemas;

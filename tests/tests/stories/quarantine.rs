@@ -22,6 +22,7 @@ fn order(fields: &str) -> SchemaSource {
         rulebook: None,
         next_major: false,
         example: None,
+        expected: None,
     }
 }
 

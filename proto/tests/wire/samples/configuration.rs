@@ -3,6 +3,7 @@
 use super::{NOW, key_id, uri};
 use bytes::Bytes;
 use contract::{
+    Error, ErrorCode,
     access::{ApiKey, Roles, token_digest},
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
     clock::Timestamp,
@@ -11,8 +12,9 @@ use contract::{
     id::{KeyId, SecretId, Sequence},
     rules::Rules,
     schema::{
-        Difference, ProtoFile, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion,
-        UnknownFields, Verdict,
+        Difference, ProtoFile, PublishSettings, Published, Rulebook, SchemaBundle, SchemaSet,
+        SchemaSource, SchemaVerdict, SchemaVersion, UnknownFields, Verdict, VersionNumber,
+        Violation,
     },
     secret::Secret,
     source::{Scheme, Source, SourceSpec, Template},
@@ -22,7 +24,7 @@ use contract::{
     },
     testing::{subscription, subscription_spec},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub fn schema_version() -> SchemaVersion {
     SchemaVersion {
@@ -50,6 +52,7 @@ pub fn schema_source() -> SchemaSource {
         rulebook: Some(Rulebook::Confluent),
         next_major: true,
         example: Some("{}".into()),
+        expected: Some(VersionNumber { major: 1, minor: 7 }),
     }
 }
 
@@ -71,6 +74,46 @@ pub fn published() -> Published {
         refusal: Some("it breaks".into()),
         subscriptions: vec!["ci".into()],
     }
+}
+
+/// Sets of several schemas.
+pub fn schema_sets() -> Vec<SchemaSet> {
+    let settings = PublishSettings {
+        unknown_fields: Some(UnknownFields::Reject),
+        rulebook: Some(Rulebook::Wire),
+        next_major: true,
+        expected: Some(VersionNumber { major: 3, minor: 0 }),
+    };
+    let archive = Bytes::from_static(b"\x1f\x8b");
+    vec![
+        SchemaSet::Sources(vec![schema_source(), schema_source()]),
+        SchemaSet::Archive(archive.clone(), settings),
+        SchemaSet::Archive(archive, PublishSettings::default()),
+    ]
+}
+
+/// The first one is not refused.
+pub fn verdicts() -> Vec<SchemaVerdict> {
+    let violation = Violation {
+        path: "a.b".into(),
+        expected: "compatible with 1.0".into(),
+        found: "gone".into(),
+        rule: "field_removed".into(),
+    };
+    let error = Error {
+        violations: vec![violation],
+        ..Error::new(ErrorCode::InvalidDefinition, "it breaks")
+    };
+    let verdict = |published, error| SchemaVerdict { uri: uri(), published, error };
+    vec![
+        verdict(Some(published()), None),
+        verdict(Some(published()), Some(error)),
+        verdict(None, Some(Error::new(ErrorCode::Conflict, "somebody was faster"))),
+    ]
+}
+
+pub fn peer_marks() -> BTreeMap<String, String> {
+    [("peer.example", "7"), ("other.example", "")].map(|(a, b)| (a.into(), b.into())).into()
 }
 
 pub fn differences() -> Vec<Difference> {

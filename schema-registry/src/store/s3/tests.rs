@@ -87,8 +87,10 @@ async fn conforms() {
     let endpoint = serve(fake.clone()).await;
     conformance::run(Arc::new(store(&endpoint))).await;
     let objects = fake.objects.lock().unwrap();
-    let named =
-        |path: &String| path.starts_with("contracts/of/certes/") && path.ends_with(".bundle");
+    let named = |path: &String| {
+        let kind = [".bundle", ".note"].iter().any(|end| path.ends_with(end));
+        path.starts_with("contracts/of/certes/") && kind
+    };
     assert!(objects.keys().all(named), "{:?}", objects.keys());
 }
 
