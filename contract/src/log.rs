@@ -47,6 +47,9 @@ impl FromStr for Chain {
     }
 }
 
+/// From this format of the log on, notable facts are indexed. What happened before is not notable.
+pub const NOTABLE_SINCE_FORMAT: u32 = 3;
+
 /// A fact as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoggedFact {

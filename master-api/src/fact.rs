@@ -208,9 +208,6 @@ pub enum FactBody {
 /// 3: notable facts are indexed ([`FactBody::is_notable`]).
 pub const FORMAT: u32 = 3;
 
-/// From this format on notable facts are indexed.
-pub const FORMAT_NOTABLE: u32 = 3;
-
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 
 use crate::{
     codec,
-    fact::{Bucket, FORMAT_NOTABLE, FactBody, StoredEvent},
+    fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
     store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow},
@@ -13,6 +13,7 @@ use contract::{
     clock::Timestamp,
     delivery::{DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -99,7 +100,7 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
-        if self.format >= FORMAT_NOTABLE && body.is_notable() {
+        if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {
