@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "this is how a story fails")]
 
 mod access;
+mod announcements;
 mod bad_input;
 mod delivery;
 mod documents;
