@@ -10,6 +10,7 @@ mod documents;
 mod foreign;
 mod grpc;
 mod hot_swap;
+mod log_port;
 mod main_path;
 mod priority;
 mod quarantine;
