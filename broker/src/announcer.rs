@@ -2,9 +2,10 @@
 //! operator may want to know becomes an event like any other.
 //!
 //! It looks at notable facts only, which the log finds by an index, and sleeps while there are
-//! none. Each event's id follows from its fact, and the log takes an id once; the durable cursor
-//! moves after the event is stored. So wherever a crash comes, nothing is lost, and what is told
-//! again is stored once; also when several brokers tell it.
+//! none. What nobody subscribes to is not stored: the fact is in the log. Each event's id follows
+//! from its fact, and the log takes an id once; the durable cursor moves after the event is stored.
+//! So wherever a crash comes, nothing is lost, and what is told again is stored once; also when
+//! several brokers tell it.
 
 mod news;
 
@@ -39,8 +40,17 @@ pub struct Announcer {
     log: Arc<dyn MasterApi>,
     broker: Arc<Broker>,
     metrics: Metrics,
+    progress: Mutex<Progress>,
+}
+
+/// How far the announcer has come.
+#[derive(Debug, Default)]
+struct Progress {
     /// Facts up to here are told; None: not known yet.
-    told: Mutex<Option<Sequence>>,
+    told: Option<Sequence>,
+    /// The last of them that was one of the configuration: who is told is said by rules that know
+    /// it.
+    rules: Sequence,
 }
 
 impl Announcer {
@@ -51,7 +61,7 @@ impl Announcer {
         broker: Arc<Broker>,
         metrics: Metrics,
     ) -> Self {
-        Self { config, log, broker, metrics, told: Mutex::default() }
+        Self { config, log, broker, metrics, progress: Mutex::default() }
     }
 
     /// Announces until `stop`.
@@ -73,21 +83,24 @@ impl Announcer {
     ///
     /// Errors: those of the log and the broker; the same facts are announced in the next round.
     pub async fn run_once(&self, wait: Duration) -> Result<usize> {
-        let mut told = self.told.lock().await;
-        let after = match *told {
+        let mut progress = self.progress.lock().await;
+        let after = match progress.told {
             Some(told) => told,
             None => self.beginning().await?,
         };
-        *told = Some(after);
+        progress.told = Some(after);
         let filter = LogFilter { notable: true, ..LogFilter::default() };
         let page = self.ask(after, filter, wait).await?;
         let mut events = 0;
         for fact in &page.facts {
-            events += usize::from(self.announce(fact).await?);
-            *told = Some(fact.sequence);
+            if fact.chain == Chain::Configuration {
+                progress.rules = fact.sequence;
+            }
+            events += usize::from(self.announce(fact, progress.rules).await?);
+            progress.told = Some(fact.sequence);
         }
         if page.read_to > after {
-            *told = Some(page.read_to);
+            progress.told = Some(page.read_to);
             let moved = self.log.move_cursor(FOLLOWER, page.read_to);
             within(self.config.timeout.0, "the log", moved).await?;
         }
@@ -129,8 +142,9 @@ impl Announcer {
         within(limit, "the log", self.log.facts(query)).await
     }
 
-    /// Makes the event that tells of a fact; false: there is none.
-    async fn announce(&self, fact: &LoggedFact) -> Result<bool> {
+    /// Makes the event that tells of a fact to those who want it by `rules` or newer ones; false:
+    /// there is none, or nobody does.
+    async fn announce(&self, fact: &LoggedFact, rules: Sequence) -> Result<bool> {
         let Some(news) = news::read(fact).map_err(|error| unreadable(fact, &error))? else {
             return Ok(false);
         };
@@ -151,9 +165,10 @@ impl Announcer {
             // Without its contract it waits for it; one that breaks it is kept aside to be seen.
             unvalidated: Disposition::Reject,
             invalid: Disposition::Quarantine,
-            rules: Sequence(0),
+            rules,
         };
         let stored = self.broker.announce(news::event_id(fact), event).await?;
+        let Some(stored) = stored else { return Ok(false) };
         self.metrics.announced(name);
         tracing::info!(id = %stored.id, event = name, fact = %fact.sequence, "announced");
         Ok(true)

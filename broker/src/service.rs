@@ -75,12 +75,19 @@ impl Broker {
     }
 
     /// Takes an event of the server's own under an id that says what it tells of: told twice, it
-    /// is stored once.
-    pub(crate) async fn announce(&self, id: EventId, event: NewEvent) -> Result<Stored> {
+    /// is stored once. None: by the rules it names or newer ones, nobody wants it.
+    pub(crate) async fn announce(&self, id: EventId, event: NewEvent) -> Result<Option<Stored>> {
+        let limit = self.config.rules_timeout.0;
+        let reached = tokio::time::timeout(limit, self.snapshots.reached(event.rules));
+        let late = |_elapsed| Error::new(ErrorCode::Unavailable, "the rules lag behind the log");
+        let snapshot = reached.await.map_err(late)?;
+        if snapshot.matcher.receivers(&event.uri, &event.audience).is_empty() {
+            return Ok(None);
+        }
         let stored = self.pass(id, event).await?;
         // Also what was here before: a crash may have come before the offer.
         self.feeder.offer(stored.sequence, &stored.lanes);
-        Ok(stored)
+        Ok(Some(stored))
     }
 
     async fn pass(&self, id: EventId, mut event: NewEvent) -> Result<Stored> {

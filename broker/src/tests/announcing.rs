@@ -6,6 +6,7 @@ use crate::{Announcer, AnnouncerConfig, Broker, Config, Feeder, Metrics};
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
+    backoff::Span,
     clock::Timestamp,
     event::{Audience, Origin},
     id::{KeyId, LaneId, SecretId, Sequence, SubscriptionNumber},
@@ -60,9 +61,11 @@ impl World {
         };
         let specs = [named("ops", "_certes/1/*"), named("all", "*/1/*")];
         let stamp_keys = vec![(SecretId::from_bytes([1; 16]), Secret::new("key"))];
-        let log = ModelLog::new(Rules { stamp_keys, ..rules_with(specs) });
+        let sequence = Sequence(100);
+        let log = ModelLog::new(Rules { sequence, stamp_keys, ..rules_with(specs) });
         let queue = ModelQueue::new(16, Arc::clone(&log), true);
-        let config = Config::default();
+        let rules_timeout = Span(Duration::from_millis(50));
+        let config = Config { rules_timeout, ..Config::default() };
         let feeder =
             Feeder::new(config.feeder.clone(), log.clone(), queue, clock.clone(), metrics.clone());
         let contracts = Arc::new(OwnContracts(AtomicBool::new(true)));
@@ -186,4 +189,31 @@ async fn what_cannot_be_told_yet_is_told_later_and_in_order() {
         serde_json::from_slice::<Value>(&stored.event.payload).unwrap()["source"].clone()
     });
     assert_eq!(names.collect::<Vec<_>>(), ["source 2", "source 3"]);
+}
+
+#[tokio::test]
+async fn who_is_told_is_said_by_rules_that_know_the_fact() {
+    let world = World::new();
+    let fact_after_the_rules = 101;
+    world.log.happen(vec![raised(1, NOTABLE_SINCE_FORMAT), removed(fact_after_the_rules)]);
+    let announcer = world.announcer();
+    let refusal = announcer.run_once(Duration::ZERO).await.unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::Unavailable);
+    assert_eq!(world.stored().len(), 0);
+    world.log.rules.send_modify(|rules| {
+        Arc::make_mut(rules).sequence = Sequence(fact_after_the_rules);
+    });
+    assert_eq!(all(&announcer).await, 1);
+}
+
+#[tokio::test]
+async fn what_nobody_wants_is_not_stored() {
+    let world = World::new();
+    world.log.rules.send_modify(|rules| {
+        Arc::make_mut(rules).subscriptions.remove(&SubscriptionNumber(1));
+    });
+    world.log.happen(vec![raised(1, NOTABLE_SINCE_FORMAT), removed(2)]);
+    assert_eq!(all(&world.announcer()).await, 0);
+    assert_eq!(world.stored().len(), 0);
+    assert_eq!(world.log.follower(), Some(Sequence(2)));
 }

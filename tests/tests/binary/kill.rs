@@ -26,6 +26,13 @@ async fn nothing_acknowledged_is_lost(wiring: Wiring) {
     let subscriber = Subscriber::behaving(answer).await.unwrap();
     let mut acknowledged = BTreeSet::new();
     let mut server = Processes::serve(wiring, dir.path());
+    // Somebody who wants to be told of the source that comes next.
+    let ops = format!(
+        "subscriptions: [{{name: ops, url: \"{}\", events: [\"_certes/1/source_changed\"]}}]",
+        subscriber.url()
+    );
+    std::fs::write(dir.path().join("ops.yaml"), ops).unwrap();
+    process::printed(&process::certes(dir.path(), &["apply", "-f", "ops.yaml"]));
     process::apply(dir.path(), &subscriber.url());
     for round in 0..3 {
         acknowledged.extend(send_until_killed(server, round).await);
