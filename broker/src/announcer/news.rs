@@ -148,33 +148,7 @@ pub(crate) fn tell(fact: &LoggedFact, news: &News, around: &Circumstances) -> Op
             ("delivery_dead", Value::Object(payload))
         }
         News::Status { status, reason, .. } => {
-            if caused_by_news(fact, around) {
-                return None;
-            }
-            let mut payload = subscription(around);
-            payload.insert("reason".to_owned(), json!(reason.as_deref().unwrap_or_default()));
-            let (name, more) = match status {
-                SubscriptionStatus::Active => {
-                    ("subscription_resumed", json!({"actor": actor, "resumed_at": time}))
-                }
-                SubscriptionStatus::Paused => {
-                    // The server itself pauses for one reason only.
-                    let cause = if actor.is_empty() { Cause::Gone.as_str() } else { "" };
-                    let waiting = around.waiting;
-                    let more = json!({
-                        "cause": cause, "actor": actor, "paused_at": time,
-                        "deliveries_waiting": waiting,
-                    });
-                    ("subscription_paused", more)
-                }
-                SubscriptionStatus::Disabled => {
-                    let waiting = around.waiting;
-                    let more = json!({"disabled_at": time, "deliveries_waiting": waiting});
-                    ("subscription_disabled", more)
-                }
-            };
-            payload.extend(object(more));
-            (name, Value::Object(payload))
+            return tell_status(fact, *status, reason.as_deref(), around);
         }
         News::Published(version) => {
             let SchemaVersion { uri, minor, message, digest, unknown_fields, .. } = &**version;
@@ -215,6 +189,43 @@ pub(crate) fn tell(fact: &LoggedFact, news: &News, around: &Circumstances) -> Op
     Some(Announcement { name, payload })
 }
 
+/// How a change of a subscription's status is told.
+fn tell_status(
+    fact: &LoggedFact,
+    status: SubscriptionStatus,
+    reason: Option<&str>,
+    around: &Circumstances,
+) -> Option<Announcement> {
+    let (actor, time) = (person(&fact.actor), fact.time.to_string());
+    if caused_by_news(fact, around) {
+        return None;
+    }
+    let mut payload = subscription(around);
+    payload.insert("reason".to_owned(), json!(reason.unwrap_or_default()));
+    let (name, more) = match status {
+        SubscriptionStatus::Active => {
+            ("subscription_resumed", json!({"actor": actor, "resumed_at": time}))
+        }
+        SubscriptionStatus::Paused => {
+            // The server itself pauses for one reason only.
+            let cause = if actor.is_empty() { Cause::Gone.as_str() } else { "" };
+            let waiting = around.waiting;
+            let more = json!({
+                "cause": cause, "actor": actor, "paused_at": time,
+                "deliveries_waiting": waiting,
+            });
+            ("subscription_paused", more)
+        }
+        SubscriptionStatus::Disabled => {
+            let waiting = around.waiting;
+            let more = json!({"disabled_at": time, "deliveries_waiting": waiting});
+            ("subscription_disabled", more)
+        }
+    };
+    payload.extend(object(more));
+    Some(Announcement { name, payload: Value::Object(payload) })
+}
+
 /// A subscription that wants nothing but news had nothing but news delivered: what the server did
 /// to it for that is told to nobody.
 fn caused_by_news(fact: &LoggedFact, around: &Circumstances) -> bool {
@@ -252,7 +263,7 @@ fn shown(attempt: &Attempt) -> Value {
 
 /// The name of the scheme by which a source is verified.
 fn scheme(spec: &SourceSpec) -> String {
-    match serde_json::to_value(&spec.verify) {
+    match serde_json::to_value(spec.verify) {
         Ok(Value::String(name)) => name,
         Ok(Value::Object(scheme)) => scheme.keys().next().cloned().unwrap_or_default(),
         Ok(_) | Err(_) => String::new(),

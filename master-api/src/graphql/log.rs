@@ -16,6 +16,7 @@ use contract::{
 #[derive(Debug, Default)]
 pub(super) struct LogQueries;
 
+#[expect(clippy::too_many_arguments, reason = "arguments of a query are arguments")]
 #[Object]
 impl LogQueries {
     /// Facts, oldest first. `kind` is as in `event_accepted`. A page may be short although there
