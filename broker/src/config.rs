@@ -22,6 +22,8 @@ pub struct Config {
     pub rules_attempts_max: u32,
     /// Settings of the feeder.
     pub feeder: FeederConfig,
+    /// Settings of the announcer.
+    pub announcer: AnnouncerConfig,
 }
 
 impl Default for Config {
@@ -33,6 +35,7 @@ impl Default for Config {
             rules_timeout: Span(Duration::from_secs(2)),
             rules_attempts_max: 5,
             feeder: FeederConfig::default(),
+            announcer: AnnouncerConfig::default(),
         }
     }
 }
@@ -74,5 +77,23 @@ impl Default for FeederConfig {
             shortcut_items_max: 16_384,
             timeout: Span(Duration::from_secs(10)),
         }
+    }
+}
+
+/// Settings of the announcer, which makes the server's own events.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnnouncerConfig {
+    /// Whether it runs. What happens meanwhile is announced when it runs again.
+    pub enabled: bool,
+    /// Most facts of one look into the log.
+    pub page_facts: u32,
+    /// Longest wait for one answer of the log.
+    pub timeout: Span,
+}
+
+impl Default for AnnouncerConfig {
+    fn default() -> Self {
+        Self { enabled: true, page_facts: 100, timeout: Span(Duration::from_secs(10)) }
     }
 }

@@ -1,8 +1,8 @@
 //! Hop 2: validate, match, store, enqueue; and the feeder that fills the queue's lanes from the
 //! log.
 //!
-//! Read [`service`] for the way of one event, then [`feeder`] for what happens when the queue
-//! cannot take it at once.
+//! Read [`service`] for the way of one event, [`feeder`] for what happens when the queue cannot
+//! take it at once, and [`announcer`] for the events that the server makes itself.
 
 mod config;
 mod metrics;
@@ -19,7 +19,11 @@ mod matcher;
 pub mod feeder;
 mod deadline;
 
-pub use config::{Config, FeederConfig};
+// From the log into the operators' own events.
+pub mod announcer;
+
+pub use announcer::Announcer;
+pub use config::{AnnouncerConfig, Config, FeederConfig};
 pub use feeder::Feeder;
 pub use metrics::Metrics;
 pub use service::Broker;

@@ -23,6 +23,11 @@ struct WayLabel {
     way: &'static str,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabel {
+    event: &'static str,
+}
+
 /// Counters of this crate; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -35,6 +40,9 @@ pub struct Metrics {
     fed: Family<WayLabel, Counter>,
     refed: Counter,
     behind: Gauge,
+    announced: Family<EventLabel, Counter>,
+    announcing_failed: Counter,
+    unannounced: Gauge,
 }
 
 /// How a delivery came into the queue.
@@ -59,6 +67,9 @@ impl Metrics {
             fed: Family::default(),
             refed: Counter::default(),
             behind: Gauge::default(),
+            announced: Family::default(),
+            announcing_failed: Counter::default(),
+            unannounced: Gauge::default(),
         };
         let mut counter = |name: &str, help: &str, counter: &Counter| {
             registry.register(name, help, counter.clone());
@@ -74,6 +85,13 @@ impl Metrics {
         registry.register("certes_feeder_fed", help, metrics.fed.clone());
         let help = "Lanes whose deliveries come from the log because the queue is full";
         registry.register("certes_feeder_lanes_behind", help, metrics.behind.clone());
+        let help = "Events of the server's own, by name";
+        registry.register("certes_announced", help, metrics.announced.clone());
+        let help = "Rounds of announcing that failed and are repeated";
+        let failed = metrics.announcing_failed.clone();
+        registry.register("certes_announcing_failed", help, failed);
+        let help = "Facts that the announcer has yet to look at, after its last look";
+        registry.register("certes_announcer_facts_behind", help, metrics.unannounced.clone());
         let help = "Time from the broker's door to its answer";
         let seconds = metrics.accept_seconds.clone();
         registry.register_with_unit("certes_event_accept", help, Unit::Seconds, seconds);
@@ -108,6 +126,18 @@ impl Metrics {
 
     pub(crate) fn lanes_behind(&self, lanes: usize) {
         self.behind.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn announced(&self, event: &'static str) {
+        self.announced.get_or_create(&EventLabel { event }).inc();
+    }
+
+    pub(crate) fn announcing_failed(&self) {
+        self.announcing_failed.inc();
+    }
+
+    pub(crate) fn facts_behind(&self, facts: u64) {
+        self.unannounced.set(i64::try_from(facts).unwrap_or(i64::MAX));
     }
 
     fn refuse(&self, code: ErrorCode) {

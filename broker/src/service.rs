@@ -53,12 +53,10 @@ impl Broker {
         Self { config, validator, master_api, feeder, ids, snapshots, metrics }
     }
 
-    async fn take(&self, mut event: NewEvent) -> Result<Accepted> {
-        check::admit(&event)?;
-        trail::pass(&mut event.trace, self.ids.as_ref());
+    async fn take(&self, event: NewEvent) -> Result<Accepted> {
         let id = EventId::from_bytes(self.ids.uuid());
         let peer = check::publisher(&event.uri).map(str::to_owned);
-        let stored = self.store(id, event).await?;
+        let stored = self.pass(id, event).await?;
         // The id was new: if the log knew it, then from an earlier try of this very call.
         let duplicate = stored.duplicate && stored.id != id;
         if !duplicate {
@@ -74,6 +72,28 @@ impl Broker {
             duplicate,
             quarantined: stored.quarantined,
         })
+    }
+
+    /// Takes an event of the server's own under an id that says what it tells of: told twice, it
+    /// is stored once. None: by the rules it names or newer ones, nobody wants it.
+    pub(crate) async fn announce(&self, id: EventId, event: NewEvent) -> Result<Option<Stored>> {
+        let limit = self.config.rules_timeout.0;
+        let reached = tokio::time::timeout(limit, self.snapshots.reached(event.rules));
+        let late = |_elapsed| Error::new(ErrorCode::Unavailable, "the rules lag behind the log");
+        let snapshot = reached.await.map_err(late)?;
+        if snapshot.matcher.receivers(&event.uri, &event.audience).is_empty() {
+            return Ok(None);
+        }
+        let stored = self.pass(id, event).await?;
+        // Also what was here before: a crash may have come before the offer.
+        self.feeder.offer(stored.sequence, &stored.lanes);
+        Ok(Some(stored))
+    }
+
+    async fn pass(&self, id: EventId, mut event: NewEvent) -> Result<Stored> {
+        check::admit(&event)?;
+        trail::pass(&mut event.trace, self.ids.as_ref());
+        self.store(id, event).await
     }
 
     /// Stores the event under `id`. Repeats with the same id when the rules have moved on, and

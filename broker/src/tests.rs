@@ -6,3 +6,4 @@ mod matching;
 mod feeding;
 mod healing;
 mod racing;
+mod announcing;

@@ -43,7 +43,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Schema(command) => commands::schema::run(command).await,
         Command::Key(command) => commands::key::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
-        Command::Log(command) => commands::log::run(command),
+        Command::Log(command) => commands::log::run(command).await,
         Command::Config(command) => commands::config::run(command),
         Command::Doctor(args) => commands::doctor::run(args).await,
     }

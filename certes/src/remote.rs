@@ -10,6 +10,7 @@ use contract::{
     event::{Accepted, Event},
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
+    log::{LogPage, LogQuery},
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
@@ -26,7 +27,7 @@ use proto::{
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
         event_broker_client::EventBrokerClient, events_client::EventsClient,
-        schema_registry_client::SchemaRegistryClient,
+        log_service_client::LogServiceClient, schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
@@ -84,6 +85,11 @@ impl Remote {
 
     fn configuration_client(&self) -> ConfigurationClient<Authorised> {
         ConfigurationClient::new(self.channel.clone())
+            .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    fn log_client(&self) -> LogServiceClient<Authorised> {
+        LogServiceClient::new(self.channel.clone())
             .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
     }
 
@@ -244,6 +250,11 @@ impl Remote {
     /// Numbers of the whole deployment.
     pub async fn stats(&self) -> Result<Stats> {
         Ok(take(self.deliveries_client().get_stats(v1::GetStatsRequest {}).await)?.into())
+    }
+
+    /// Facts of the log, oldest first.
+    pub async fn facts(&self, query: LogQuery) -> Result<LogPage> {
+        noun(take(self.log_client().list(v1::ListFactsRequest::from(query)).await)?)
     }
 
     /// Sources, by name.

@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::Result;
 use axum::Router;
-use broker::{Broker, Feeder};
+use broker::{Announcer, Broker, Feeder};
 use channels::Channels;
 use consumer::Consumer;
 use contract::{
@@ -218,7 +218,7 @@ impl Wiring<'_> {
         Ok(())
     }
 
-    /// Hop 2, with the feeder.
+    /// Hop 2, with the feeder and the announcer.
     async fn broker(&mut self) -> Result<()> {
         let validator = self.start_validator().await?;
         let config = self.config.broker.clone();
@@ -228,9 +228,22 @@ impl Wiring<'_> {
         let feeder =
             Feeder::new(config.feeder.clone(), log.clone(), queue, clock.clone(), metrics.clone());
         let feeder = Arc::new(feeder);
-        let broker = Broker::new(config, validator, log, feeder.clone(), ids.clone(), metrics);
-        let broker: Arc<dyn EventBroker> = Arc::new(broker);
+        let announcing = config.announcer.clone();
+        let broker = Broker::new(
+            config,
+            validator,
+            log.clone(),
+            feeder.clone(),
+            ids.clone(),
+            metrics.clone(),
+        );
+        let broker = Arc::new(broker);
         self.run(|stop| feeder.run(stop));
+        if announcing.enabled {
+            let announcer = Announcer::new(announcing, log, broker.clone(), metrics);
+            self.run(|stop| announcer.run(stop));
+        }
+        let broker: Arc<dyn EventBroker> = broker;
         self.open(Door::Broker, server::broker_routes(broker.clone()));
         self.broker = Some(broker);
         Ok(())
@@ -284,6 +297,7 @@ impl Wiring<'_> {
             master_api: self.master_api.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            stop: self.stopping.clone(),
         };
         let mut public = PublicConfig {
             unvalidated: config.unvalidated,

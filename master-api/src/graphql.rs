@@ -5,6 +5,7 @@ mod budget;
 mod document;
 mod events;
 mod inputs;
+mod log;
 mod mutation;
 mod nodes;
 mod paging;

@@ -10,8 +10,10 @@ mod load;
 mod twin;
 mod verify;
 mod repair;
+mod look;
 
 pub use load::{Loaded, load, store_in};
+pub use look::{Archive, Look};
 pub use repair::{Loss, repair};
 pub use twin::{rehearse, space_left};
 pub use verify::{Report, verify, verify_rows};

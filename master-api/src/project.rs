@@ -13,6 +13,7 @@ use contract::{
     clock::Timestamp,
     delivery::{DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,8 @@ use std::collections::{BTreeMap, HashMap};
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
     rows: &'a dyn Rows,
+    /// The format of the log by now.
+    pub format: u32,
     created: BTreeMap<Sequence, Created>,
     touched: HashMap<DeliveryId, Touched>,
     /// Rows to write. [`Self::finish`] adds the deliveries.
@@ -68,10 +71,11 @@ impl Standing {
 }
 
 impl<'a> Projector<'a> {
-    /// On top of `rows`, whose counters are `stats`.
-    pub fn new(rows: &'a dyn Rows, stats: Stats) -> Self {
+    /// On top of `rows`, whose counters are `stats`, of a log of `format`.
+    pub fn new(rows: &'a dyn Rows, stats: Stats, format: u32) -> Self {
         Self {
             rows,
+            format,
             created: BTreeMap::new(),
             touched: HashMap::new(),
             batch: Batch::default(),
@@ -96,6 +100,9 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
+        if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
+            self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
+        }
         match body {
             FactBody::EventAccepted { event } => {
                 self.stats.accepted += 1;

@@ -1,4 +1,6 @@
-//! `certes log`: the log of a server that is not running.
+//! `certes log`: the log of a server.
+
+mod facts;
 
 use crate::{misuse::Misuse, output};
 use anyhow::{Context, Result, bail};
@@ -32,13 +34,22 @@ pub enum LogCommand {
         #[arg(long)]
         accept_loss: bool,
     },
+    /// List facts, oldest first
+    List(facts::ListArgs),
+    /// Follow facts as they are recorded
+    Tail(facts::TailArgs),
+    /// Print facts as JSON, one on a line
+    Export(facts::ExportArgs),
 }
 
 /// Runs the command.
-pub fn run(command: LogCommand) -> Result<()> {
+pub async fn run(command: LogCommand) -> Result<()> {
     match command {
         LogCommand::Verify { data_dir, json } => verify(&data_dir, json),
         LogCommand::Repair { data_dir, accept_loss } => repair(&data_dir, accept_loss),
+        LogCommand::List(args) => facts::list(args).await,
+        LogCommand::Tail(args) => facts::tail(args).await,
+        LogCommand::Export(args) => facts::export(args).await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections: pages with a cursor, newest first.
+//! Connections: pages with a cursor, newest first; facts oldest first.
 
 use super::access::{Result, invalid};
 use async_graphql::{OutputType, SimpleObject};
@@ -16,6 +16,7 @@ pub(super) struct PageInfo {
 /// A page.
 #[derive(Debug, SimpleObject)]
 #[graphql(concrete(name = "EventConnection", params(super::events::EventNode)))]
+#[graphql(concrete(name = "FactConnection", params(super::log::FactNode)))]
 #[graphql(concrete(name = "DeliveryConnection", params(super::nodes::DeliveryNode)))]
 pub(super) struct Connection<T: OutputType> {
     /// The objects.

@@ -5,6 +5,7 @@ use super::{
     budget::{LIST, NODE_BYTES, spend},
     events::EventNode,
     inputs::{DeliveryFilterInput, EventFilterInput},
+    log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
     schemas::SchemaQuery,
@@ -18,7 +19,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

@@ -67,7 +67,7 @@ pub fn verify_rows(
     if load::stored_format(rows)? != state.format {
         report.problem("the stored format is not the one that the facts name".into());
     }
-    for table in [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead] {
+    for table in tables::READ_MODELS {
         compare(rows, scratch, table, &mut report)?;
     }
     check_idempotency(rows, all_tables, &mut report)?;
@@ -96,7 +96,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
-        let projector = Projector::new(as_rows(scratch), Head::default().stats);
+        let projector =
+            Projector::new(as_rows(scratch), Head::default().stats, State::default().format);
         let (report, state, head) = Default::default();
         Self { rows, scratch, projector, report, state, head }
     }
@@ -166,6 +167,7 @@ impl<'a> Walk<'a> {
         }
         self.head.configuration = hash;
         self.state.apply(fact.sequence, &fact.body);
+        self.projector.format = self.state.format;
     }
 
     fn traffic_fact(

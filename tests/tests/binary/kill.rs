@@ -26,6 +26,13 @@ async fn nothing_acknowledged_is_lost(wiring: Wiring) {
     let subscriber = Subscriber::behaving(answer).await.unwrap();
     let mut acknowledged = BTreeSet::new();
     let mut server = Processes::serve(wiring, dir.path());
+    // Somebody who wants to be told of the source that comes next.
+    let ops = format!(
+        "subscriptions: [{{name: ops, url: \"{}\", events: [\"_certes/1/source_changed\"]}}]",
+        subscriber.url()
+    );
+    std::fs::write(dir.path().join("ops.yaml"), ops).unwrap();
+    process::printed(&process::certes(dir.path(), &["apply", "-f", "ops.yaml"]));
     process::apply(dir.path(), &subscriber.url());
     for round in 0..3 {
         acknowledged.extend(send_until_killed(server, round).await);
@@ -39,6 +46,15 @@ async fn nothing_acknowledged_is_lost(wiring: Wiring) {
     .await;
     assert!(acknowledged.len() >= 3 * ACKNOWLEDGED, "{}", acknowledged.len());
     assert!(delivered.iter().all(|id| id.starts_with("evt_")));
+    // What was told before or between the kills is told once.
+    let list = ["event", "list", "--type", "_certes/1/source_changed", "--json"];
+    let told = eventually("the source is told", async || {
+        let told = process::printed(&process::certes(dir.path(), &list));
+        let told: Vec<serde_json::Value> = serde_json::from_str(&told).unwrap();
+        (!told.is_empty()).then_some(told)
+    })
+    .await;
+    assert_eq!(told.len(), 1, "{told:?}");
     assert!(server.terminate());
     let verified = process::certes(dir.path(), &["log", "verify", "--data-dir", "data"]);
     process::printed(&verified);

@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "this is how a story fails")]
 
 mod access;
+mod announcements;
 mod bad_input;
 mod delivery;
 mod documents;
 mod foreign;
 mod grpc;
 mod hot_swap;
+mod log_port;
 mod main_path;
 mod priority;
 mod publishing;

@@ -100,7 +100,7 @@ async fn what_was_kept_aside_is_released(wiring: Wiring) {
     assert_eq!(stats["stats"], json!({"accepted": 5, "quarantined": 0}));
     certes.stop_part(Role::MasterApi).await.unwrap();
     let verify = LogCommand::Verify { data_dir: data, json: true };
-    certes::commands::log::run(verify).unwrap();
+    certes::commands::log::run(verify).await.unwrap();
     certes.stop().await.unwrap();
     assert_eq!(subscriber.received().len(), 5);
 }

@@ -28,7 +28,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
             "consumer",
         ],
     ),
-    ("tests", &["contract", "proto", "certes"]),
+    ("tests", &["contract", "proto", "master-api", "certes"]),
     ("xtask", &[]),
 ];
 

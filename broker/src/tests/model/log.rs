@@ -11,9 +11,10 @@ use contract::{
     delivery::{AttemptReport, Delivery},
     event::Event,
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::{LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     rules::{Rules, RulesReceiver},
 };
@@ -41,6 +42,9 @@ struct LogState {
     released: Vec<ReleaseEvent>,
     scripts: VecDeque<Script>,
     down: bool,
+    facts: Vec<LoggedFact>,
+    cursor: Option<Sequence>,
+    cursor_is_stuck: bool,
 }
 
 #[derive(Default)]
@@ -120,6 +124,21 @@ impl ModelLog {
         script: impl FnOnce(&Self, &StoreEvent) -> Result<Stored> + Send + 'static,
     ) {
         self.lock().scripts.push_back(Box::new(script));
+    }
+
+    /// Lets these facts have happened, all of them notable.
+    pub fn happen(&self, facts: Vec<LoggedFact>) {
+        self.lock().facts.extend(facts);
+    }
+
+    /// How far the follower has come that there is.
+    pub fn follower(&self) -> Option<Sequence> {
+        self.lock().cursor
+    }
+
+    /// While stuck, no cursor moves.
+    pub fn set_cursor_stuck(&self, stuck: bool) {
+        self.lock().cursor_is_stuck = stuck;
     }
 
     /// While down, the log answers `unavailable` to the feeder.
@@ -273,5 +292,37 @@ impl Configuration for ModelLog {
     }
     async fn execute(&self, _: Actor, _: Changeset) -> Result<Vec<Change>> {
         not_here()
+    }
+}
+
+#[async_trait]
+impl Log for ModelLog {
+    async fn facts(&self, query: LogQuery) -> Result<LogPage> {
+        let state = self.up()?;
+        let wanted = |fact: &&LoggedFact| {
+            fact.sequence > query.after && query.filter.wants(fact.chain, &fact.kind)
+        };
+        let facts: Vec<_> = state.facts.iter().filter(wanted).cloned().collect();
+        let head = state.facts.last().map(|fact| fact.sequence).unwrap_or_default();
+        let first = query.rows() as usize;
+        let more = facts.len() > first;
+        let facts: Vec<_> = facts.into_iter().take(first).collect();
+        let last = facts.last().map(|fact| fact.sequence);
+        let read_to = last.filter(|_| more).unwrap_or(head).max(query.after);
+        Ok(LogPage { facts, read_to, more, head })
+    }
+    async fn log_head(&self) -> Result<LogHead> {
+        not_here()
+    }
+    async fn cursor(&self, _: &str) -> Result<Option<Sequence>> {
+        Ok(self.up()?.cursor)
+    }
+    async fn move_cursor(&self, _: &str, to: Sequence) -> Result<()> {
+        let mut state = self.up()?;
+        if state.cursor_is_stuck {
+            return Err(Error::new(ErrorCode::Unavailable, "the cursor is stuck"));
+        }
+        state.cursor = state.cursor.max(Some(to));
+        Ok(())
     }
 }
