@@ -26,6 +26,10 @@ pub mod access;
 pub mod rules;
 pub mod command;
 
+// Who may.
+pub mod authenticate;
+pub mod permit;
+
 // The ports.
 pub mod broker;
 pub mod registry;

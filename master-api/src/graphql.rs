@@ -10,6 +10,7 @@ mod nodes;
 mod paging;
 mod query;
 mod schemas;
+mod users;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
 use contract::{

@@ -9,3 +9,4 @@ mod damage;
 mod sequences;
 mod asking;
 mod racing;
+mod letting_in;

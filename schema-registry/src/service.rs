@@ -204,7 +204,7 @@ impl Registry {
             self.install(&plan.version.uri).await?;
             return Ok(plan.into_published());
         }
-        if candidate.uri.is_own() && matches!(actor, Actor::Key(_)) {
+        if candidate.uri.is_own() && !matches!(actor, Actor::Component(_)) {
             return Err(not_yours(&candidate.uri));
         }
         let current = self.in_force(&candidate.uri);
@@ -338,7 +338,7 @@ impl SchemaRegistry for Registry {
     }
 
     async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()> {
-        if uri.is_own() && matches!(actor, Actor::Key(_)) {
+        if uri.is_own() && !matches!(actor, Actor::Component(_)) {
             return Err(not_yours(uri));
         }
         let command = Command::Remove(Target::Schema(uri.clone()));

@@ -12,5 +12,7 @@ mod hot_swap;
 mod main_path;
 mod priority;
 mod quarantine;
+mod roles;
 mod rule_of_dependencies;
 mod schemas;
+mod users;
