@@ -12,6 +12,7 @@ mod paging;
 mod query;
 mod schema_sets;
 mod schemas;
+mod users;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
 use contract::{

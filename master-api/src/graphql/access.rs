@@ -99,7 +99,7 @@ pub(super) fn allowed_everywhere<'a>(
     match &principal.subscriber {
         None => Ok(principal),
         Some(subscriber) => {
-            let message = format!("the key `{}` sees only `{subscriber}`", principal.name);
+            let message = format!("{} sees only `{subscriber}`", principal.title());
             Err(error(&Error::new(ErrorCode::PermissionDenied, message)))
         }
     }
@@ -112,7 +112,7 @@ pub(super) fn sees(principal: &Principal, subscription: &Subscription) -> bool {
 
 /// As whom the caller's changes are recorded.
 pub(super) fn actor(principal: &Principal) -> Actor {
-    Actor::Key(principal.key)
+    principal.actor.clone()
 }
 
 /// The ports.

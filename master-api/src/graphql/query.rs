@@ -9,6 +9,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
     schemas::SchemaQuery,
+    users::UserQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
@@ -19,7 +20,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, UserQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
     Principal {
-        key: KeyId::from_bytes([1; 16]),
+        actor: contract::access::Actor::Key(KeyId::from_bytes([1; 16])),
         name: "test".into(),
         roles: Roles::parse(roles.iter().copied()).unwrap(),
         subscriber: subscriber.map(str::to_owned),

@@ -36,8 +36,8 @@ fn listable(caller: &Caller, wanted: Option<SubscriptionId>) -> Result<()> {
     if all.any(|found| Some(found.id) == wanted && caller.sees(found)) {
         return Ok(());
     }
-    let name = &principal.name;
-    let message = format!("the key `{name}` needs a `subscription` that is `{subscriber}`'s");
+    let title = principal.title();
+    let message = format!("{title} needs a `subscription` that is `{subscriber}`'s");
     Err(Error::new(ErrorCode::PermissionDenied, message))
 }
 
