@@ -50,6 +50,13 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         false,
         "{ checkSchema(input: {uri: \"a/1/b\", files: []}) { __typename } }",
     ),
+    (
+        "checkSchemas",
+        "schemas:read",
+        false,
+        "{ checkSchemas(input: {schemas: []}) { __typename } }",
+    ),
+    ("log", "config:read", false, "{ log { nodes { kind } } }"),
     // Changes. What they name is not there, so that whoever may makes none.
     (
         "createSource",
@@ -158,6 +165,12 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         false,
         "mutation { publishSchema(input: {uri: \"a/1/b\", files: []}) { __typename } }",
     ),
+    (
+        "publishSchemas",
+        "schemas:write",
+        false,
+        "mutation { publishSchemas(input: {schemas: []}) { __typename } }",
+    ),
     ("deleteSchema", "schemas:write", false, "mutation { deleteSchema(uri: \"a/1/b\") }"),
 ];
 
@@ -180,6 +193,8 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("SchemaRegistry/List", "schemas:read", false),
     ("SchemaRegistry/Publish", "schemas:write", false),
     ("SchemaRegistry/Check", "schemas:read", false),
+    ("SchemaRegistry/PublishAll", "schemas:write", false),
+    ("SchemaRegistry/CheckAll", "schemas:read", false),
     ("SchemaRegistry/GetVersion", "schemas:read", false),
     ("SchemaRegistry/ListVersions", "schemas:read", false),
     ("SchemaRegistry/Diff", "schemas:read", false),
@@ -196,6 +211,8 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Configuration/ListKeys", "keys:read", false),
     ("Configuration/ListUsers", "users:read", false),
     ("Configuration/RotateSecretKey", "config:write", false),
+    ("LogService/List", "config:read", false),
+    ("LogService/GetHead", "config:read", false),
 ];
 
 /// HTTP below `/api`, beside GraphQL.
