@@ -21,11 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-<<<<<<< HEAD
 pub const TABLE: [Rpc; 36] = {
-=======
-pub const TABLE: [Rpc; 34] = {
->>>>>>> main
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
