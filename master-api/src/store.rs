@@ -10,6 +10,7 @@ mod memory;
 mod conformance;
 
 pub use embedded::Embedded;
+pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
 
 use crate::fact::Bucket;
@@ -97,12 +98,15 @@ pub struct Scan {
     pub reverse: bool,
     /// Rows at most.
     pub limit: usize,
+    /// No further row is read once the rows hold so many bytes. A store may read on.
+    pub bytes: usize,
 }
 
 impl Scan {
     /// The whole table.
     pub const fn all(table: Table, limit: usize) -> Self {
-        Self { table, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit }
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        Self { table, from, to, reverse: false, limit, bytes: usize::MAX }
     }
 
     /// Keys that start with `prefix`.
@@ -117,7 +121,7 @@ impl Scan {
             }
             None => Bound::Unbounded,
         };
-        Self { table, from: Bound::Included(prefix.to_vec()), to, reverse: false, limit }
+        Self { from: Bound::Included(prefix.to_vec()), to, ..Self::all(table, limit) }
     }
 
     /// Only keys after `key`.
@@ -138,6 +142,13 @@ impl Scan {
     #[must_use]
     pub fn before(mut self, key: &[u8]) -> Self {
         self.to = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// No further row once there are so many bytes of them; at least one.
+    #[must_use]
+    pub const fn at_most(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 

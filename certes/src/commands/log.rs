@@ -1,6 +1,6 @@
 //! `certes log`: the log of a server that is not running.
 
-use crate::{misuse::Misuse, output};
+use crate::{misuse::Misuse, output, progress};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +23,15 @@ pub enum LogCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Build all indices and read models anew from the facts. Needs space for a second store
+    Rebuild {
+        /// Data directory of a server that is not running
+        #[arg(long, value_name = "DIR", default_value = "./data")]
+        data_dir: PathBuf,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what a damaged log has lost; with --accept-loss make it usable again
     Repair {
         /// Data directory of a server that is not running
@@ -38,6 +47,7 @@ pub enum LogCommand {
 pub fn run(command: LogCommand) -> Result<()> {
     match command {
         LogCommand::Verify { data_dir, json } => verify(&data_dir, json),
+        LogCommand::Rebuild { data_dir, json } => rebuild(&data_dir, json),
         LogCommand::Repair { data_dir, accept_loss } => repair(&data_dir, accept_loss),
     }
 }
@@ -68,6 +78,19 @@ fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
     }
 }
 
+fn rebuild(data_dir: &Path, as_json: bool) -> Result<()> {
+    require_log(data_dir)?;
+    let bar = progress::bar("rebuilding")?;
+    let rebuilt = log::rebuild(data_dir, &|what, done, all| bar.tell(what, done, all))
+        .with_context(|| format!("cannot rebuild the log in {}", data_dir.display()))?;
+    bar.finish();
+    let (facts, head) = (rebuilt.facts, rebuilt.head.0);
+    match as_json {
+        true => output::json(&json!({"facts": facts, "head": head})),
+        false => output::line(&format!("ok: rebuilt from {facts} facts, the last is number {head}")),
+    }
+}
+
 fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
     require_log(data_dir)?;
     let loss = log::repair(data_dir, accept_loss).with_context(|| cannot_read(data_dir))?;
@@ -90,7 +113,7 @@ fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
 }
 
 /// Opening a log begins one: that is not what looking at it may do.
-fn require_log(data_dir: &Path) -> Result<()> {
+pub(super) fn require_log(data_dir: &Path) -> Result<()> {
     match log::store_in(data_dir).is_dir() {
         true => Ok(()),
         false => bail!(Misuse::new(format!("there is no log in {}", data_dir.display()))),

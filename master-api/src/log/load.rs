@@ -21,6 +21,8 @@ pub struct Loaded {
 
 /// Rows of one page when a whole table is read.
 pub(super) const PAGE_ROWS: usize = 1024;
+/// Bytes after which a page ends.
+pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// Where the store lies in a data directory.
 pub fn store_in(data_dir: &Path) -> PathBuf {

@@ -4,6 +4,7 @@
 use super::{LogError, head_file, load, store_in};
 use crate::store::{Embedded, StoreError};
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
@@ -124,14 +125,26 @@ pub(super) fn lock(store: &Path) -> Result<Option<File>, LogError> {
     }
 }
 
+/// Bytes of all files of a directory as they lie on the disk.
+pub(super) fn bytes_in(directory: &Path) -> std::io::Result<u64> {
+    sum_bytes(directory, &|_name| true)
+}
+
+/// The same without finished tables, which are shared.
 fn bytes_to_copy(directory: &Path) -> std::io::Result<u64> {
+    sum_bytes(directory, &|name| name != TABLES_FOLDER)
+}
+
+fn sum_bytes(directory: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> std::io::Result<u64> {
     let mut sum = 0_u64;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let bytes = if entry.file_type()?.is_dir() {
-            if entry.file_name() == TABLES_FOLDER { 0 } else { bytes_to_copy(&entry.path())? }
-        } else {
+        let bytes = if !entry.file_type()?.is_dir() {
             entry.metadata()?.blocks().saturating_mul(BLOCK_BYTES)
+        } else if wanted(&entry.file_name()) {
+            sum_bytes(&entry.path(), wanted)?
+        } else {
+            0
         };
         sum = sum.saturating_add(bytes);
     }

@@ -55,7 +55,7 @@ pub fn verify_rows(
     live: Option<&State>,
 ) -> Result<Report, LogError> {
     let loaded = load(rows)?;
-    let mut walk = Walk::new(rows, scratch);
+    let mut walk = Walk::new(rows, scratch, &|_facts| ());
     walk.all_facts(all_tables)?;
     let Walk { mut report, state, head, .. } = walk;
     if head != loaded.head {
@@ -77,7 +77,8 @@ pub fn verify_rows(
 }
 
 impl Report {
-    fn problem(&mut self, sentence: String) {
+    /// Takes note of something that is wrong.
+    pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(sentence);
         }
@@ -85,23 +86,34 @@ impl Report {
 }
 
 /// Goes through all facts in order and builds up what they lead to.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     rows: &'a dyn Rows,
     scratch: &'a dyn StateStore,
     projector: Projector<'a>,
-    report: Report,
-    state: State,
-    head: Head,
+    /// What is wrong.
+    pub(super) report: Report,
+    /// What the configuration facts so far lead to.
+    pub(super) state: State,
+    /// The head that the facts so far lead to.
+    pub(super) head: Head,
+    tell: &'a dyn Fn(u64),
 }
 
 impl<'a> Walk<'a> {
-    fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
+    /// Of `rows`; what they lead to goes into `scratch`, which has to be empty of it. `tell` hears
+    /// now and then how many facts were gone through.
+    pub(super) fn new(
+        rows: &'a dyn Rows,
+        scratch: &'a dyn StateStore,
+        tell: &'a dyn Fn(u64),
+    ) -> Self {
         let projector = Projector::new(as_rows(scratch), Head::default().stats);
         let (report, state, head) = Default::default();
-        Self { rows, scratch, projector, report, state, head }
+        Self { rows, scratch, projector, report, state, head, tell }
     }
 
-    fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
+    /// Goes through the facts of all these tables.
+    pub(super) fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
         let days: Vec<_> =
             all_tables.iter().filter(|table| matches!(table, Table::Traffic(_))).collect();
         let mut configuration =
@@ -226,16 +238,17 @@ impl<'a> Walk<'a> {
         self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
         self.projector.lanes.clear();
         self.head.stats = self.projector.stats;
+        (self.tell)(self.report.facts);
         Ok(())
     }
 }
 
-fn as_rows(store: &dyn StateStore) -> &dyn Rows {
+pub(super) fn as_rows(store: &dyn StateStore) -> &dyn Rows {
     store
 }
 
-/// All rows of a table, read page by page.
-fn facts<'a>(
+/// All rows of tables, read page by page.
+pub(super) fn facts<'a>(
     rows: &'a dyn Rows,
     tables: impl Iterator<Item = Table> + 'a,
 ) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
@@ -243,6 +256,7 @@ fn facts<'a>(
         let mut after = Some(Vec::new());
         let pages = iter::from_fn(move || {
             let scan = Scan::all(table, load::PAGE_ROWS).after(after.as_deref()?);
+            let scan = scan.at_most(load::PAGE_BYTES);
             match rows.scan(&scan) {
                 Ok(page) => {
                     after = page.last().map(|(key, _)| key.to_vec());
@@ -298,7 +312,7 @@ fn check_idempotency(
     Ok(())
 }
 
-fn check_secrets(rows: &dyn Rows, state: &State, report: &mut Report) -> Result<(), LogError> {
+pub(super) fn check_secrets(rows: &dyn Rows, state: &State, report: &mut Report) -> Result<(), LogError> {
     let stored = rows.scan(&Scan::all(Table::Secrets, usize::MAX))?;
     let wanted = state.secrets.keys().map(|id| id.to_bytes().to_vec());
     if !stored.iter().map(|(key, _)| key.to_vec()).eq(wanted) {

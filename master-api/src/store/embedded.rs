@@ -154,22 +154,28 @@ impl Rows for Snapshot {
 }
 
 fn collect(rows: Iter, scan: &Scan) -> Result<Vec<Row>, StoreError> {
-    let owned = |guard: Guard| {
+    if scan.reverse { take(rows.rev(), scan) } else { take(rows, scan) }
+}
+
+fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, StoreError> {
+    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+    for guard in rows.take(scan.limit) {
         let (key, value) = guard.into_inner().map_err(|e| failed(&e))?;
-        Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-    };
-    if scan.reverse {
-        rows.rev().take(scan.limit).map(owned).collect()
-    } else {
-        rows.take(scan.limit).map(owned).collect()
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+        taken.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+        if bytes >= scan.bytes {
+            break;
+        }
     }
+    Ok(taken)
 }
 
 fn failed(error: &fjall::Error) -> StoreError {
     StoreError::Failed(error.to_string())
 }
 
-fn name_of(table: Table) -> String {
+/// The name of a table, for ever.
+pub(crate) fn name_of(table: Table) -> String {
     match table {
         Table::Meta => "meta".into(),
         Table::Configuration => "configuration".into(),
@@ -185,7 +191,8 @@ fn name_of(table: Table) -> String {
     }
 }
 
-fn table_of(name: &str) -> Option<Table> {
+/// The reverse of [`name_of`].
+pub(crate) fn table_of(name: &str) -> Option<Table> {
     let fixed = [
         Table::Meta,
         Table::Configuration,
