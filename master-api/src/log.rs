@@ -11,13 +11,14 @@ mod twin;
 mod verify;
 mod build;
 mod rebuild;
+mod salvage;
 mod repair;
 
 pub use build::{Builder, Built, is_source, require_whole};
 pub use load::{Loaded, load, store_in};
 pub use rebuild::{Rebuilt, rebuild};
 pub use repair::{Loss, repair};
-pub use twin::{Twin, rehearse, space_left};
+pub use twin::{Twin, before_open, space_left};
 pub use verify::{Report, verify, verify_rows};
 
 use crate::{
@@ -111,6 +112,16 @@ pub enum LogError {
         /// One sentence for each, never empty.
         problems: Vec<String>,
     },
+    /// Bytes of the store are not what was written.
+    #[error(
+        "the store is damaged: {}. `certes log repair` lists what is lost by it; with \
+         `--accept-loss` the log goes on without that. Or restore a backup. No file was changed",
+        places.join("; ")
+    )]
+    Damaged {
+        /// Where, never empty.
+        places: Vec<String>,
+    },
     /// A log is looked at in a copy of it, and built beside it.
     #[error("not enough space: a copy in {path} needs {needed} bytes, {left} are free")]
     Space {
@@ -144,6 +155,7 @@ impl From<LogError> for Error {
             | LogError::HeadMissing { .. }
             | LogError::StoreMissing { .. }
             | LogError::NotWhole { .. }
+            | LogError::Damaged { .. }
             | LogError::Space { .. }
             | LogError::File { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
         }

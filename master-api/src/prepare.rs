@@ -111,12 +111,7 @@ fn of_event(event: &NewEvent) -> Hash {
 
 /// SHA-256 of all that makes two events with one idempotency key the same: type, direction,
 /// audience and payload, each with its length before it, so that none runs into the next.
-pub fn identity(
-    uri: &EventUri,
-    direction: Direction,
-    audience: &Audience,
-    payload: &[u8],
-) -> Hash {
+pub fn identity(uri: &EventUri, direction: Direction, audience: &Audience, payload: &[u8]) -> Hash {
     let direction = direction.to_string();
     let (audience, subscriber) = match audience {
         Audience::Own => ("own", ""),

@@ -55,7 +55,7 @@ impl MasterApi {
         let directory = log::store_in(&config.data_dir);
         head_file::require_store(&config.data_dir)?;
         if directory.is_dir() {
-            log::rehearse(&config.data_dir)?;
+            log::before_open(&config.data_dir)?;
         }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
         // The directory itself must outlive a power cut, too.

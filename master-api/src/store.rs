@@ -4,6 +4,7 @@
 //! of the embedded one.
 
 mod embedded;
+pub mod journal;
 mod memory;
 
 #[cfg(test)]

@@ -22,6 +22,12 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Measure, and print the figures
+    Bench {
+        /// What
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Give random input to the compiler and the validator of schemas, looking for panics, for
     /// input that takes too long and for payloads that JSON and protobuf disagree on
     Soak {
@@ -37,6 +43,17 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum Bench {
+    /// The embedded store beside a plain file: appending, searching, opening, verifying. Takes
+    /// minutes, and 4 GB beside master-api
+    Store {
+        /// Events in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
+    },
+}
+
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Test { all: false } => run::cargo(&["test", "--workspace"], &[]),
@@ -48,6 +65,10 @@ fn main() -> Result<()> {
             run::cargo(&["test", "--workspace", "--features", features], &variables)?;
             drop(s3);
             judges.check_schemas()
+        }
+        Command::Bench { what: Bench::Store { events } } => {
+            let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
+            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
         }
         Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
     }

@@ -127,10 +127,10 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     let bundles = DirectoryStore::open(dir.join("schemas"))?;
     let mut found = Vec::new();
     for digest in &manifest.schemas {
-        let address: [u8; 32] =
-            hex::decode(digest).ok().and_then(|bytes| bytes.try_into().ok()).with_context(|| {
-                format!("manifest.json names a bundle `{digest}`, which cannot be")
-            })?;
+        let address: [u8; 32] = hex::decode(digest)
+            .ok()
+            .and_then(|bytes| bytes.try_into().ok())
+            .with_context(|| format!("manifest.json names a bundle `{digest}`, which cannot be"))?;
         let bytes = bundles.get(address).await.context("the backup is damaged")?;
         let bytes = bytes.with_context(|| {
             format!("the backup is damaged: schemas/{digest}.bundle is missing")
@@ -139,9 +139,8 @@ pub async fn restore(args: RestoreArgs) -> Result<()> {
     }
     let file = dir.join("log");
     let bar = progress::bar("restoring")?;
-    let restored =
-        backup::restore(open(&file)?, &data_dir, &|what, n, all| bar.tell(what, n, all))
-            .with_context(|| format!("cannot restore {}", file.display()))?;
+    let restored = backup::restore(open(&file)?, &data_dir, &|what, n, all| bar.tell(what, n, all))
+        .with_context(|| format!("cannot restore {}", file.display()))?;
     if restored.begin.sequence.0 != manifest.sequence {
         bail!("manifest.json is not of this backup: it names fact {}", manifest.sequence);
     }

@@ -6,10 +6,11 @@ use super::{
 };
 use crate::{
     log::{
-        self, Builder, Built, LogError, Progress,
+        Builder, Built, LogError, Progress,
         head_file::{self, HeadMark},
         require_whole, store_in,
     },
+    state::Losses,
     store::{Table, table_of},
 };
 use bytes::{Buf, Bytes};
@@ -105,8 +106,8 @@ fn build(
     if said != contents {
         return Err(BackupError::Odd(format!("it says {said:?}, and holds {contents:?}")));
     }
-    let built = builder.finish(progress)?;
-    require_whole(&built.report)?;
+    let mut built = builder.finish(Losses::default(), progress)?;
+    require_whole(&mut built)?;
     let (head, mark) = (&built.head, &begin);
     if (head.sequence, head.configuration, head.traffic)
         != (mark.sequence, mark.configuration, mark.traffic)
@@ -114,8 +115,8 @@ fn build(
         let found = head.sequence;
         return Err(BackupError::Odd(format!("its facts lead to {found}, not to {mark:?}")));
     }
-    let state = log::load(&built.store)?.state;
-    let schemas = state.schema_versions.values().flat_map(|versions| versions.iter().cloned());
+    let schemas =
+        built.state.schema_versions.values().flat_map(|versions| versions.iter().cloned());
     Ok((Restored { begin, contents, schemas: schemas.collect() }, built))
 }
 
@@ -129,8 +130,9 @@ fn decode(mut body: Bytes, block: u64) -> Result<(Table, Rows), BackupError> {
     let damaged = || BackupError::Damaged { block };
     let name = take(&mut body).ok_or_else(damaged)?;
     let name = String::from_utf8_lossy(&name);
-    let table = table_of(&name)
-        .ok_or_else(|| BackupError::Odd(format!("it has a table `{name}` that is not known here")))?;
+    let table = table_of(&name).ok_or_else(|| {
+        BackupError::Odd(format!("it has a table `{name}` that is not known here"))
+    })?;
     let mut rows = Vec::new();
     while body.has_remaining() {
         let key = take(&mut body).ok_or_else(damaged)?;

@@ -2,12 +2,14 @@
 
 use super::{
     LogError, Progress, load,
+    load::fold,
     verify::{Report, Walk, as_rows, check_secrets, facts},
 };
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
     prepare,
     project::{decode, encode},
+    state::{Losses, State},
     store::{Batch, Embedded, Rows, StateStore, StoreError, Table},
     tables::{self, DeliveryRow, Head, IdempotencyRow, SALT_LENGTH},
 };
@@ -53,6 +55,8 @@ pub struct Built {
     pub report: Report,
     /// Where it ends.
     pub head: Head,
+    /// Its configuration.
+    pub state: State,
 }
 
 impl Builder {
@@ -93,16 +97,19 @@ impl Builder {
         Ok(())
     }
 
-    /// Builds everything else. What is wrong with the facts stands in the report.
-    pub fn finish(mut self, progress: Progress<'_>) -> Result<Built, LogError> {
+    /// Builds everything else. What is wrong with the facts stands in the report; nobody misses
+    /// what is among the `losses`, beside those that the facts name themselves.
+    pub fn finish(mut self, mut losses: Losses, progress: Progress<'_>) -> Result<Built, LogError> {
         self.flush()?;
         let store = self.store;
         let last = last_fact(&store)?;
         let tell = |facts| progress("building", facts, last.0);
-        let mut walk = Walk::new(&store, &store, &tell);
+        let Losses { facts, payloads } = fold(&store)?.losses;
+        losses.facts.extend(facts);
+        losses.payloads.extend(payloads);
+        let mut walk = Walk::new(&store, &store, losses, &tell);
         walk.all_facts(&store.tables())?;
         let Walk { mut report, state, head, .. } = walk;
-        check_secrets(&store, &state, &mut report)?;
         report.head = head.sequence;
         let mut batch = Batch::default();
         batch.put(Table::Meta, tables::HEAD, encode("head", &head)?);
@@ -110,7 +117,7 @@ impl Builder {
         cursors(&store, &mut batch)?;
         store.commit(batch)?;
         idempotency(&store, &head)?;
-        Ok(Built { store, report, head })
+        Ok(Built { store, report, head, state })
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
@@ -192,17 +199,19 @@ fn identity_of(
 ) -> Result<Option<(Vec<u8>, crate::fact::Hash)>, StoreError> {
     let Some(key) = &event.idempotency_key else { return Ok(None) };
     let row = store.get(Table::Payloads(day), &tables::sequence_key(sequence))?;
-    let identity = row.as_deref().and_then(|row| row.get(SALT_LENGTH..)).map(|payload| {
-        prepare::identity(&event.uri, event.direction, &event.audience, payload)
-    });
+    let identity = row
+        .as_deref()
+        .and_then(|row| row.get(SALT_LENGTH..))
+        .map(|payload| prepare::identity(&event.uri, event.direction, &event.audience, payload));
     Ok(identity.map(|identity| (tables::idempotency_key(&event.origin, key), identity)))
 }
 
 /// Nothing but whole facts may take the place of a log.
-pub fn require_whole(report: &Report) -> Result<(), LogError> {
-    match report.problems.is_empty() {
+pub fn require_whole(built: &mut Built) -> Result<(), LogError> {
+    check_secrets(&built.store, &built.state, &mut built.report)?;
+    match built.report.problems.is_empty() {
         true => Ok(()),
-        false => Err(LogError::NotWhole { problems: report.problems.clone() }),
+        false => Err(LogError::NotWhole { problems: built.report.problems.clone() }),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     store_in,
     twin::{Twin, bytes_in, space_left},
 };
-use crate::store::StateStore;
+use crate::{state::Losses, store::StateStore};
 use contract::id::Sequence;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::{
@@ -36,8 +36,9 @@ pub fn rebuild(data_dir: &Path, progress: Progress<'_>) -> Result<Rebuilt, LogEr
     let place = Place::beside(data_dir)?;
     let mut builder = Builder::create(&place.store())?;
     builder.copy(twin.store()?, &twin.store()?.tables(), progress)?;
-    let Built { store, report, head } = builder.finish(progress)?;
-    require_whole(&report)?;
+    let mut built = builder.finish(Losses::default(), progress)?;
+    require_whole(&mut built)?;
+    let Built { store, report, head, .. } = built;
     vouched(data_dir, &store)?;
     drop(store);
     place.take_over(data_dir)?;
@@ -81,6 +82,17 @@ impl Place {
         });
         let synced = swapped.and_then(|()| head_file::sync_parent(&old));
         synced.map_err(|source| self.failed(source))
+    }
+
+    /// The same, but the old store is kept beside the new one; gives where.
+    pub(super) fn take_over_and_keep(&self, data_dir: &Path) -> Result<PathBuf, LogError> {
+        self.take_over(data_dir)?;
+        let name = |n: u32| data_dir.join(format!("store.damaged-{n}"));
+        let kept = (1..).map(name).find(|path| !path.exists()).unwrap_or_else(|| name(0));
+        let old = [self.store(), self.0.join("old")].into_iter().find(|path| path.exists());
+        let old = old.unwrap_or_else(|| self.store());
+        fs::rename(old, &kept).map_err(|source| self.failed(source))?;
+        Ok(kept)
     }
 
     fn failed(&self, source: std::io::Error) -> LogError {

@@ -9,7 +9,6 @@ use crate::{
 };
 use bytes::Bytes;
 use contract::{
-
     delivery::{Cause, Next},
     id::DeliveryId,
     master_api::{Configuration, Deliveries, Events, Lanes},
