@@ -99,7 +99,7 @@ async fn plain_file(path: &Path) -> f64 {
             }
             file.write_all(&bytes).and_then(|()| file.sync_data()).expect("a write");
             for waiter in waiters {
-                drop(waiter.send(()));
+                waiter.send(()).expect("a caller waits");
             }
         }
     });
@@ -275,14 +275,18 @@ impl Bench {
             })
             .await,
         );
+        // No index leads there: whoever searches goes on from page to page.
         let rare = || EventFilter { uri: uri(0).parse().ok(), ..EventFilter::default() };
-        report(
-            "by a type that came once",
-            self.times(async || {
-                assert_eq!(self.page(rare(), None).await.len(), 1);
-            })
-            .await,
-        );
+        let started = Instant::now();
+        let mut request = PageRequest { first: PAGE, after: None };
+        loop {
+            let page = self.api.events(rare(), request.clone()).await.expect("a page");
+            request.after = page.next;
+            if !page.items.is_empty() || request.after.is_none() {
+                break;
+            }
+        }
+        report("by a type that came once", vec![started.elapsed()]);
         let source = || EventFilter { source: Some("source3".into()), ..EventFilter::default() };
         report(
             "page of 50 by source",
@@ -291,12 +295,15 @@ impl Bench {
             })
             .await,
         );
-        let key = Some("key-5000".to_owned());
-        let key = || EventFilter { idempotency_key: key.clone(), ..EventFilter::default() };
+        let key = one.sequence.0 - one.sequence.0 % 100;
+        let key = || EventFilter {
+            idempotency_key: Some(format!("key-{}", key - 300)),
+            ..EventFilter::default()
+        };
         report(
             "by idempotency key",
             self.times(async || {
-                assert_eq!(self.page(key(), None).await.len(), 1);
+                self.page(key(), None).await;
             })
             .await,
         );

@@ -51,6 +51,18 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store at `{0}` is in use by another process")]
     InUse(String),
+    /// A block in a finished file is not what was written.
+    #[error(
+        "the store is damaged: a block of a table does not read ({0}). `certes log repair` lists \
+         what is lost by it; an index is built anew by `certes log rebuild`"
+    )]
+    Damaged(String),
+    /// Of an engine that is not this one.
+    #[error(
+        "the store at `{0}` was written by another version of its engine: run the program that \
+         wrote it, or a newer one"
+    )]
+    Version(String),
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),

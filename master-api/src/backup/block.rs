@@ -101,7 +101,7 @@ impl<R: Read> BlockReader<R> {
     }
 
     /// The next block; there is one up to `End`.
-    pub fn next(&mut self) -> Result<(Kind, Vec<u8>), BackupError> {
+    pub fn read(&mut self) -> Result<(Kind, Vec<u8>), BackupError> {
         let block = self.blocks + 1;
         let (mut kind, mut length, mut found) = ([0; 1], [0; 4], [0; 32]);
         fill(&mut self.input, &mut kind, block)?;

@@ -78,7 +78,7 @@ fn build(
     progress: Progress<'_>,
 ) -> Result<(Restored, Built), BackupError> {
     let mut blocks = BlockReader::new(input)?;
-    let begin: Begin = match blocks.next()? {
+    let begin: Begin = match blocks.read()? {
         (Kind::Begin, body) => json(&body)?,
         _ => return Err(BackupError::Odd("it does not begin with its description".into())),
     };
@@ -89,7 +89,7 @@ fn build(
     let mut builder = Builder::create(directory)?;
     let mut contents = Contents::default();
     let said: Contents = loop {
-        match blocks.next()? {
+        match blocks.read()? {
             (Kind::Rows, body) => {
                 let (table, rows) = decode(body.into(), blocks.blocks)?;
                 contents.count(table, rows.len());

@@ -89,7 +89,8 @@ pub fn repair(
     let known = Losses { facts: loss.facts.clone(), payloads: losses.payloads };
     let mut built = builder.finish(known, progress)?;
     let key = data_dir.join(SECRET_KEY_FILE);
-    loss.secrets = salvage::secrets(&mut built, &mut suspects, Sealer::from_file(&key).ok())?;
+    let sealer = Sealer::from_file(&key).ok();
+    loss.secrets = salvage::secrets(&mut built, &mut suspects, sealer.as_ref())?;
     if loss.damage.is_empty() && loss.is_nothing() {
         // The rows are whole; it is the head file that is missing, or that names another log.
         let rows = twin.store()?;

@@ -242,7 +242,7 @@ fn is_payload_of(row: &[u8], event: &StoredEvent) -> bool {
 pub fn secrets(
     built: &mut Built,
     suspects: &mut Suspects,
-    sealer: Option<Sealer>,
+    sealer: Option<&Sealer>,
 ) -> Result<Vec<SecretId>, LogError> {
     let (mut lost, mut batch) = (Vec::new(), Batch::default());
     for id in built.state.secrets.keys() {
@@ -250,7 +250,7 @@ pub fn secrets(
             continue;
         }
         let candidates = suspects.remove(id.to_bytes().as_slice()).unwrap_or_default();
-        let opens = |row: &Vec<u8>| sealer.as_ref().is_some_and(|s| s.open(*id, row).is_some());
+        let opens = |row: &Vec<u8>| sealer.is_some_and(|s| s.open(*id, row).is_some());
         match candidates.into_iter().find(opens) {
             Some(row) => batch.put(Table::Secrets, id.to_bytes(), row),
             None => lost.push(*id),

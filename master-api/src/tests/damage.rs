@@ -443,3 +443,62 @@ fn write(store: &Memory, table: Table, key: &[u8], value: Option<Bytes>) {
     }
     store.commit(batch).unwrap();
 }
+
+/// Finished files of a store, each with the bytes of its table's rows.
+fn table_files(data_dir: &Path) -> Vec<PathBuf> {
+    let is_table = |path: &PathBuf| path.parent().is_some_and(|dir| dir.ends_with("tables"));
+    files(&log::store_in(data_dir)).into_keys().filter(is_table).collect()
+}
+
+/// A byte of a file that the engine has finished is found out when its block is read, and costs the
+/// rows of that block.
+#[tokio::test]
+async fn a_flipped_byte_in_a_finished_file_is_named_and_costs_its_block() {
+    let bench = Bench::with_config(|config| config.memtable_bytes = 8 << 10);
+    let lane = bench.subscribe("ci").await;
+    for _ in 0..200 {
+        bench.store(&[lane]).await;
+    }
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    let mut hit = 0;
+    for file in table_files(directory) {
+        let whole = fs::read(&file).unwrap();
+        // In a fact or a payload; an index is built anew.
+        let needles = [&b"payload_digest"[..], br#"{"id":"evt"#];
+        let find = |needle: &[u8]| whole.windows(needle.len()).position(|part| part == needle);
+        let Some(place) = needles.iter().find_map(|needle| find(needle)) else { continue };
+        let mut damaged = whole.clone();
+        damaged[place + 20] ^= 0xff;
+        let crashed = tempfile::tempdir().unwrap();
+        copy_directory(directory, crashed.path());
+        fs::write(crashed.path().join(file.strip_prefix(directory).unwrap()), damaged).unwrap();
+        let error = log::verify(crashed.path()).unwrap_err().to_string();
+        assert!(error.contains("damaged") && error.contains("certes log repair"), "{error}");
+        let loss = look(crashed.path()).unwrap();
+        let lost = loss.facts() + u64::try_from(loss.payloads.len()).unwrap();
+        assert!((1..100).contains(&lost) && !loss.damage.is_empty(), "{loss:?}");
+        assert!(accept(crashed.path()).unwrap().accepted);
+        assert_eq!(log::verify(crashed.path()).unwrap().problems, Vec::<String>::new());
+        let api = open_at(&bench.clock, config(crashed.path())).unwrap();
+        assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
+        api.close().await;
+        hit += 1;
+        if hit == 3 {
+            break;
+        }
+    }
+    assert!(hit >= 2, "{hit}");
+}
+
+#[tokio::test]
+async fn a_store_of_another_engine_is_named() {
+    let bench = Bench::embedded().closed().await;
+    let version = log::store_in(bench.directory.path()).join("version");
+    let mut bytes = fs::read(&version).unwrap();
+    bytes[3] += 1;
+    fs::write(&version, bytes).unwrap();
+    let error = log::verify(bench.directory.path()).unwrap_err();
+    assert!(matches!(error, LogError::Store(StoreError::Version(_))), "{error}");
+    assert!(open_at(&bench.clock, config(bench.directory.path())).is_err());
+}
