@@ -40,7 +40,17 @@ enum Command {
         /// Build without optimisation: slower input, sooner begun
         #[arg(long)]
         debug: bool,
+        /// Something else than random input
+        #[arg(value_enum)]
+        what: Option<Soak>,
     },
+}
+
+/// What else can be given a long time.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Soak {
+    /// Simulated power cuts and kills, at other points of other runs each time; needs strace
+    Power,
 }
 
 #[derive(Subcommand)]
@@ -70,6 +80,9 @@ fn main() -> Result<()> {
             let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
             run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
         }
-        Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
+        Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
+        Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {
+            run::soak_power(minutes * 60, seed, debug)
+        }
     }
 }

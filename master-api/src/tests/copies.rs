@@ -200,7 +200,7 @@ async fn a_damaged_or_cut_backup_is_named_and_leaves_nothing_to_start_from() {
     let error = restore(&[&bytes[..], b"?"].concat());
     assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
     assert!(matches!(restore(b"something else"), BackupError::NoBackup));
-    let mut newer = bytes.clone();
+    let mut newer = bytes;
     newer[7] += 1;
     assert!(matches!(restore(&newer), BackupError::Version { found: 2 }));
 }

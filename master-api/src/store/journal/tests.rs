@@ -63,7 +63,7 @@ fn a_last_write_that_was_cut_short_is_torn_wherever() {
     }
     // Its end reached the disk, a page in the middle did not.
     let page = (before / 4096 + 1) * 4096;
-    let mut hole = bytes.clone();
+    let mut hole = bytes;
     hole[page..page + 4096].fill(0);
     let survey = surveyed(&directory, &hole);
     assert!(survey.damages.is_empty());
