@@ -146,11 +146,9 @@ impl Disk {
         let size = usize::try_from(returned).unwrap_or(0);
         match call.name.as_str() {
             "close" => _ = self.opened.remove(&number),
-            "dup" | "dup2" | "fcntl" => {
-                if call.name != "fcntl" || call.text.contains("F_DUPFD") {
-                    let copy = opened.clone();
-                    self.opened.insert(returned, copy);
-                }
+            "dup" | "dup2" | "fcntl" if call.name != "fcntl" || call.text.contains("F_DUPFD") => {
+                let copy = opened.clone();
+                self.opened.insert(returned, copy);
             }
             "lseek" => opened.at = size,
             "read" => opened.at += size,
