@@ -4,6 +4,7 @@ use crate::{
     commands::{
         apply::ApplyArgs,
         backoff::BackoffCommand,
+        backup::{BackupArgs, RestoreArgs},
         config::ConfigCommand,
         delivery::DeliveryCommand,
         doctor::DoctorArgs,
@@ -74,6 +75,10 @@ pub enum Command {
     /// The log of facts.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Copy everything into a directory, while the server runs or from its data directory.
+    Backup(BackupArgs),
+    /// Make a data directory from a backup.
+    Restore(RestoreArgs),
     /// The configuration of the server.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod backup;
 pub mod config;
 pub mod delivery;
 pub mod doctor;

@@ -44,6 +44,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Key(command) => commands::key::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
         Command::Log(command) => commands::log::run(command).await,
+        Command::Backup(args) => commands::backup::backup(args).await,
+        Command::Restore(args) => commands::backup::restore(args).await,
         Command::Config(command) => commands::config::run(command),
         Command::Doctor(args) => commands::doctor::run(args).await,
     }

@@ -330,7 +330,13 @@ impl Wiring<'_> {
     fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
-        master_api::http::router(master_api::graphql::schema(master_api, broker, registry))
+        let schema = master_api::graphql::schema(master_api, broker, registry);
+        let router = master_api::http::router(schema);
+        // A backup is taken where the log is.
+        match &self.store {
+            Some(store) => router.merge(master_api::backup::router(store.clone())),
+            None => router,
+        }
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

@@ -28,6 +28,9 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
+    /// Memory of each table before its rows go into a file, in bytes; taken when the table is made.
+    /// Default: 64 MiB.
+    pub memtable_bytes: u64,
     /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
     pub store_reserve_bytes: u64,
     /// Commands that may wait for the writer. Default: 4,096.
@@ -60,6 +63,7 @@ impl Default for Config {
             secret_key: None,
             admin_key: None,
             cache_bytes: 64 << 20,
+            memtable_bytes: 64 << 20,
             store_reserve_bytes: 1 << 30,
             commands_waiting_max: 4_096,
             batch_commands_max: 512,

@@ -199,13 +199,21 @@ pub enum FactBody {
         /// Which type and major.
         uri: EventUri,
     },
+    /// A damaged log was made to go on without what it had lost. Since format 3.
+    LossAccepted {
+        /// Facts that are gone, each stretch from its first to its last. Their numbers are not
+        /// given again.
+        facts: Vec<(Sequence, Sequence)>,
+        /// Events whose payloads are gone.
+        payloads: Vec<EventId>,
+    },
 }
 
 /// The newest format that this program reads and writes.
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-/// 3: notable facts are indexed ([`FactBody::is_notable`]).
+/// 3: [`FactBody::LossAccepted`]; and notable facts are indexed ([`FactBody::is_notable`]).
 pub const FORMAT: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
@@ -306,7 +314,8 @@ impl FactBody {
             | Self::SubscriptionRemoved { .. }
             | Self::SubscriptionCleared { .. }
             | Self::ObjectManaged(_)
-            | Self::SchemaRemoved { .. } => Chain::Configuration,
+            | Self::SchemaRemoved { .. }
+            | Self::LossAccepted { .. } => Chain::Configuration,
         }
     }
 }

@@ -15,6 +15,8 @@ pub mod tables;
 pub mod store;
 pub mod secrets;
 
+pub mod backup;
+
 // One writer, many readers.
 pub mod config;
 pub mod metrics;

@@ -157,7 +157,8 @@ impl<'a> Projector<'a> {
             | FactBody::SubscriptionRemoved { .. }
             | FactBody::SubscriptionCleared { .. }
             | FactBody::ObjectManaged(_)
-            | FactBody::SchemaRemoved { .. } => Ok(()),
+            | FactBody::SchemaRemoved { .. }
+            | FactBody::LossAccepted { .. } => Ok(()),
         }
     }
 

@@ -55,9 +55,10 @@ impl MasterApi {
         let directory = log::store_in(&config.data_dir);
         head_file::require_store(&config.data_dir)?;
         if directory.is_dir() {
-            log::rehearse(&config.data_dir)?;
+            log::before_open(&config.data_dir)?;
         }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
+        let store = store.with_memtables_of(config.memtable_bytes);
         // The directory itself must outlive a power cut, too.
         head_file::sync_parent(&directory).map_err(failed)?;
         head_file::sync_parent(&config.data_dir).map_err(failed)?;

@@ -6,7 +6,7 @@ use contract::{
     backoff::{BackoffRule, BackoffTarget},
     command::Target,
     event::Direction,
-    id::{KeyId, SecretId, Sequence, SubscriptionNumber},
+    id::{EventId, KeyId, SecretId, Sequence, SubscriptionNumber},
     rules::Rules,
     schema::SchemaVersion,
     secret::Secret,
@@ -58,6 +58,33 @@ pub struct State {
     pub clearing: BTreeSet<SubscriptionNumber>,
     /// What manifests put.
     pub managed: BTreeSet<Target>,
+    /// What a repair went on without.
+    pub losses: Losses,
+}
+
+/// What is gone, by an operator's word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Stretches of facts, from the first to the last of each.
+    pub facts: Vec<(Sequence, Sequence)>,
+    /// Events without payload.
+    pub payloads: BTreeSet<EventId>,
+}
+
+impl Losses {
+    /// Is every fact from `first` to `last` among them?
+    pub fn cover(&self, first: Sequence, last: Sequence) -> bool {
+        let mut next = first;
+        // Stretches of one repair are in order, later repairs may lie in front of them.
+        loop {
+            let around = |(from, to): &&(Sequence, Sequence)| *from <= next && next <= *to;
+            match self.facts.iter().find(around) {
+                Some((_, to)) if *to >= last => return true,
+                Some((_, to)) => next = Sequence(to.0 + 1),
+                None => return false,
+            }
+        }
+    }
 }
 
 /// What is kept of a day of traffic when it ends.
@@ -112,6 +139,10 @@ impl State {
             FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
             FactBody::SchemaPublished(version) => self.publish_schema(version),
             FactBody::SchemaRemoved { uri } => self.remove_schema(uri),
+            FactBody::LossAccepted { facts, payloads } => {
+                self.losses.facts.extend(facts);
+                self.losses.payloads.extend(payloads);
+            }
             FactBody::ObjectManaged(target) => _ = self.managed.insert(target.clone()),
             FactBody::SubscriberPut(subscriber) => {
                 self.subscribers.insert(subscriber.id.clone(), Arc::new(subscriber.clone()));
@@ -211,7 +242,8 @@ impl State {
             | FactBody::SubscriptionStatusChanged { .. }
             | FactBody::SubscriptionCleared { .. }
             | FactBody::ObjectManaged(_)
-            | FactBody::SchemaRemoved { .. } => false,
+            | FactBody::SchemaRemoved { .. }
+            | FactBody::LossAccepted { .. } => false,
         }
     }
 }

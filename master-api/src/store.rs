@@ -4,12 +4,14 @@
 //! of the embedded one.
 
 mod embedded;
+pub mod journal;
 mod memory;
 
 #[cfg(test)]
 mod conformance;
 
 pub use embedded::Embedded;
+pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
 
 use crate::fact::Bucket;
@@ -51,6 +53,18 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store at `{0}` is in use by another process")]
     InUse(String),
+    /// A block in a finished file is not what was written.
+    #[error(
+        "the store is damaged: a block of a table does not read ({0}). `certes log repair` lists \
+         what is lost by it; an index is built anew by `certes log rebuild`"
+    )]
+    Damaged(String),
+    /// Of an engine that is not this one.
+    #[error(
+        "the store at `{0}` was written by another version of its engine: run the program that \
+         wrote it, or a newer one"
+    )]
+    Version(String),
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -99,12 +113,15 @@ pub struct Scan {
     pub reverse: bool,
     /// Rows at most.
     pub limit: usize,
+    /// No further row is read once the rows hold so many bytes. A store may read on.
+    pub bytes: usize,
 }
 
 impl Scan {
     /// The whole table.
     pub const fn all(table: Table, limit: usize) -> Self {
-        Self { table, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit }
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        Self { table, from, to, reverse: false, limit, bytes: usize::MAX }
     }
 
     /// Keys that start with `prefix`.
@@ -119,7 +136,7 @@ impl Scan {
             }
             None => Bound::Unbounded,
         };
-        Self { table, from: Bound::Included(prefix.to_vec()), to, reverse: false, limit }
+        Self { from: Bound::Included(prefix.to_vec()), to, ..Self::all(table, limit) }
     }
 
     /// Only keys after `key`.
@@ -140,6 +157,13 @@ impl Scan {
     #[must_use]
     pub fn before(mut self, key: &[u8]) -> Self {
         self.to = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// No further row once there are so many bytes of them; at least one.
+    #[must_use]
+    pub const fn at_most(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 

@@ -6,6 +6,7 @@ mod storing;
 mod delivering;
 mod configuring;
 mod damage;
+mod copies;
 mod sequences;
 mod asking;
 mod racing;

@@ -184,6 +184,13 @@ fn objects() -> Vec<(&'static str, FactBody)> {
         ("schema_published", FactBody::SchemaPublished(Box::new(schema))),
         ("schema_published.rulebook", FactBody::SchemaPublished(Box::new(by_rulebook))),
         ("schema_removed", FactBody::SchemaRemoved { uri: uri() }),
+        (
+            "loss_accepted",
+            FactBody::LossAccepted {
+                facts: vec![(Sequence(7), Sequence(9)), (Sequence(299), Sequence(300))],
+                payloads: vec![EventId::from_bytes([1; 16])],
+            },
+        ),
     ]
 }
 

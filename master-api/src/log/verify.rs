@@ -5,13 +5,13 @@ use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::Projector,
     secrets::{SECRET_KEY_FILE, Sealer},
-    state::State,
+    state::{Losses, State},
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
     tables::{self, Head, IdempotencyRow, SALT_LENGTH},
 };
 use contract::id::Sequence;
 use sha2::{Digest, Sha256};
-use std::{iter, path::Path};
+use std::{collections::BTreeSet, iter, path::Path};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ pub fn verify_rows(
     live: Option<&State>,
 ) -> Result<Report, LogError> {
     let loaded = load(rows)?;
-    let mut walk = Walk::new(rows, scratch);
+    let mut walk = Walk::new(rows, scratch, loaded.state.losses.clone(), &|_facts| ());
     walk.all_facts(all_tables)?;
     let Walk { mut report, state, head, .. } = walk;
     if head != loaded.head {
@@ -77,7 +77,8 @@ pub fn verify_rows(
 }
 
 impl Report {
-    fn problem(&mut self, sentence: String) {
+    /// Takes note of something that is wrong.
+    pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(sentence);
         }
@@ -85,24 +86,43 @@ impl Report {
 }
 
 /// Goes through all facts in order and builds up what they lead to.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     rows: &'a dyn Rows,
     scratch: &'a dyn StateStore,
     projector: Projector<'a>,
-    report: Report,
-    state: State,
-    head: Head,
+    /// What is wrong.
+    pub(super) report: Report,
+    /// What the configuration facts so far lead to.
+    pub(super) state: State,
+    /// The head that the facts so far lead to.
+    pub(super) head: Head,
+    /// What is known to be gone.
+    losses: Losses,
+    /// Chains whose next fact follows one that is gone.
+    resumed: BTreeSet<Chain>,
+    /// Something of the day that is open is gone.
+    day_has_gap: bool,
+    tell: &'a dyn Fn(u64),
 }
 
 impl<'a> Walk<'a> {
-    fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
+    /// Of `rows`; what they lead to goes into `scratch`, which has to be empty of it. `tell` hears
+    /// now and then how many facts were gone through. Nobody misses what is among the `losses`.
+    pub(super) fn new(
+        rows: &'a dyn Rows,
+        scratch: &'a dyn StateStore,
+        losses: Losses,
+        tell: &'a dyn Fn(u64),
+    ) -> Self {
         let projector =
             Projector::new(as_rows(scratch), Head::default().stats, State::default().format);
         let (report, state, head) = Default::default();
-        Self { rows, scratch, projector, report, state, head }
+        let (resumed, day_has_gap) = (BTreeSet::new(), false);
+        Self { rows, scratch, projector, report, state, head, losses, resumed, day_has_gap, tell }
     }
 
-    fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
+    /// Goes through the facts of all these tables.
+    pub(super) fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
         let days: Vec<_> =
             all_tables.iter().filter(|table| matches!(table, Table::Traffic(_))).collect();
         let mut configuration =
@@ -133,7 +153,13 @@ impl<'a> Walk<'a> {
         let expected = Sequence(self.head.sequence.0 + 1);
         if fact.sequence != expected {
             let found = fact.sequence;
-            self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            let last = Sequence(found.0.saturating_sub(1));
+            if found > expected && self.losses.cover(expected, last) {
+                self.resumed = BTreeSet::from([Chain::Configuration, Chain::Traffic]);
+                self.day_has_gap = true;
+            } else {
+                self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            }
         }
         if fact.time < self.head.time {
             self.report.problem(format!("fact {} is older than the one before it", fact.sequence));
@@ -154,13 +180,15 @@ impl<'a> Walk<'a> {
     }
 
     fn configuration_fact(&mut self, fact: &Fact, hash: Hash) {
-        if fact.prev_hash != self.head.configuration {
+        let resumed = self.resumed.remove(&Chain::Configuration);
+        if fact.prev_hash != self.head.configuration && !resumed {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if let FactBody::BucketClosed { bucket, count, last, hash } = &fact.body {
             let Head { bucket_count, last_traffic, traffic, .. } = self.head;
             if (self.head.bucket, bucket_count, last_traffic, traffic)
                 != (Some(*bucket), *count, *last, *hash)
+                && !self.day_has_gap
             {
                 self.report.problem(format!("day {bucket} is not as it was when it ended"));
             }
@@ -177,18 +205,20 @@ impl<'a> Walk<'a> {
         table: Option<Table>,
     ) -> Result<(), LogError> {
         let bucket = Bucket::of(fact.time);
-        if fact.prev_hash != self.head.traffic {
+        let resumed = self.resumed.remove(&Chain::Traffic);
+        if fact.prev_hash != self.head.traffic && !resumed {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if table != Some(Table::Traffic(bucket)) {
             self.report.problem(format!("fact {} is not in the table of its day", fact.sequence));
         }
         if self.head.bucket != Some(bucket) {
-            if let Some(old) = self.head.bucket.filter(|old| !self.state.buckets.contains_key(old))
-            {
+            let open = |old: &Bucket| !self.state.buckets.contains_key(old) && !self.day_has_gap;
+            if let Some(old) = self.head.bucket.filter(open) {
                 self.report.problem(format!("day {old} ended without a word"));
             }
             (self.head.bucket, self.head.bucket_count) = (Some(bucket), 0);
+            self.day_has_gap = false;
         }
         self.head.bucket_count += 1;
         self.head.last_traffic = fact.sequence;
@@ -211,6 +241,9 @@ impl<'a> Walk<'a> {
     ) -> Result<(), LogError> {
         let row = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         let Some(row) = row else {
+            if self.losses.payloads.contains(&event.id) {
+                return Ok(());
+            }
             self.report.problem(format!("the payload of {} is missing", event.id));
             return Ok(());
         };
@@ -228,16 +261,17 @@ impl<'a> Walk<'a> {
         self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
         self.projector.lanes.clear();
         self.head.stats = self.projector.stats;
+        (self.tell)(self.report.facts);
         Ok(())
     }
 }
 
-fn as_rows(store: &dyn StateStore) -> &dyn Rows {
+pub(super) fn as_rows(store: &dyn StateStore) -> &dyn Rows {
     store
 }
 
-/// All rows of a table, read page by page.
-fn facts<'a>(
+/// All rows of tables, read page by page.
+pub(super) fn facts<'a>(
     rows: &'a dyn Rows,
     tables: impl Iterator<Item = Table> + 'a,
 ) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
@@ -245,6 +279,7 @@ fn facts<'a>(
         let mut after = Some(Vec::new());
         let pages = iter::from_fn(move || {
             let scan = Scan::all(table, load::PAGE_ROWS).after(after.as_deref()?);
+            let scan = scan.at_most(load::PAGE_BYTES);
             match rows.scan(&scan) {
                 Ok(page) => {
                     after = page.last().map(|(key, _)| key.to_vec());
@@ -300,7 +335,11 @@ fn check_idempotency(
     Ok(())
 }
 
-fn check_secrets(rows: &dyn Rows, state: &State, report: &mut Report) -> Result<(), LogError> {
+pub(super) fn check_secrets(
+    rows: &dyn Rows,
+    state: &State,
+    report: &mut Report,
+) -> Result<(), LogError> {
     let stored = rows.scan(&Scan::all(Table::Secrets, usize::MAX))?;
     let wanted = state.secrets.keys().map(|id| id.to_bytes().to_vec());
     if !stored.iter().map(|(key, _)| key.to_vec()).eq(wanted) {

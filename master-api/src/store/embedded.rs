@@ -8,7 +8,9 @@
 use super::{Batch, Row, Rows, Scan, StateStore, StoreError, Table};
 use crate::fact::Bucket;
 use bytes::Bytes;
-use fjall::{Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable,
+};
 use std::{
     collections::HashMap,
     fs,
@@ -21,7 +23,11 @@ use std::{
 pub struct Embedded {
     database: Database,
     keyspaces: RwLock<HashMap<Table, Keyspace>>,
+    memtable_bytes: u64,
 }
+
+/// Memory of a table before its rows go into a file.
+const MEMTABLE_BYTES: u64 = 64 << 20;
 
 impl Embedded {
     /// Opens or creates the database in `directory`, with that much memory for cached blocks.
@@ -29,9 +35,11 @@ impl Embedded {
         let opened = Database::builder(directory).cache_size(cache_bytes).open();
         let database = opened.map_err(|error| match error {
             fjall::Error::Locked => StoreError::InUse(directory.display().to_string()),
+            fjall::Error::InvalidVersion(_) => StoreError::Version(directory.display().to_string()),
             other => failed(&other),
         })?;
-        let store = Self { database, keyspaces: RwLock::default() };
+        let keyspaces = RwLock::default();
+        let store = Self { database, keyspaces, memtable_bytes: MEMTABLE_BYTES };
         for name in store.database.list_keyspace_names() {
             let table = table_of(&name).ok_or_else(|| {
                 StoreError::Failed(format!("it has a table `{name}` that is not known here"))
@@ -39,6 +47,12 @@ impl Embedded {
             store.keyspace(table)?;
         }
         Ok(store)
+    }
+
+    /// The same, with other memory for each table that is made from now on.
+    #[must_use]
+    pub fn with_memtables_of(self, memtable_bytes: u64) -> Self {
+        Self { memtable_bytes, ..self }
     }
 
     /// Makes way for a creation where an earlier one was cut short: the engine writes its version
@@ -69,7 +83,8 @@ impl Embedded {
         if let Some(keyspace) = self.existing(table) {
             return Ok(keyspace);
         }
-        let options = KeyspaceCreateOptions::default;
+        let bytes = self.memtable_bytes;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
         let keyspace = self.database.keyspace(&name_of(table), options).map_err(|e| failed(&e))?;
         let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
         Ok(keyspaces.entry(table).or_insert(keyspace).clone())
@@ -154,22 +169,37 @@ impl Rows for Snapshot {
 }
 
 fn collect(rows: Iter, scan: &Scan) -> Result<Vec<Row>, StoreError> {
-    let owned = |guard: Guard| {
+    if scan.reverse { take(rows.rev(), scan) } else { take(rows, scan) }
+}
+
+fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, StoreError> {
+    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+    for guard in rows.take(scan.limit) {
         let (key, value) = guard.into_inner().map_err(|e| failed(&e))?;
-        Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-    };
-    if scan.reverse {
-        rows.rev().take(scan.limit).map(owned).collect()
-    } else {
-        rows.take(scan.limit).map(owned).collect()
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+        taken.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+        if bytes >= scan.bytes {
+            break;
+        }
     }
+    Ok(taken)
 }
 
 fn failed(error: &fjall::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
+    match error {
+        fjall::Error::Storage(
+            LsmError::ChecksumMismatch { .. }
+            | LsmError::InvalidHeader(_)
+            | LsmError::InvalidTag(_)
+            | LsmError::InvalidTrailer
+            | LsmError::Decompress(_),
+        ) => StoreError::Damaged(error.to_string()),
+        other => StoreError::Failed(other.to_string()),
+    }
 }
 
-fn name_of(table: Table) -> String {
+/// The name of a table, for ever.
+pub(crate) fn name_of(table: Table) -> String {
     match table {
         Table::Meta => "meta".into(),
         Table::Configuration => "configuration".into(),
@@ -186,7 +216,8 @@ fn name_of(table: Table) -> String {
     }
 }
 
-fn table_of(name: &str) -> Option<Table> {
+/// The reverse of [`name_of`].
+pub(crate) fn table_of(name: &str) -> Option<Table> {
     let fixed = [
         Table::Meta,
         Table::Configuration,

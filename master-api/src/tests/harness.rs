@@ -67,6 +67,14 @@ impl Bench {
         Self::with(|clock, config| open_at(clock, config).unwrap())
     }
 
+    /// The same, with other settings.
+    pub fn with_config(adjust: impl Fn(&mut Config)) -> Self {
+        Self::with(|clock, mut config| {
+            adjust(&mut config);
+            open_at(clock, config).unwrap()
+        })
+    }
+
     /// In memory.
     pub fn memory() -> Self {
         Self::on(Arc::new(Memory::default()))
