@@ -30,6 +30,7 @@ pub mod command;
 pub mod broker;
 pub mod registry;
 pub mod master_api;
+pub mod retention;
 pub mod queue;
 
 #[cfg(any(test, feature = "testing"))]

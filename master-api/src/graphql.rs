@@ -9,6 +9,7 @@ mod mutation;
 mod nodes;
 mod paging;
 mod query;
+mod retention;
 mod schemas;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};

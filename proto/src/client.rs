@@ -14,6 +14,7 @@ mod events;
 mod deliveries;
 mod lanes;
 mod configuration;
+mod retention;
 
 pub use bearer::Bearer;
 pub use broker::RemoteBroker;

@@ -7,6 +7,7 @@ use super::{
     inputs::{DeliveryFilterInput, EventFilterInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    retention::RetentionQuery,
     schemas::SchemaQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
@@ -18,7 +19,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery);
+pub struct Query(TrafficQuery, SchemaQuery, RetentionQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

@@ -3,21 +3,23 @@
 use super::{LogError, hash_of, head_file, load, read_fact, twin::Twin};
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
-    project::Projector,
+    project::{Projector, decode, read_delivery},
     secrets::{SECRET_KEY_FILE, Sealer},
-    state::State,
+    state::{Dropped, State},
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
-    tables::{self, Head, IdempotencyRow, SALT_LENGTH},
+    tables::{self, DeliveryRow, EventIdRow, Head, IdempotencyRow, SALT_LENGTH},
 };
-use contract::id::Sequence;
+use contract::id::{DeliveryId, EventId, Sequence};
 use sha2::{Digest, Sha256};
-use std::{iter, path::Path};
+use std::{collections::BTreeSet, iter, path::Path};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// Facts of both chains.
     pub facts: u64,
+    /// Facts that went with the days that retention has dropped.
+    pub dropped: u64,
     /// Where the log ends.
     pub head: Sequence,
     /// One sentence for each thing that is wrong, at most 100; none: all is well.
@@ -55,8 +57,10 @@ pub fn verify_rows(
     live: Option<&State>,
 ) -> Result<Report, LogError> {
     let loaded = load(rows)?;
-    let mut walk = Walk::new(rows, scratch);
+    let dropped = loaded.state.dropped;
+    let mut walk = Walk::new(rows, scratch, dropped);
     walk.all_facts(all_tables)?;
+    walk.ended();
     let Walk { mut report, state, head, .. } = walk;
     if head != loaded.head {
         report.problem(format!("the head is {:?}, but the facts lead to {head:?}", loaded.head));
@@ -67,10 +71,14 @@ pub fn verify_rows(
     if load::stored_format(rows)? != state.format {
         report.problem("the stored format is not the one that the facts name".into());
     }
+    // A day that is gone and still has its facts is being swept.
+    let swept = |table: &Table| matches!(table, Table::Traffic(day) if dropped.day(*day));
+    let leftovers = Leftovers { dropped, allowed: all_tables.iter().any(swept) };
     for table in [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead] {
-        compare(rows, scratch, table, &mut report)?;
+        compare((rows, scratch), table, leftovers, &mut report)?;
     }
-    check_idempotency(rows, all_tables, &mut report)?;
+    let kept = all_tables.iter().filter(|table| !table.day().is_some_and(|day| dropped.day(day)));
+    check_idempotency(rows, kept, &mut report)?;
     check_secrets(rows, &state, &mut report)?;
     report.head = head.sequence;
     Ok(report)
@@ -92,18 +100,34 @@ struct Walk<'a> {
     report: Report,
     state: State,
     head: Head,
+    dropped: Dropped,
+    /// Facts of the day at hand that went with it, and the last of them.
+    absent: (u64, Sequence),
+    /// Events whose payload is not there; what removed it has to follow.
+    bare: BTreeSet<EventId>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
-        let projector = Projector::new(as_rows(scratch), Head::default().stats);
+    fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore, dropped: Dropped) -> Self {
+        let projector = Projector::new(as_rows(scratch), Head::default().stats, dropped);
         let (report, state, head) = Default::default();
-        Self { rows, scratch, projector, report, state, head }
+        let (absent, bare) = Default::default();
+        Self { rows, scratch, projector, report, state, head, dropped, absent, bare }
+    }
+
+    /// What has to be settled by the end of the log.
+    fn ended(&mut self) {
+        if self.absent.0 > 0 {
+            self.report.problem(format!("{} facts are missing and of no day", self.absent.0));
+        }
+        for id in &self.bare {
+            self.report.problem(format!("the payload of {id} is missing"));
+        }
     }
 
     fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
         let days: Vec<_> =
-            all_tables.iter().filter(|table| matches!(table, Table::Traffic(_))).collect();
+            all_tables.iter().filter(|table| self.is_kept_traffic(**table)).collect();
         let mut configuration =
             facts(self.rows, iter::once(Table::Configuration)).map(|row| (None, row)).peekable();
         let mut traffic = days
@@ -127,12 +151,20 @@ impl<'a> Walk<'a> {
         self.flush()
     }
 
+    fn is_kept_traffic(&self, table: Table) -> bool {
+        matches!(table, Table::Traffic(day) if !self.dropped.day(day))
+    }
+
     fn fact(&mut self, table: Option<Table>, row: &Row) -> Result<(), LogError> {
         let fact = read_fact(row)?;
         let expected = Sequence(self.head.sequence.0 + 1);
         if fact.sequence != expected {
-            let found = fact.sequence;
-            self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            let (found, before) = (fact.sequence, Sequence(fact.sequence.0.saturating_sub(1)));
+            if found > expected && before <= self.dropped.last {
+                self.absent = (self.absent.0 + (found.0 - expected.0), before);
+            } else {
+                self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            }
         }
         if fact.time < self.head.time {
             self.report.problem(format!("fact {} is older than the one before it", fact.sequence));
@@ -157,15 +189,27 @@ impl<'a> Walk<'a> {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if let FactBody::BucketClosed { bucket, count, last, hash } = &fact.body {
-            let Head { bucket_count, last_traffic, traffic, .. } = self.head;
-            if (self.head.bucket, bucket_count, last_traffic, traffic)
-                != (Some(*bucket), *count, *last, *hash)
-            {
-                self.report.problem(format!("day {bucket} is not as it was when it ended"));
-            }
+            self.end_of_day(*bucket, (*count, *last, *hash));
         }
         self.head.configuration = hash;
         self.state.apply(fact.sequence, &fact.body);
+    }
+
+    fn end_of_day(&mut self, bucket: Bucket, (count, last, hash): (u64, Sequence, Hash)) {
+        let whole = if self.dropped.day(bucket) {
+            let absent = std::mem::take(&mut self.absent);
+            (self.head.last_traffic, self.head.traffic) = (last, hash);
+            self.report.dropped += count;
+            absent == (count, last)
+        } else {
+            let Head { bucket_count, last_traffic, traffic, .. } = self.head;
+            (self.head.bucket, bucket_count, last_traffic, traffic)
+                == (Some(bucket), count, last, hash)
+        };
+        if !whole {
+            self.report.problem(format!("day {bucket} is not as it was when it ended"));
+        }
+        (self.head.bucket, self.head.bucket_count) = (None, 0);
     }
 
     fn traffic_fact(
@@ -194,9 +238,16 @@ impl<'a> Walk<'a> {
         self.state.apply(fact.sequence, &fact.body);
         if let FactBody::EventAccepted { event }
         | FactBody::EventQuarantined { event, .. }
-        | FactBody::QuarantineReleased { event, .. } = &fact.body
+        | FactBody::QuarantineReleased { event, .. }
+        | FactBody::EventCarried { event, .. } = &fact.body
         {
             self.payload(fact.sequence, bucket, event)?;
+        }
+        if let FactBody::PayloadRemoved { event, .. } = &fact.body
+            && !self.bare.remove(event)
+            && self.projector.event(*event)?.is_some()
+        {
+            self.report.problem(format!("the payload of {event} is there, but was removed"));
         }
         self.projector.apply((fact.sequence, fact.time, bucket), &fact.body)
     }
@@ -209,7 +260,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), LogError> {
         let row = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         let Some(row) = row else {
-            self.report.problem(format!("the payload of {} is missing", event.id));
+            self.bare.insert(event.id);
             return Ok(());
         };
         let size = row.len().saturating_sub(SALT_LENGTH);
@@ -258,13 +309,42 @@ fn facts<'a>(
     })
 }
 
+/// Rows of days that are gone, which are removed bit by bit.
+#[derive(Clone, Copy)]
+struct Leftovers {
+    dropped: Dropped,
+    allowed: bool,
+}
+
+impl Leftovers {
+    fn has(&self, rows: &dyn Rows, table: Table, (key, row): &Row) -> Result<bool, LogError> {
+        let gone =
+            |id: DeliveryId, row: &DeliveryRow| self.dropped.delivery(id.sequence, row.carried);
+        Ok(self.allowed
+            && match (table, tables::delivery_of(key), tables::dead_of(key)) {
+                (Table::EventIds, ..) => {
+                    self.dropped.day(decode::<EventIdRow>("event id", row)?.bucket)
+                }
+                (Table::Deliveries, Some(id), _) => gone(id, &decode("delivery", row)?),
+                (Table::Dead, _, Some(id)) => {
+                    read_delivery(rows, id)?.is_none_or(|row| gone(id, &row))
+                }
+                _ => false,
+            })
+    }
+}
+
 fn compare(
-    rows: &dyn Rows,
-    rebuilt: &dyn StateStore,
+    (rows, rebuilt): (&dyn Rows, &dyn StateStore),
     table: Table,
+    leftovers: Leftovers,
     report: &mut Report,
 ) -> Result<(), LogError> {
-    let mut found = facts(rows, iter::once(table));
+    let mut found = facts(rows, iter::once(table)).filter_map(|row| {
+        let row = row.map_err(LogError::from);
+        let gone = |row: &Row| leftovers.has(rows, table, row);
+        row.and_then(|row| Ok((!gone(&row)?).then_some(row))).transpose()
+    });
     let mut wanted = facts(as_rows(rebuilt), iter::once(table));
     loop {
         match (found.next().transpose()?, wanted.next().transpose()?) {
@@ -283,14 +363,14 @@ fn compare(
     }
 }
 
-fn check_idempotency(
+fn check_idempotency<'a>(
     rows: &dyn Rows,
-    all_tables: &[Table],
+    kept_tables: impl Iterator<Item = &'a Table>,
     report: &mut Report,
 ) -> Result<(), LogError> {
-    let days = all_tables.iter().filter(|table| matches!(table, Table::Idempotency(_)));
+    let days = kept_tables.filter(|table| matches!(table, Table::Idempotency(_)));
     for row in facts(rows, days.copied()) {
-        let row: IdempotencyRow = crate::project::decode("idempotency key", &row?.1)?;
+        let row: IdempotencyRow = decode("idempotency key", &row?.1)?;
         if rows.get(Table::EventIds, &row.event.to_bytes())?.is_none() {
             report.problem(format!("an idempotency key names {}, which is not there", row.event));
         }

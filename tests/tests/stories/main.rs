@@ -12,5 +12,6 @@ mod hot_swap;
 mod main_path;
 mod priority;
 mod quarantine;
+mod retention;
 mod rule_of_dependencies;
 mod schemas;
