@@ -30,11 +30,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it.
-    pub fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// Starts it, with the tables of today as they were seen to.
+    pub fn start(shared: Arc<Shared>, mut tables: DayTables) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
         let run = move || {
-            let (mut written, mut tables) = (None, DayTables::default());
+            let mut written = None;
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 run_once(&shared, &mut written);
                 if let Err(error) = tables.keep(&shared) {

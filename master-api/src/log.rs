@@ -10,7 +10,9 @@ mod load;
 mod twin;
 mod verify;
 mod repair;
+mod erasures;
 
+pub use erasures::{Erasure, erasures};
 pub use load::{Loaded, load, store_in};
 pub use repair::{Loss, repair};
 pub use twin::{rehearse, space_left};

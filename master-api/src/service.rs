@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     decide::{self, Decided, Given},
     fact::{FORMAT, FactBody},
-    keeper::{self, Keeper},
+    keeper::{self, DayTables, Keeper},
     lanes::LaneTable,
     log::{
         self, Loaded, LogError, Report,
@@ -101,10 +101,13 @@ impl MasterApi {
             raise(&shared)?;
         }
         keeper::run_once(&shared, &mut None);
+        // Before anything waits for them.
+        let mut tables = DayTables::default();
+        tables.keep(&shared)?;
         let newest = newest_event(&shared)?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
         let writer = Arc::new(writer);
-        let keeper = Keeper::start(Arc::clone(&shared)).map_err(thread_failed)?;
+        let keeper = Keeper::start(Arc::clone(&shared), tables).map_err(thread_failed)?;
         let retention = Arc::new(Retention::new(Arc::clone(&shared), Arc::clone(&writer)));
         let every = shared.config.retention.every.0;
         let retention_thread =

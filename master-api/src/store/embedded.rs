@@ -138,6 +138,10 @@ impl StateStore for Embedded {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
         for change in batch.0 {
+            // A removal makes no table.
+            if change.value.is_none() && self.existing(change.table).is_none() {
+                continue;
+            }
             let keyspace = self.keyspace(change.table)?;
             match change.value {
                 Some(value) => writes.insert(&keyspace, change.key, &*value),

@@ -61,6 +61,9 @@ impl StateStore for Memory {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for change in batch.0 {
+            if change.value.is_none() && !tables.0.contains_key(&change.table) {
+                continue;
+            }
             let rows = tables.0.entry(change.table).or_default();
             match change.value {
                 Some(value) => _ = rows.insert(change.key.into(), value),

@@ -161,6 +161,10 @@ async fn a_subscribers_payloads_go_and_nobody_elses() {
     assert!(bench.api.payload(other.id).await.unwrap().is_some());
     assert_eq!(bench.api.stats().await.unwrap().waiting, 1);
     bench.assert_verified().await;
+    let listed = crate::log::erasures(bench.api.shared.rows()).unwrap();
+    let [listed] = listed.as_slice() else { panic!("{listed:?}") };
+    assert_eq!((&listed.actor, &listed.target), (&operator(), &target));
+    assert_eq!(listed.time, super::harness::now(&bench));
     let later = bench.api.store_event(to("org_1")).await.unwrap();
     assert!(bench.api.payload(later.id).await.unwrap().is_some(), "what comes later is not meant");
     assert_eq!(bench.api.erase(operator(), target).await.unwrap().events, 1);

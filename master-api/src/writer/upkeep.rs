@@ -303,6 +303,10 @@ impl Round<'_> {
             }
             let Some(from) = before.filter(|from| *from < sequence) else { break };
             let Some(day) = self.state.closed_bucket_of(from).or(self.head.bucket) else { break };
+            if self.state.dropped.day(day) {
+                // Its tables go as a whole, and must not come back by a removal.
+                break;
+            }
             (bucket, sequence) = (day, from);
         }
         Ok(newest.map(|event| Found { row, event, places }))
