@@ -10,6 +10,7 @@ pub mod event;
 pub mod key;
 pub mod log;
 pub mod quarantine;
+pub mod retention;
 pub mod schema;
 pub mod send;
 pub mod source;

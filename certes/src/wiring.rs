@@ -137,8 +137,11 @@ fn open_store(
     metrics: &mut Metrics,
 ) -> Result<Arc<Store>> {
     let Environment { clock, random, .. } = environment;
-    let settings =
-        master_api::Config { data_dir: config.data_dir.clone(), ..config.master_api.clone() };
+    let settings = master_api::Config {
+        data_dir: config.data_dir.clone(),
+        retention: config.retention.clone(),
+        ..config.master_api.clone()
+    };
     let metrics = master_api::Metrics::new(metrics);
     Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
 }

@@ -27,6 +27,8 @@ mod lanes;
 mod followers;
 mod recent;
 mod keeper;
+mod space;
+mod retention;
 mod service;
 mod ports;
 
@@ -37,8 +39,9 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, RetentionConfig};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use space::{FileSystem, Space};

@@ -14,8 +14,10 @@ mod rebuild;
 mod salvage;
 mod repair;
 mod look;
+mod erasures;
 
-pub use build::{Builder, Built, is_source, require_whole};
+pub use build::{Builder, Built, is_kept, is_source, require_whole};
+pub use erasures::{Erasure, erasures};
 pub use load::{Loaded, load, store_in};
 pub use look::{Archive, Look};
 pub use rebuild::{Rebuilt, rebuild};

@@ -4,15 +4,17 @@ use crate::{
     config::Config,
     decide::{self, Decided, Given},
     fact::{FORMAT, FactBody},
-    keeper::{self, Keeper},
+    keeper::{self, DayTables, Keeper},
     lanes::LaneTable,
     log::{
         self, Loaded, LogError, Report,
         head_file::{self, HeadMark},
     },
     metrics::Metrics,
+    retention::{Retention, RetentionThread},
     secrets::{SECRET_KEY_FILE, Sealer, Vault, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
+    space::FileSystem,
     state::State,
     store::{Embedded, Memory, Scan, StateStore, Table},
     writer::{self, Round, Writer},
@@ -33,8 +35,10 @@ pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// The log of facts, the state folded from it, and all ports of Master API.
 pub struct MasterApi {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) retention: Arc<Retention>,
     keeper: Keeper,
+    retention_thread: RetentionThread,
 }
 
 impl MasterApi {
@@ -63,7 +67,7 @@ impl MasterApi {
         head_file::sync_parent(&directory).map_err(failed)?;
         head_file::sync_parent(&config.data_dir).map_err(failed)?;
         let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
-        let around = Surroundings { clock, random, ids, metrics };
+        let around = Surroundings { clock, random, ids, metrics, space: Arc::new(FileSystem) };
         Self::on(Arc::new(store), config, around)
     }
 
@@ -98,12 +102,20 @@ impl MasterApi {
             raise(&shared)?;
         }
         keeper::run_once(&shared, &mut None);
+        // Before anything waits for them.
+        let mut tables = DayTables::default();
+        tables.keep(&shared)?;
         let newest = newest_event(&shared)?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
-        let keeper = Keeper::start(Arc::clone(&shared)).map_err(thread_failed)?;
+        let writer = Arc::new(writer);
+        let keeper = Keeper::start(Arc::clone(&shared), tables).map_err(thread_failed)?;
+        let retention = Arc::new(Retention::new(Arc::clone(&shared), Arc::clone(&writer)));
+        let every = shared.config.retention.every.0;
+        let retention_thread =
+            RetentionThread::start(Arc::clone(&retention), every).map_err(thread_failed)?;
         let head = *shared.head();
         tracing::info!(sequence = head.sequence.0, format = FORMAT, "the log is open");
-        Ok(Arc::new(Self { shared, writer, keeper }))
+        Ok(Arc::new(Self { shared, writer, retention, keeper, retention_thread }))
     }
 
     /// Can events be accepted?
@@ -142,6 +154,7 @@ impl MasterApi {
 
     fn stop(&self) {
         self.writer.stop();
+        self.retention_thread.stop();
         self.keeper.stop();
     }
 

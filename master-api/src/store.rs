@@ -65,6 +65,9 @@ pub enum StoreError {
          wrote it, or a newer one"
     )]
     Version(String),
+    /// There was no space left to write to.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -84,6 +87,29 @@ pub struct Change {
 /// Changes that become durable together or not at all; of two for one key the later one holds.
 #[derive(Debug, Clone, Default)]
 pub struct Batch(pub Vec<Change>);
+
+impl Table {
+    /// The tables of a day.
+    pub const fn of_day(day: Bucket) -> [Self; 3] {
+        [Self::Traffic(day), Self::Payloads(day), Self::Idempotency(day)]
+    }
+
+    /// The day whose rows it holds; None: of all days.
+    pub const fn day(self) -> Option<Bucket> {
+        match self {
+            Self::Traffic(day) | Self::Payloads(day) | Self::Idempotency(day) => Some(day),
+            Self::Meta
+            | Self::Configuration
+            | Self::EventIds
+            | Self::Deliveries
+            | Self::Due
+            | Self::Dead
+            | Self::Cursors
+            | Self::Secrets
+            | Self::Notable => None,
+        }
+    }
+}
 
 impl Batch {
     /// Writes a row.
@@ -201,8 +227,15 @@ pub trait StateStore: Rows {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
     /// The rows as they are now, whatever is written later.
     fn snapshot(&self) -> Box<dyn Rows>;
-    /// Tables that were written to.
+    /// Tables that were written to or made.
     fn tables(&self) -> Vec<Table>;
+    /// Makes tables, so that the first row of each finds it there; those that are there stay.
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError>;
     /// Drops a table with all its rows and gives its space back.
     fn drop_table(&self, table: Table) -> Result<(), StoreError>;
+    /// Bytes that a table takes on the disk, roughly; 0 for one that is not there.
+    fn bytes(&self, table: Table) -> Result<u64, StoreError>;
+    /// Rewrites these tables, so that what was removed from them is in no file of the store any
+    /// more. Blocks until it is done.
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError>;
 }

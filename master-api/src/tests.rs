@@ -11,3 +11,5 @@ mod sequences;
 mod asking;
 mod racing;
 mod looking;
+mod retaining;
+mod erasing;

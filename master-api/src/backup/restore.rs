@@ -106,6 +106,10 @@ fn build(
     if said != contents {
         return Err(BackupError::Odd(format!("it says {said:?}, and holds {contents:?}")));
     }
+    let erased = builder.erase()?;
+    if erased > 0 {
+        tracing::info!(erased, "payloads were left out, because the log says they are erased");
+    }
     let mut built = builder.finish(Losses::default(), progress)?;
     require_whole(&mut built)?;
     let (head, mark) = (&built.head, &begin);

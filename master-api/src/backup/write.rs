@@ -5,7 +5,7 @@ use super::{
     block::{BlockWriter, Kind},
 };
 use crate::{
-    log::{self, Progress, Twin, head_file, is_source},
+    log::{self, Progress, Twin, head_file, is_kept},
     store::{Rows, Scan, StateStore, Table, name_of},
 };
 use std::{io::Write, path::Path};
@@ -63,7 +63,8 @@ pub fn write(
     let mut out = BlockWriter::new(out)?;
     out.block(Kind::Begin, &json(&begin)?)?;
     let mut contents = Contents::default();
-    for table in source.tables.iter().filter(|table| is_source(**table)) {
+    let dropped = loaded.state.dropped;
+    for table in source.tables.iter().filter(|table| is_kept(**table, dropped)) {
         let mut after = Vec::new();
         loop {
             let scan = Scan::all(*table, BLOCK_ROWS).after(&after).at_most(BLOCK_BYTES);

@@ -1,7 +1,9 @@
 //! A new store from the rows that nothing else leads to; all other rows are built from the facts.
 
 use super::{
-    LogError, Progress, load,
+    LogError, Progress,
+    erasures::{erasures, event_of, is_of},
+    load,
     load::fold,
     verify::{Report, Walk, as_rows, check_secrets, facts},
 };
@@ -9,7 +11,7 @@ use crate::{
     fact::{Bucket, FactBody, StoredEvent},
     prepare,
     project::{decode, encode},
-    state::{Losses, State},
+    state::{Dropped, Losses, State},
     store::{Batch, Embedded, Rows, StateStore, StoreError, Table},
     tables::{self, DeliveryRow, Head, IdempotencyRow, SALT_LENGTH},
 };
@@ -37,6 +39,12 @@ pub const fn is_source(table: Table) -> bool {
         | Table::Notable
         | Table::Cursors => false,
     }
+}
+
+/// Does a copy of a log need the table? What a day that retention has dropped left behind waits to
+/// be swept away.
+pub fn is_kept(table: Table, dropped: Dropped) -> bool {
+    is_source(table) && !table.day().is_some_and(|day| dropped.day(day))
 }
 
 /// A store that is being filled.
@@ -85,7 +93,8 @@ impl Builder {
         progress: Progress<'_>,
     ) -> Result<(), LogError> {
         let mut copied = 0;
-        for table in all_tables.iter().filter(|table| is_source(**table)) {
+        let dropped = fold(rows)?.dropped;
+        for table in all_tables.iter().filter(|table| is_kept(**table, dropped)) {
             for row in facts(rows, iter::once(*table)) {
                 let (key, row) = row?;
                 self.put(*table, key, row)?;
@@ -98,6 +107,42 @@ impl Builder {
         Ok(())
     }
 
+    /// Removes every payload that the facts so far order to be erased; gives how many were there.
+    pub fn erase(&mut self) -> Result<u64, LogError> {
+        self.flush()?;
+        let orders = erasures(&self.store)?;
+        if orders.is_empty() {
+            return Ok(0);
+        }
+        let (mut removed, mut batch) = (0, Batch::default());
+        for table in self.store.tables() {
+            let Table::Traffic(day) = table else { continue };
+            for row in facts(&self.store, iter::once(table)) {
+                let fact = super::read_fact(&row?)?;
+                let Some((event, taken)) = event_of(&fact) else { continue };
+                let found = (event.id, &event.audience, taken);
+                if !orders.iter().any(|order| is_of(&order.target, order.ordered, found)) {
+                    continue;
+                }
+                let (payloads, key) = (Table::Payloads(day), tables::sequence_key(fact.sequence));
+                if self.store.get(payloads, &key)?.is_some() {
+                    batch.remove(payloads, key);
+                    removed += 1;
+                }
+                if batch.0.len() >= BATCH_ROWS {
+                    self.store.commit(std::mem::take(&mut batch))?;
+                }
+            }
+        }
+        if !batch.0.is_empty() {
+            self.store.commit(batch)?;
+            let payloads = |table: &Table| matches!(table, Table::Payloads(_));
+            let tables: Vec<_> = self.store.tables().into_iter().filter(payloads).collect();
+            self.store.compact(&tables)?;
+        }
+        Ok(removed)
+    }
+
     /// Builds everything else. What is wrong with the facts stands in the report; nobody misses
     /// what is among the `losses`, beside those that the facts name themselves.
     pub fn finish(mut self, mut losses: Losses, progress: Progress<'_>) -> Result<Built, LogError> {
@@ -105,11 +150,12 @@ impl Builder {
         let store = self.store;
         let last = last_fact(&store)?;
         let tell = |facts| progress("building", facts, last.0);
-        let Losses { facts, payloads } = fold(&store)?.losses;
+        let State { losses: Losses { facts, payloads }, dropped, .. } = fold(&store)?;
         losses.facts.extend(facts);
         losses.payloads.extend(payloads);
-        let mut walk = Walk::new(&store, &store, losses, &tell);
+        let mut walk = Walk::new(&store, &store, (losses, dropped), &tell);
         walk.all_facts(&store.tables())?;
+        walk.ended();
         let Walk { mut report, state, head, .. } = walk;
         report.head = head.sequence;
         let mut batch = Batch::default();

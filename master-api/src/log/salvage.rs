@@ -4,6 +4,7 @@
 use super::{
     LogError, Progress,
     build::{Builder, Built, PROGRESS_EVERY},
+    erasures::event_of,
     hash_of,
     head_file::HeadMark,
     load::fold,
@@ -13,12 +14,12 @@ use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::decode,
     secrets::Sealer,
-    state::Losses,
+    state::{Dropped, Losses, State},
     store::{Batch, Embedded, Row, Rows, Scan, StateStore, StoreError, Table, journal::Survey},
     tables::{self, Head},
 };
 use bytes::Bytes;
-use contract::id::{SecretId, Sequence};
+use contract::id::{EventId, SecretId, Sequence};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -47,6 +48,10 @@ struct Salvage<'a> {
     losses: Losses,
     /// What was accepted before.
     accepted: Losses,
+    /// What retention has dropped.
+    dropped: Dropped,
+    /// Events whose payloads were removed by facts that are there.
+    removed: HashSet<EventId>,
     unreadable: BTreeSet<String>,
 }
 
@@ -59,8 +64,9 @@ pub fn facts(
     progress: Progress<'_>,
 ) -> Result<Salvaged, LogError> {
     let all = store.tables();
+    let State { losses: accepted, dropped, .. } = fold(store).unwrap_or_default();
     let day = |table: &Table| match table {
-        Table::Traffic(day) => Some(*day),
+        Table::Traffic(day) if !dropped.day(*day) => Some(*day),
         _ => None,
     };
     let mut days: Vec<_> = all.iter().filter_map(day).collect();
@@ -75,7 +81,9 @@ pub fn facts(
         suspects,
         wanted: HashSet::new(),
         losses: Losses::default(),
-        accepted: fold(store).map(|state| state.losses).unwrap_or_default(),
+        accepted,
+        dropped,
+        removed: HashSet::new(),
         unreadable: BTreeSet::new(),
     };
     let last = salvage.last(mark.as_ref());
@@ -89,6 +97,8 @@ pub fn facts(
                 builder.put(table, row.0, row.1)?;
             }
             None if salvage.accepted.cover(sequence, sequence) => {}
+            // It went with its day.
+            None if sequence <= salvage.dropped.last => {}
             None => salvage.lose(sequence),
         }
         if number % PROGRESS_EVERY == 0 {
@@ -152,9 +162,11 @@ impl Salvage<'_> {
             let (Ok(hash), Ok(fact)) = (hash_of(&row), read_fact(&row)) else { continue };
             if self.wanted.contains(&hash) {
                 self.next_wanted(&row, &fact);
+                let day = Bucket::of(fact.time);
                 let table = match fact.body.chain() {
                     Chain::Configuration => Table::Configuration,
-                    Chain::Traffic => Table::Traffic(Bucket::of(fact.time)),
+                    Chain::Traffic if self.dropped.day(day) => return None,
+                    Chain::Traffic => Table::Traffic(day),
                 };
                 return Some((table, row, fact));
             }
@@ -186,26 +198,24 @@ impl Salvage<'_> {
     }
 
     fn payload(&mut self, fact: &Fact, builder: &mut Builder) -> Result<(), LogError> {
-        let (FactBody::EventAccepted { event }
-        | FactBody::EventQuarantined { event, .. }
-        | FactBody::QuarantineReleased { event, .. }) = &fact.body
-        else {
-            return Ok(());
-        };
+        if let FactBody::PayloadRemoved { event, .. } = &fact.body {
+            self.removed.insert(*event);
+        }
+        let Some((event, _)) = event_of(fact) else { return Ok(()) };
         let table = Table::Payloads(Bucket::of(fact.time));
         let key = tables::sequence_key(fact.sequence);
         let stored = self.rows.get(table, &key);
         if let Err(error) = &stored {
             self.note(table, error);
         }
-        let was_there = !matches!(stored, Ok(None));
         let suspects = self.suspects.get(key.as_slice()).cloned().unwrap_or_default();
-        // Without a row and without a damaged batch, it went before: by retention, or erased.
-        let is_lost = was_there || !suspects.is_empty();
+        // Facts are gone through from the last to the first: what removed it was met before.
+        let is_lost = !self.removed.contains(&event.id);
         let candidates = stored.ok().flatten().into_iter();
         let mut candidates = candidates.chain(suspects.into_iter().map(Bytes::from));
         match candidates.find(|row| is_payload_of(row, event)) {
-            Some(row) => builder.put(table, Bytes::copy_from_slice(&key), row)?,
+            Some(row) if is_lost => builder.put(table, Bytes::copy_from_slice(&key), row)?,
+            Some(_) => {}
             None if is_lost && !self.accepted.payloads.contains(&event.id) => {
                 self.losses.payloads.insert(event.id);
             }

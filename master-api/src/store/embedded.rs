@@ -15,9 +15,17 @@ use std::{
     collections::HashMap,
     fs,
     io::ErrorKind,
+    iter,
     path::Path,
     sync::{PoisonError, RwLock},
 };
+
+/// A table of noise that is there only while journals are retired.
+const FILLER: &str = "filler";
+/// Size of a journal above which the engine begins a new one.
+const JOURNAL_BYTES_MAX: usize = 64_000_000;
+/// Bytes of noise that are written at once.
+const FILLER_PIECE_BYTES: usize = 1 << 20;
 
 /// A state database in a directory.
 pub struct Embedded {
@@ -41,6 +49,13 @@ impl Embedded {
         let keyspaces = RwLock::default();
         let store = Self { database, keyspaces, memtable_bytes: MEMTABLE_BYTES };
         for name in store.database.list_keyspace_names() {
+            if &*name == FILLER {
+                // A compaction was cut short.
+                let options = KeyspaceCreateOptions::default;
+                let filler = store.database.keyspace(FILLER, options).map_err(|e| failed(&e))?;
+                store.database.delete_keyspace(filler).map_err(|e| failed(&e))?;
+                continue;
+            }
             let table = table_of(&name).ok_or_else(|| {
                 StoreError::Failed(format!("it has a table `{name}` that is not known here"))
             })?;
@@ -71,6 +86,34 @@ impl Embedded {
             }
         }
         Ok(())
+    }
+
+    /// Has the engine begin a new journal and remove the ones before it, which hold what was
+    /// removed. It does so only for a journal that has grown large, so this one is made to.
+    fn retire_journals(&self) -> Result<(), StoreError> {
+        let options = KeyspaceCreateOptions::default;
+        let filler = self.database.keyspace(FILLER, options).map_err(|e| failed(&e))?;
+        let mut piece = vec![0; FILLER_PIECE_BYTES];
+        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+        for number in 0..=JOURNAL_BYTES_MAX.div_ceil(FILLER_PIECE_BYTES) {
+            // The journal is compressed, so it has to be noise; any noise is good enough.
+            for word in piece.as_chunks_mut::<8>().0 {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                *word = noise.to_le_bytes();
+            }
+            let mut writes = self.database.batch();
+            writes.insert(&filler, number.to_be_bytes(), piece.as_slice());
+            writes.commit().map_err(|e| failed(&e))?;
+        }
+        // The first of these flushes seals the large journal; with the last, all that it holds is
+        // in tables, and it goes.
+        let all = self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for keyspace in iter::once(&filler).chain(all.values()) {
+            keyspace.rotate_memtable_and_wait().map_err(|e| failed(&e))?;
+        }
+        self.database.delete_keyspace(filler).map_err(|e| failed(&e))
     }
 
     /// The keyspace of a table that was written to.
@@ -110,6 +153,10 @@ impl StateStore for Embedded {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
         for change in batch.0 {
+            // A removal makes no table.
+            if change.value.is_none() && self.existing(change.table).is_none() {
+                continue;
+            }
             let keyspace = self.keyspace(change.table)?;
             match change.value {
                 Some(value) => writes.insert(&keyspace, change.key, &*value),
@@ -131,9 +178,28 @@ impl StateStore for Embedded {
         tables
     }
 
+    /// One after the other: while one is made, the engine lets no batch through.
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        tables.iter().try_for_each(|table| self.keyspace(*table).map(drop))
+    }
+
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self.existing(table).map_or(0, |keyspace| keyspace.disk_space()))
+    }
+
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.retire_journals()?;
+        for keyspace in tables.iter().filter_map(|table| self.existing(*table)) {
+            keyspace.rotate_memtable_and_wait().map_err(|e| failed(&e))?;
+            keyspace.major_compact().map_err(|e| failed(&e))?;
+        }
+        Ok(())
+    }
+
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {
-        let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
-        match keyspaces.remove(&table) {
+        // Readers need not wait while the engine is at it.
+        let held = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).remove(&table);
+        match held {
             Some(keyspace) => self.database.delete_keyspace(keyspace).map_err(|e| failed(&e)),
             None => Ok(()),
         }
@@ -186,7 +252,9 @@ fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, Stor
 }
 
 fn failed(error: &fjall::Error) -> StoreError {
+    let full = |error: &std::io::Error| error.kind() == ErrorKind::StorageFull;
     match error {
+        fjall::Error::Io(source) if full(source) => StoreError::Full(source.to_string()),
         fjall::Error::Storage(
             LsmError::ChecksumMismatch { .. }
             | LsmError::InvalidHeader(_)

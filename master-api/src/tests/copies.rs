@@ -1,17 +1,20 @@
 //! A log that is rebuilt, or restored from a backup, is the log that was.
 
-use super::harness::{Bench, config, open_at, report};
+use super::harness::{Bench, config, forgetful, open_at, operator, report};
 use crate::{
     backup::{self, BackupError, Source},
     log::{self, LogError, store_in},
     store::{Batch, Embedded, Rows, Scan, StateStore, Table},
     tables,
+    writer::{Command, Upkeep},
 };
 use bytes::Bytes;
 use contract::{
     delivery::{Cause, Next},
-    id::DeliveryId,
+    event::Audience,
+    id::{DeliveryId, EventId},
     master_api::{Configuration, Deliveries, Events, Lanes},
+    retention::{ErasureTarget, PayloadState, Retention},
 };
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
@@ -212,4 +215,79 @@ async fn a_restore_overwrites_nothing() {
     let error = backup::restore(&bytes[..], bench.directory.path(), &quiet).unwrap_err();
     assert!(matches!(error, BackupError::Occupied(_)), "{error}");
     assert!(bench.api.ready());
+}
+
+/// Days that went, something carried out of them, and payloads that were erased.
+async fn thinned() -> (Bench, [EventId; 2]) {
+    let bench = Bench::with_config(|config| *config = forgetful(config.clone()));
+    let lane = bench.subscribe("a").await;
+    let [done, dead] = [bench.store(&[lane]).await, bench.store(&[lane]).await];
+    bench.attempt(DeliveryId { lane, sequence: done.sequence }, 1, Next::Done).await;
+    let next = Next::Dead(Cause::Exhausted);
+    bench.attempt(DeliveryId { lane, sequence: dead.sequence }, 1, next).await;
+    let carried = bench.store(&[lane]).await;
+    bench.clock.advance(super::harness::DAY * 3);
+    assert_eq!(bench.api.run_retention(false).await.unwrap().days_dropped, 1);
+    let erased = bench.store(&[lane]).await;
+    bench.api.erase(operator(), ErasureTarget::Event(erased.id)).await.unwrap();
+    bench.store(&[lane]).await;
+    (bench, [carried.id, erased.id])
+}
+
+#[tokio::test]
+async fn a_log_that_retention_has_thinned_is_rebuilt_copied_and_found_whole() {
+    let (bench, [carried, erased]) = thinned().await;
+    let bytes = backed_up(&bench).await;
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    let whole = rows_in(directory);
+    assert_eq!(whole.keys().filter(|(table, _)| *table == Table::Notable).count(), 0);
+    assert_eq!(log::repair(directory, None, &quiet).unwrap(), None);
+    log::rebuild(directory, &quiet).unwrap();
+    assert!(rows_in(directory) == whole);
+    assert_eq!(log::verify(directory).unwrap().problems, Vec::<String>::new());
+    let new = tempfile::tempdir().unwrap();
+    let data = new.path().join("data");
+    backup::restore(&bytes[..], &data, &quiet).unwrap();
+    fs::copy(directory.join("secret.key"), data.join("secret.key")).unwrap();
+    assert_eq!(log::verify(&data).unwrap().problems, Vec::<String>::new());
+    let api = open_at(&bench.clock, config(&data)).unwrap();
+    assert!(api.payload(carried).await.unwrap().is_some());
+    assert_eq!(api.payload_state(erased).await.unwrap(), Some(PayloadState::Erased));
+}
+
+#[tokio::test]
+async fn a_restore_brings_nothing_back_that_was_to_be_erased() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("a").await;
+    let (mine, kept) = (bench.store(&[lane]).await, bench.store(&[lane]).await);
+    let mut command = bench.event(&[lane]);
+    command.event.audience = Audience::Subscriber("org_1".into());
+    let theirs = bench.api.store_event(command).await.unwrap();
+    // The server stops between the order and the deed.
+    for target in [ErasureTarget::Event(mine.id), ErasureTarget::Subscriber("org_1".into())] {
+        let order = |reply| Command::Upkeep(operator(), Upkeep::Order(target), reply);
+        bench.api.writer.ask(order).await.unwrap();
+    }
+    assert!(bench.api.payload(mine.id).await.unwrap().is_some(), "the backup has it");
+    let bytes = backed_up(&bench).await;
+    let new = tempfile::tempdir().unwrap();
+    let data = new.path().join("data");
+    backup::restore(&bytes[..], &data, &quiet).unwrap();
+    fs::copy(bench.directory.path().join("secret.key"), data.join("secret.key")).unwrap();
+    let found = rows_in(&data);
+    let payloads = found.keys().filter(|(table, _)| matches!(table, Table::Payloads(_)));
+    let payloads: Vec<_> = payloads.filter_map(|(_, key)| tables::sequence_of(key)).collect();
+    assert_eq!(payloads, [kept.sequence]);
+    assert_eq!(log::verify(&data).unwrap().problems, Vec::<String>::new());
+    // The server says of them what it would have said.
+    let api = open_at(&bench.clock, config(&data)).unwrap();
+    api.run_retention(false).await.unwrap();
+    for id in [mine.id, theirs.id] {
+        assert_eq!(api.payload_state(id).await.unwrap(), Some(PayloadState::Erased));
+    }
+    assert!(api.payload(kept.id).await.unwrap().is_some());
+    api.close().await;
+    drop(api);
+    assert_eq!(log::verify(&data).unwrap().problems, Vec::<String>::new());
 }

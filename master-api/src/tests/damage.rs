@@ -51,6 +51,15 @@ impl StateStore for Failing {
     fn tables(&self) -> Vec<Table> {
         self.rows.tables()
     }
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.rows.create(tables)
+    }
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        self.rows.bytes(table)
+    }
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.rows.compact(tables)
+    }
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {
         self.rows.drop_table(table)
     }

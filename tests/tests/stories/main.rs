@@ -15,5 +15,6 @@ mod main_path;
 mod priority;
 mod publishing;
 mod quarantine;
+mod retention;
 mod rule_of_dependencies;
 mod schemas;
