@@ -39,6 +39,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Delivery(command) => commands::delivery::run(command).await,
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Subscription(command) => commands::subscription::run(command).await,
+        Command::Subscriber(command) => commands::retention::subscriber(command).await,
         Command::Source(command) => commands::source::run(command).await,
         Command::Schema(command) => commands::schema::run(command).await,
         Command::Key(command) => commands::key::run(command).await,
@@ -47,7 +48,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Logout(args) => commands::login::log_out(args).await,
         Command::Secret(command) => commands::secret::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
+        Command::Retention(command) => commands::retention::run(command).await,
         Command::Log(command) => commands::log::run(command).await,
+        Command::Backup(args) => commands::backup::backup(args).await,
+        Command::Restore(args) => commands::backup::restore(args).await,
         Command::Config(command) => commands::config::run(command),
         Command::Doctor(args) => commands::doctor::run(args).await,
     }

@@ -141,8 +141,11 @@ fn open_store(
     metrics: &mut Metrics,
 ) -> Result<Arc<Store>> {
     let Environment { clock, random, .. } = environment;
-    let settings =
-        master_api::Config { data_dir: config.data_dir.clone(), ..config.master_api.clone() };
+    let settings = master_api::Config {
+        data_dir: config.data_dir.clone(),
+        retention: config.retention.clone(),
+        ..config.master_api.clone()
+    };
     let metrics = master_api::Metrics::new(metrics);
     Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
 }
@@ -345,7 +348,13 @@ impl Wiring<'_> {
     fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
-        master_api::http::router(master_api::graphql::schema(master_api, broker, registry))
+        let schema = master_api::graphql::schema(master_api, broker, registry);
+        let router = master_api::http::router(schema);
+        // A backup is taken where the log is.
+        match &self.store {
+            Some(store) => router.merge(master_api::backup::router(store.clone())),
+            None => router,
+        }
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

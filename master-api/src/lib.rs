@@ -15,6 +15,8 @@ pub mod tables;
 pub mod store;
 pub mod secrets;
 
+pub mod backup;
+
 // Who may come in.
 mod password;
 mod token_key;
@@ -31,6 +33,8 @@ mod lanes;
 mod followers;
 mod recent;
 mod keeper;
+mod space;
+mod retention;
 mod service;
 mod ports;
 
@@ -41,8 +45,9 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, RetentionConfig};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use space::{FileSystem, Space};

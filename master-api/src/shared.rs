@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     recent::Recent,
     secrets::{Sealer, Vault},
+    space::Space,
     state::State,
     store::{Rows, StateStore},
     tables::Head,
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub ids: Arc<dyn IdGenerator>,
     /// What is measured.
     pub metrics: Metrics,
+    /// The room that is left.
+    pub space: Arc<dyn Space>,
 }
 
 /// Whether work can be done.

@@ -3,18 +3,17 @@
 //! batch.
 
 mod round;
+mod upkeep;
 mod mailbox;
 
 pub use mailbox::{Command, Writer};
 pub use round::Round;
+pub use upkeep::{Upkeep, Upkept};
 
 use crate::{
     decide::cancel::Progress,
-    fact::Bucket,
     log::LogError,
     shared::{Shared, unavailable},
-    store::Table,
-    tables::Head,
 };
 use contract::{Error, Result, delivery::AttemptReport, id::EventId};
 use mailbox::{Inbox, Reports};
@@ -135,7 +134,7 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     let changed = state.sequence != shared.state.load().sequence;
     shared.state.store(Arc::clone(&state));
     // After the state: whoever looks at the head first finds a day that is over as closed.
-    let before = std::mem::replace(&mut *shared.head(), head);
+    *shared.head() = head;
     if changed {
         shared.vault.store(Arc::clone(&vault));
         shared.rules.send_replace(Arc::new(state.rules(&vault)));
@@ -144,20 +143,6 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     if let Some(notable) = notable {
         shared.notable.send_replace(notable);
     }
-    drop_old_keys(shared, &before, &head);
-}
-
-/// Idempotency keys live for 24 hours: what is older than yesterday goes, table by table.
-fn drop_old_keys(shared: &Shared, before: &Head, head: &Head) {
-    let (Some(today), true) = (head.bucket, head.bucket != before.bucket) else { return };
-    let yesterday = Bucket(today.0.saturating_sub(1));
-    for table in shared.store.tables() {
-        if matches!(table, Table::Idempotency(day) if day < yesterday)
-            && let Err(error) = shared.store.drop_table(table)
-        {
-            tracing::warn!(%error, ?table, "cannot drop old idempotency keys");
-        }
-    }
 }
 
 fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
@@ -165,6 +150,9 @@ fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
         Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
         Command::Release(event, reply) => answer(reply, spared(round.release_event(&event))?),
         Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
+        Command::Upkeep(actor, upkeep, reply) => {
+            answer(reply, spared(round.upkeep(&actor, upkeep))?)
+        }
         Command::Execute(actor, changes, reply) => {
             answer(reply, spared(round.execute(&actor, &changes))?)
         }

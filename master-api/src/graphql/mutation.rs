@@ -8,6 +8,7 @@ use super::{
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    retention::RetentionMutation,
     schemas::SchemaMutation,
     users::UserMutation,
 };
@@ -42,7 +43,7 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, SchemaMutation, UserMutation);
+pub struct Mutation(ConfigurationMutation, SchemaMutation, RetentionMutation, UserMutation);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]

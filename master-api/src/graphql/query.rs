@@ -8,6 +8,7 @@ use super::{
     log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    retention::RetentionQuery,
     schemas::SchemaQuery,
     users::UserQuery,
 };
@@ -20,7 +21,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, UserQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, RetentionQuery, UserQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

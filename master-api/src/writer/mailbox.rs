@@ -1,5 +1,6 @@
 //! The way to the writer: bounded, with a deadline on every wait.
 
+use super::upkeep::{Upkeep, Upkept};
 use crate::{
     config::Config,
     prepare::{Prepared, PreparedChanges},
@@ -38,6 +39,8 @@ pub enum Command {
     Release(Arc<Prepared>, Reply<Stored>),
     /// Make a delivery wait again.
     Resend(Actor, DeliveryId, Reply<Delivery>),
+    /// Let something go.
+    Upkeep(Actor, Upkeep, Reply<Upkept>),
     /// Change the configuration.
     Execute(Actor, Box<PreparedChanges>, Reply<Vec<Change>>),
     /// Seal all secrets anew.

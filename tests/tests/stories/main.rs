@@ -16,6 +16,7 @@ mod priority;
 mod publishing;
 mod quarantine;
 mod roles;
+mod retention;
 mod rule_of_dependencies;
 mod schemas;
 mod users;
