@@ -56,6 +56,7 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         false,
         "{ checkSchemas(input: {schemas: []}) { __typename } }",
     ),
+    ("retentionPlan", "config:read", false, "{ retentionPlan { age } }"),
     ("log", "config:read", false, "{ log { nodes { kind } } }"),
     // Changes. What they name is not there, so that whoever may makes none.
     (
@@ -157,6 +158,14 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "mutation { setUserDisabled(name: \"x\", disabled: true) { id } }",
     ),
     ("deleteUser", "users:write", false, "mutation { deleteUser(name: \"x\") }"),
+    ("runRetention", "config:write", false, "mutation { runRetention { __typename } }"),
+    ("eraseEvent", "config:write", false, "mutation { eraseEvent(id: \"x\") { __typename } }"),
+    (
+        "eraseSubscriber",
+        "config:write",
+        false,
+        "mutation { eraseSubscriber(id: \"nobody\") { __typename } }",
+    ),
     ("rotateStampKey", "config:write", false, "mutation { rotateStampKey }"),
     ("rotateSecretKey", "config:write", false, "mutation { rotateSecretKey }"),
     (
@@ -181,6 +190,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("EventBroker/Resubmit", "events:write", false),
     ("Events/Get", "events:read", false),
     ("Events/GetPayload", "events:read", false),
+    ("Events/GetPayloadState", "events:read", false),
     ("Events/List", "events:read", false),
     ("Events/ListDeliveries", "subscriptions:read", false),
     ("Deliveries/Get", "subscriptions:read", true),
@@ -213,6 +223,10 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Configuration/ListKeys", "keys:read", false),
     ("Configuration/ListUsers", "users:read", false),
     ("Configuration/RotateSecretKey", "config:write", false),
+    ("Retention/GetPlan", "config:read", false),
+    ("Retention/Run", "config:write", false),
+    ("Retention/EraseEvent", "config:write", false),
+    ("Retention/EraseSubscriber", "config:write", false),
     ("LogService/List", "config:read", false),
     ("LogService/GetHead", "config:read", false),
 ];
