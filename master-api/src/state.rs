@@ -169,6 +169,7 @@ impl State {
     }
 
     /// Takes in the fact at `sequence`.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, none for the rest")]
     pub fn apply(&mut self, sequence: Sequence, body: &FactBody) {
         if self.changes_match(body) {
             self.match_sequence = sequence;
