@@ -21,6 +21,7 @@ pub mod metrics;
 mod shared;
 mod prepare;
 mod writer;
+mod follow;
 mod lanes;
 mod recent;
 mod keeper;
@@ -34,7 +35,8 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, StoreKind};
+pub use store::PostgresConfig;
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
