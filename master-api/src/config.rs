@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn no_key_is_ever_printed() {
         let secret = || Some(Secret::new("5ec0de"));
-        let store: StoreKind = "postgres://certes:5ec0de@db:5432/certes?password=5ec0de".parse().unwrap();
+        let store: StoreKind =
+            "postgres://certes:5ec0de@db:5432/certes?password=5ec0de".parse().unwrap();
         let (secret_key, admin_key) = (secret(), secret());
         let config = Config { store, secret_key, admin_key, ..Config::default() };
         assert!(!serde_json::to_string(&config).unwrap().contains("5ec0de"));

@@ -36,8 +36,8 @@ pub mod http;
 mod tests;
 
 pub use config::{Config, StoreKind};
-pub use store::PostgresConfig;
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use store::PostgresConfig;

@@ -5,7 +5,7 @@
 
 mod embedded;
 mod memory;
-mod postgres;
+pub(crate) mod postgres;
 mod ahead;
 
 #[cfg(test)]

@@ -9,3 +9,5 @@ mod damage;
 mod sequences;
 mod asking;
 mod racing;
+#[cfg(feature = "all")]
+mod replicas;

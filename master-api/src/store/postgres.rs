@@ -12,7 +12,7 @@ mod snapshot;
 mod write;
 mod replicas;
 #[cfg(all(test, feature = "all"))]
-pub mod testing;
+pub(crate) mod testing;
 
 pub use config::PostgresConfig;
 
@@ -103,7 +103,10 @@ impl Postgres {
     }
 
     /// Has something done with the connections for writing.
-    fn write<T: Send + 'static, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
+    fn write<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Arc<Inner>) -> F,
+    ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
@@ -314,6 +317,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl std::fmt::Debug for Postgres {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Postgres").field("schema", &self.inner.config.schema).finish_non_exhaustive()
+        f.debug_struct("Postgres")
+            .field("schema", &self.inner.config.schema)
+            .finish_non_exhaustive()
     }
 }

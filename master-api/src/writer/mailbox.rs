@@ -223,9 +223,7 @@ impl Inbox {
                 }
                 Ok(Message::Reports) => _ = hold.get_or_insert(Instant::now() + self.reports_hold),
                 Ok(message) => self.take(message, &mut commands, &mut bytes),
-                Err(RecvTimeoutError::Timeout)
-                    if busy || hold.is_some() || self.poll.is_some() =>
-                {
+                Err(RecvTimeoutError::Timeout) if busy || hold.is_some() || self.poll.is_some() => {
                     break;
                 }
                 Err(RecvTimeoutError::Timeout) => {}

@@ -232,8 +232,7 @@ impl<'a> Round<'a> {
     /// noted.
     pub fn cancel(&mut self, progress: Progress) -> Result<Option<Progress>, LogError> {
         let actor = component("master-api");
-        let (facts, next) =
-            decide::cancel::cancel(self.rows, progress, CANCELLED_PER_BATCH)?;
+        let (facts, next) = decide::cancel::cancel(self.rows, progress, CANCELLED_PER_BATCH)?;
         for fact in &facts {
             let FactBody::DeliveryCancelled { delivery, .. } = fact else { continue };
             // A report in this same batch may have finished it.

@@ -10,6 +10,8 @@ mod foreign;
 mod grpc;
 mod hot_swap;
 mod main_path;
+#[cfg(feature = "all")]
+mod postgres;
 mod priority;
 mod quarantine;
 mod rule_of_dependencies;

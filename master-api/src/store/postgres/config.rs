@@ -66,7 +66,9 @@ impl PostgresConfig {
             return Err(format!("`poll` has to be above 0 and at most {POLL_MAX:?}"));
         }
         if self.lease.0 < LEASE_MIN {
-            return Err(format!("`lease` has to be {LEASE_MIN:?} at least: it is kept once a second"));
+            return Err(format!(
+                "`lease` has to be {LEASE_MIN:?} at least: it is kept once a second"
+            ));
         }
         Ok(())
     }

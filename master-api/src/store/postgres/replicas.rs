@@ -53,9 +53,8 @@ impl Inner {
         let format = i32::try_from(format).unwrap_or(i32::MAX);
         let version = env!("CARGO_PKG_VERSION");
         client.execute(&here, &[&self.replica, &format, &version]).await.map_err(|e| failed(&e))?;
-        let forget = format!(
-            "DELETE FROM {schema}.replicas WHERE heard_at < now() - interval '{FORGET}'"
-        );
+        let forget =
+            format!("DELETE FROM {schema}.replicas WHERE heard_at < now() - interval '{FORGET}'");
         client.batch_execute(&forget).await.map_err(|e| failed(&e))?;
         client.give_back();
         Ok(())

@@ -119,7 +119,9 @@ pub const fn is_of_a_day(table: Table) -> bool {
 /// Makes the table of a day: dropping it gives its space back at once.
 pub fn creation(schema: &str, table: Table) -> String {
     let name = name_of(table);
-    format!("CREATE TABLE IF NOT EXISTS {schema}.{name} (key bytea PRIMARY KEY, value bytea NOT NULL)")
+    format!(
+        "CREATE TABLE IF NOT EXISTS {schema}.{name} (key bytea PRIMARY KEY, value bytea NOT NULL)"
+    )
 }
 
 /// Brings the tables to the version of this program.

@@ -9,13 +9,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
-use std::{
-    error::Error as _,
-    future::Future,
-    path::Path,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{error::Error as _, future::Future, path::Path, sync::mpsc, time::Duration};
 use tokio::runtime;
 use tokio_postgres::{
     Config, NoTls,
@@ -43,8 +37,10 @@ impl Sessions {
         let mut server: Config = url.expose().parse().map_err(|error: tokio_postgres::Error| {
             StoreError::Misconfigured(format!("the URL of the state database: {}", cause(&error)))
         })?;
+        if server.get_application_name().is_none() {
+            server.application_name("certes");
+        }
         server
-            .application_name("certes")
             .connect_timeout(config.connect_timeout.0)
             .tcp_user_timeout(config.write_timeout.0)
             .keepalives_idle(config.connect_timeout.0)

@@ -1,9 +1,16 @@
 //! All tables as of one moment: a transaction that reads and writes nothing.
 
-use super::{Inner, read::Question, session::{Lent, failed}};
+use super::{
+    Inner,
+    read::Question,
+    session::{Lent, failed},
+};
 use crate::store::{Row, Rows, Scan, StoreError, Table, postgres::schema};
 use bytes::Bytes;
-use std::{collections::BTreeSet, sync::{Arc, Mutex, PoisonError}};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Rows that stand still. What went wrong at its beginning is what every question answers.
 pub struct Snapshot {

@@ -9,29 +9,29 @@ use std::{
 };
 
 /// A schema that goes with this value.
-pub struct Schema {
-    pub name: String,
-    pub url: Secret,
+pub(crate) struct Schema {
+    pub(crate) name: String,
+    pub(crate) url: Secret,
     sessions: Sessions,
 }
 
 /// The server; `cargo xtask test --all` starts one.
-pub fn server() -> Secret {
+pub(crate) fn server() -> Secret {
     variable("CERTES_TEST_POSTGRES")
 }
 
-pub fn variable(name: &str) -> Secret {
+pub(crate) fn variable(name: &str) -> Secret {
     #[expect(clippy::disallowed_methods, reason = "the way by which tests are told of servers")]
     let value = std::env::var(name);
     Secret::new(value.unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test --all`")))
 }
 
 impl Schema {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(server())
     }
 
-    pub fn on(url: Secret) -> Self {
+    pub(crate) fn on(url: Secret) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
@@ -42,7 +42,17 @@ impl Schema {
         schema
     }
 
-    pub fn config(&self) -> PostgresConfig {
+    /// One whose stores' connections have its name.
+    pub(crate) fn named_connections() -> Self {
+        let mut schema = Self::new();
+        // Exposed to be connected with.
+        let url = schema.url.expose();
+        let join = if url.contains('?') { '&' } else { '?' };
+        schema.url = Secret::new(format!("{url}{join}application_name={}", schema.name));
+        schema
+    }
+
+    pub(crate) fn config(&self) -> PostgresConfig {
         PostgresConfig {
             schema: self.name.clone(),
             connections_max: 3,
@@ -52,20 +62,20 @@ impl Schema {
         }
     }
 
-    pub fn open(&self) -> Postgres {
+    pub(crate) fn open(&self) -> Postgres {
         self.open_as("one")
     }
 
-    pub fn open_as(&self, replica: &str) -> Postgres {
+    pub(crate) fn open_as(&self, replica: &str) -> Postgres {
         Postgres::open(&self.url, self.config(), replica.into()).unwrap()
     }
 
     /// Runs statements; `@` is the schema.
-    pub fn run(&self, sql: &str) {
+    pub(crate) fn run(&self, sql: &str) {
         self.try_run(sql).unwrap();
     }
 
-    pub fn try_run(&self, sql: &str) -> Result<(), super::StoreError> {
+    pub(crate) fn try_run(&self, sql: &str) -> Result<(), super::StoreError> {
         let (pool, sql) = (self.sessions.writing.clone(), sql.replace('@', &self.name));
         self.sessions.wait(Duration::from_secs(30), async move {
             let client = Lent::from(&pool).await?;
@@ -76,7 +86,7 @@ impl Schema {
     }
 
     /// A number, asked for by a query.
-    pub fn number(&self, sql: &str) -> i64 {
+    pub(crate) fn number(&self, sql: &str) -> i64 {
         let (pool, sql) = (self.sessions.writing.clone(), sql.replace('@', &self.name));
         let asked = self.sessions.wait(Duration::from_secs(30), async move {
             let client = Lent::from(&pool).await?;

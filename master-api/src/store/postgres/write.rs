@@ -192,4 +192,3 @@ fn grouped(batch: Batch) -> BTreeMap<Table, Changes> {
 pub fn day_tables_of(batch: &Batch) -> Vec<Table> {
     batch.0.iter().map(|change| change.table).filter(|table| is_of_a_day(*table)).collect()
 }
-

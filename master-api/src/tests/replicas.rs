@@ -1,0 +1,263 @@
+//! Several replicas on one PostgreSQL database.
+
+use super::harness::{START, around, config, event, operator, put_subscription};
+use crate::{
+    Config, MasterApi,
+    store::{Replicated, Rows, StateStore, StoreError, Table, postgres::testing::Schema},
+};
+use contract::{
+    ErrorCode,
+    command::{Changeset, Mode},
+    id::{EventId, IdGenerator, LaneId, Sequence},
+    master_api::{Configuration, Deliveries, Events},
+    secret::Secret,
+    subscription::Priority,
+    testing::{ManualClock, seeded_ids},
+};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tempfile::TempDir;
+
+struct Replica {
+    api: Arc<MasterApi>,
+    ids: Arc<dyn IdGenerator>,
+    _directory: TempDir,
+}
+
+fn replica(schema: &Schema, seed: u64) -> Replica {
+    let clock = ManualClock::new(START);
+    let directory = tempfile::tempdir().unwrap();
+    let secret_key = Some(Secret::new("11".repeat(32)));
+    let config = Config { secret_key, ..config(directory.path()) };
+    let store = Arc::new(schema.open_as(&format!("replica {seed}")));
+    let api = MasterApi::on(store, config, around(&clock, seed)).unwrap();
+    Replica { api, ids: seeded_ids(clock, seed + 1000), _directory: directory }
+}
+
+impl Replica {
+    fn new_id(&self) -> EventId {
+        EventId::from_bytes(self.ids.uuid())
+    }
+
+    fn rules(&self) -> Sequence {
+        self.api.rules().borrow().sequence
+    }
+
+    async fn subscribe(&self, name: &str) -> LaneId {
+        let commands = vec![put_subscription(name)];
+        let changes = Changeset { commands, ..Changeset::default() };
+        self.api.execute(operator(), changes).await.unwrap();
+        let rules = self.api.rules().borrow().clone();
+        LaneId::new(rules.subscription_named(name).unwrap().number, Priority::default())
+    }
+
+    /// Returns when it knows what another one knows of the configuration.
+    async fn follows(&self, other: &Self) {
+        let mut rules = self.api.rules();
+        let wanted = other.rules();
+        let there = rules.wait_for(|rules| rules.sequence >= wanted);
+        tokio::time::timeout(Duration::from_secs(10), there).await.unwrap().unwrap();
+    }
+}
+
+async fn assert_one_log(replicas: [&Replica; 2]) {
+    for replica in replicas {
+        let report = replica.api.verify().await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.facts, report.head.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_replicas_make_one_log() {
+    let schema = Schema::new();
+    let replicas = [replica(&schema, 1), replica(&schema, 2)];
+    let lane = replicas[0].subscribe("ci").await;
+    replicas[1].follows(&replicas[0]).await;
+
+    // One idempotency key at both: one event.
+    let same_key = (0..32).map(|n| {
+        let at = &replicas[n % 2];
+        let mut command = event(at.new_id(), &[lane], at.rules());
+        command.event.payload = "same".into();
+        command.event.idempotency_key = Some("k".into());
+        let api = Arc::clone(&at.api);
+        tokio::spawn(async move { api.store_event(command).await.unwrap() })
+    });
+    let mut answers = Vec::new();
+    for task in same_key.collect::<Vec<_>>() {
+        answers.push(task.await.unwrap());
+    }
+    assert_eq!(answers.iter().filter(|stored| !stored.duplicate).count(), 1);
+    assert_eq!(answers.iter().map(|stored| stored.id).collect::<BTreeSet<_>>().len(), 1);
+
+    // One object at both: one is created, nobody else is harmed.
+    let creates = (0..16).map(|n| {
+        let api = Arc::clone(&replicas[n % 2].api);
+        let commands = vec![put_subscription("new")];
+        let changes = Changeset { commands, mode: Mode::Create, ..Changeset::default() };
+        tokio::spawn(async move { api.execute(operator(), changes).await })
+    });
+    let mut created = 0;
+    for task in creates.collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Ok(_) => created += 1,
+            Err(error) => assert_eq!(error.code, ErrorCode::Conflict),
+        }
+    }
+    assert_eq!(created, 1);
+    replicas[0].follows(&replicas[1]).await;
+    replicas[1].follows(&replicas[0]).await;
+
+    // A thousand each: every one has a place of its own.
+    let stores = (0..2000).map(|n| {
+        let at = &replicas[n % 2];
+        let command = event(at.new_id(), &[lane], at.rules());
+        let api = Arc::clone(&at.api);
+        tokio::spawn(async move { api.store_event(command).await.unwrap().sequence })
+    });
+    let mut places = BTreeSet::new();
+    for task in stores.collect::<Vec<_>>() {
+        assert!(places.insert(task.await.unwrap()), "a place was given twice");
+    }
+    assert_eq!(places.len(), 2000);
+    replicas[0].subscribe("last").await;
+    replicas[1].follows(&replicas[0]).await;
+    assert_one_log([&replicas[0], &replicas[1]]).await;
+    let [one, two] = [&replicas[0].api.shared, &replicas[1].api.shared];
+    assert_eq!(*one.state.load_full(), *two.state.load_full());
+    assert_eq!(*one.head(), *two.head());
+    assert_eq!(replicas[1].api.stats().await.unwrap().accepted, 2001);
+    let until = contract::clock::Timestamp(i64::MAX);
+    assert_eq!(one.lanes().with_work(until), two.lanes().with_work(until));
+}
+
+/// Connections die at any moment, also in the middle of a commit. Whoever asks again with the same
+/// id, as brokers do, has its event once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_connections_lose_and_double_nothing() {
+    let schema = Schema::named_connections();
+    let at = replica(&schema, 3);
+    let lane = at.subscribe("ci").await;
+    let kill = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+         WHERE application_name = '{}'",
+        schema.name
+    );
+    let mut killed = 0;
+    let mut stores = Vec::new();
+    for n in 0..300 {
+        let command = event(at.new_id(), &[lane], at.rules());
+        let api = Arc::clone(&at.api);
+        stores.push(tokio::spawn(async move {
+            let deadline = std::time::Instant::now() + Duration::from_secs(60);
+            loop {
+                match api.store_event(command.clone()).await {
+                    Ok(stored) => return stored.sequence,
+                    Err(error) => {
+                        assert_eq!(error.code, ErrorCode::Unavailable, "{error}");
+                        assert!(std::time::Instant::now() < deadline);
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        }));
+        if n % 30 == 10 {
+            killed += tokio::task::block_in_place(|| schema.number(&kill));
+        }
+    }
+    let mut places = BTreeSet::new();
+    for store in stores {
+        places.insert(store.await.unwrap());
+    }
+    assert!(killed > 0, "no connection was killed");
+    assert_eq!(places.len(), 300);
+    assert_eq!(at.api.stats().await.unwrap().accepted, 300);
+    assert!(at.api.ready());
+    let report = at.api.verify().await.unwrap();
+    assert_eq!((report.problems, report.facts), (Vec::new(), report.head.0));
+}
+
+#[test]
+fn an_interrupted_migration_is_finished() {
+    let schema = Schema::new();
+    // What a server without transactional DDL would leave of one that was cut short.
+    schema.run(
+        "CREATE SCHEMA @; CREATE TABLE @.migrations (one boolean PRIMARY KEY DEFAULT true \
+         CHECK (one), version integer NOT NULL); INSERT INTO @.migrations VALUES (true, 0); \
+         CREATE TABLE @.meta (key bytea PRIMARY KEY, value bytea NOT NULL)",
+    );
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| schema.open());
+        }
+    });
+    assert_eq!(schema.number("SELECT version::bigint FROM @.migrations"), 2);
+    assert_eq!(schema.number("SELECT count(*) FROM @.log_head"), 1);
+    // One that was cut short in between.
+    schema.run("DROP TABLE @.leases; UPDATE @.migrations SET version = 1");
+    let store = schema.open();
+    store.beat().unwrap();
+    assert!(store.leads());
+}
+
+#[test]
+fn tables_of_a_newer_program_are_refused() {
+    let schema = Schema::new();
+    drop(schema.open());
+    schema.run("UPDATE @.migrations SET version = 99");
+    let refused = crate::store::Postgres::open(&schema.url, schema.config(), "two".into());
+    assert!(matches!(refused, Err(StoreError::Newer { found: 99, known: 2 })), "{refused:?}");
+}
+
+#[test]
+fn the_leadership_is_fenced() {
+    let schema = Schema::new();
+    let (one, two) = (schema.open_as("one"), schema.open_as("two"));
+    for store in [&one, &two] {
+        store.join(2).unwrap();
+        store.beat().unwrap();
+    }
+    assert_eq!((one.leads(), two.leads()), (true, false));
+    assert!(one.lock_head().unwrap().leads);
+    one.let_go();
+    // The first is not heard of for as long as its lease; it does not know.
+    schema.run("UPDATE @.leases SET expires_at = now() - interval '1 second'");
+    two.beat().unwrap();
+    assert_eq!((one.leads(), two.leads()), (true, true));
+    let day = Table::Traffic(crate::fact::Bucket(1));
+    assert!(matches!(one.drop_table(day), Err(StoreError::Unavailable(_))));
+    assert!(!one.lock_head().unwrap().leads);
+    one.let_go();
+    assert!(!one.leads(), "it knows now");
+    two.drop_table(day).unwrap();
+    assert_eq!(schema.number("SELECT fence FROM @.leases"), 2);
+    // One that ends in order is not waited for.
+    two.leave();
+    one.beat().unwrap();
+    assert!(one.leads());
+}
+
+#[test]
+fn the_oldest_living_replica_decides_the_format() {
+    let schema = Schema::new();
+    let (one, two) = (schema.open_as("one"), schema.open_as("two"));
+    one.join(7).unwrap();
+    assert_eq!(one.format_of_all().unwrap(), 7);
+    two.join(5).unwrap();
+    assert_eq!(one.format_of_all().unwrap(), 5);
+    schema.run("UPDATE @.replicas SET heard_at = now() - interval '1 hour' WHERE id = 'two'");
+    assert_eq!(one.format_of_all().unwrap(), 7);
+}
+
+#[test]
+fn a_replica_without_the_key_is_refused() {
+    let schema = Schema::new();
+    let directory = tempfile::tempdir().unwrap();
+    let around = around(&ManualClock::new(START), 1);
+    let refused = MasterApi::on(Arc::new(schema.open()), config(directory.path()), around);
+    let error = refused.unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidDefinition);
+    assert!(error.message.contains("CERTES_SECRET_KEY"), "{error}");
+    assert_eq!(schema.open().get(Table::Meta, crate::tables::HEAD).unwrap(), None);
+    assert!(StateStore::tables(&schema.open()).is_empty());
+}
