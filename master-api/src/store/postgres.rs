@@ -11,7 +11,8 @@ mod read;
 mod snapshot;
 mod write;
 mod replicas;
-#[cfg(all(test, feature = "all"))]
+#[cfg(test)]
+#[cfg(feature = "all")]
 pub(crate) mod testing;
 
 pub use config::PostgresConfig;
