@@ -177,6 +177,31 @@ async fn killed_connections_lose_and_double_nothing() {
     assert_eq!((report.problems, report.facts), (Vec::new(), report.head.0));
 }
 
+/// The tables are out of reach for a while: events are refused, nothing has to be started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_comes_back_is_used_again() {
+    let schema = Schema::new();
+    let at = replica(&schema, 4);
+    let lane = at.subscribe("ci").await;
+    let command = event(at.new_id(), &[lane], at.rules());
+    tokio::task::block_in_place(|| schema.run("ALTER SCHEMA @ RENAME TO @_away"));
+    let refused = at.api.store_event(command.clone()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unavailable, "{refused}");
+    let mut health = at.api.health();
+    let limit = Duration::from_secs(10);
+    let gone = health.wait_for(|health| !health.answering);
+    tokio::time::timeout(limit, gone).await.unwrap().unwrap();
+    assert!(!at.api.ready());
+    tokio::task::block_in_place(|| schema.run("ALTER SCHEMA @_away RENAME TO @"));
+    let back = health.wait_for(|health| health.answering);
+    tokio::time::timeout(limit, back).await.unwrap().unwrap();
+    assert!(at.api.ready());
+    at.api.store_event(command).await.unwrap();
+    assert_eq!(at.api.stats().await.unwrap().accepted, 1);
+    let report = at.api.verify().await.unwrap();
+    assert_eq!((report.problems, report.facts), (Vec::new(), report.head.0));
+}
+
 #[test]
 fn an_interrupted_migration_is_finished() {
     let schema = Schema::new();

@@ -87,7 +87,9 @@ impl Question {
         let bytes = |row: &tokio_postgres::Row, n| Bytes::copy_from_slice(row.get(n));
         match answer {
             Ok(rows) => Ok(rows.iter().map(|row| (bytes(row, 0), bytes(row, 1))).collect()),
-            Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(Vec::new()),
+            Err(error) if !self.lasting && error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                Ok(Vec::new())
+            }
             Err(error) => Err(failed(&error)),
         }
     }
