@@ -76,6 +76,7 @@ impl Config {
         let component = |name: &'static str| move |why: String| anyhow!("`{name}`: {why}");
         self.gateway.check().map_err(component("gateway"))?;
         self.consumer.check().map_err(component("consumer"))?;
+        self.master_api.postgres.check().map_err(component("master_api.postgres"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;
         crate::logging::check(&self.log)?;

@@ -4,7 +4,7 @@ mod channels;
 mod own_schemas;
 
 use crate::{
-    config::{Config, Role, variables},
+    config::{Config, Role, variable, variables},
     environment::Environment,
 };
 use anyhow::Result;
@@ -14,6 +14,7 @@ use channels::Channels;
 use consumer::Consumer;
 use contract::{
     broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
+    secret::Secret,
 };
 use futures_util::future::BoxFuture;
 use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, schemas::Schemas};
@@ -137,8 +138,12 @@ fn open_store(
     metrics: &mut Metrics,
 ) -> Result<Arc<Store>> {
     let Environment { clock, random, .. } = environment;
-    let settings =
-        master_api::Config { data_dir: config.data_dir.clone(), ..config.master_api.clone() };
+    let secret_key = config.master_api.secret_key.clone();
+    let settings = master_api::Config {
+        data_dir: config.data_dir.clone(),
+        secret_key: secret_key.or_else(|| variable("CERTES_SECRET_KEY").map(Secret::new)),
+        ..config.master_api.clone()
+    };
     let metrics = master_api::Metrics::new(metrics);
     Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
 }

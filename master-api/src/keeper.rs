@@ -1,5 +1,6 @@
-//! Once a second: writes the head file, and looks at the space that is left. A thread of its own,
-//! because it syncs and the writer must not wait for it.
+//! Once a second: writes the head file, and looks at the space that is left, or tells the other
+//! replicas that this one lives. A thread of its own, because it syncs and the writer must not
+//! wait for it.
 
 use crate::{
     log::{
@@ -63,6 +64,13 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
             Ok(()) => *written = Some(mark),
             Err(error) => tracing::error!(%error, "cannot write the head file"),
         }
+    }
+    if let Some(replicated) = shared.store.replicated() {
+        // The disk is the server's.
+        if let Err(error) = replicated.beat() {
+            tracing::warn!(%error, "cannot tell the other replicas that this one lives");
+        }
+        return;
     }
     match has_space(shared) {
         Ok(space) => note_space(shared, space),

@@ -21,6 +21,7 @@ pub mod metrics;
 mod shared;
 mod prepare;
 mod writer;
+mod follow;
 mod lanes;
 mod followers;
 mod recent;
@@ -35,8 +36,9 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, StoreKind};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use store::PostgresConfig;

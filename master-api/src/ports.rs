@@ -8,10 +8,11 @@ mod log;
 
 use crate::{
     fact::{Bucket, FactBody},
+    follow,
     log::{LogError, read_fact},
     project::decode,
     service::MasterApi,
-    shared::Shared,
+    shared::{Shared, unavailable},
     store::{StoreError, Table},
     tables::{self, EventIdRow, SALT_LENGTH},
 };
@@ -32,6 +33,17 @@ const ROWS_LOOKED_AT_MAX: usize = 50_000;
 const ROWS_PER_SCAN: usize = 512;
 
 impl MasterApi {
+    /// Does something that reads few rows: at once where they are in this process.
+    async fn quick<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T> {
+        match self.shared.store.replicated() {
+            None => read(&self.shared).map_err(|error| failed(&error)),
+            Some(_) => self.blocking(read).await,
+        }
+    }
+
     /// Does something that reads many rows where it keeps nobody waiting.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -49,6 +61,17 @@ impl Shared {
         // The head first: a day that closes between the two looks is then found as closed.
         let open = self.head().bucket.unwrap_or_default();
         self.state.load().closed_bucket_of(sequence).unwrap_or(open)
+    }
+
+    /// Days that may hold the traffic fact at `sequence`, the likely one first. Beyond what was
+    /// followed of other replicas, the store's own head knows of a day that this one does not.
+    fn buckets_of(&self, sequence: Sequence) -> Result<Vec<Bucket>, LogError> {
+        let mut buckets = vec![self.bucket_of(sequence)];
+        if sequence > self.head().sequence {
+            let stored = follow::stored_head(self.rows())?.bucket;
+            buckets.extend(stored.filter(|stored| *stored != buckets[0]));
+        }
+        Ok(buckets)
     }
 
     fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
@@ -91,5 +114,10 @@ fn page_size(page: &PageRequest) -> usize {
 /// What the caller sees of a failure; operators see all of it in the log.
 fn failed(error: &LogError) -> Error {
     tracing::error!(%error, "cannot read the log");
-    Error::internal("the log cannot be read")
+    match error {
+        LogError::Store(StoreError::Unavailable(_)) => {
+            unavailable("the state database does not answer")
+        }
+        _ => Error::internal("the log cannot be read"),
+    }
 }

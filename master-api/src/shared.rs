@@ -48,6 +48,8 @@ pub struct Health {
     pub writing: bool,
     /// The file system has more left than the reserve.
     pub space: bool,
+    /// The state database answers.
+    pub answering: bool,
 }
 
 /// Everything that several threads look at.
@@ -97,7 +99,7 @@ impl Shared {
             state: ArcSwap::from_pointee(state),
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),
-            health: watch::Sender::new(Health { writing: true, space: true }),
+            health: watch::Sender::new(Health { writing: true, space: true, answering: true }),
             tip: watch::Sender::new(head.sequence),
             notable: watch::Sender::new(head.sequence),
             head: Mutex::new(head),
@@ -124,6 +126,13 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the state database answers.
+    pub fn note_answering(&self, answering: bool) {
+        self.health.send_if_modified(|health| {
+            std::mem::replace(&mut health.answering, answering) != answering
+        });
     }
 
     /// Nothing can be written any more.

@@ -10,3 +10,5 @@ mod sequences;
 mod asking;
 mod racing;
 mod looking;
+#[cfg(feature = "all")]
+mod replicas;
