@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod backup;
 pub mod config;
 pub mod delivery;
 pub mod doctor;
@@ -9,6 +10,7 @@ pub mod event;
 pub mod key;
 pub mod log;
 pub mod quarantine;
+pub mod retention;
 pub mod schema;
 pub mod send;
 pub mod source;

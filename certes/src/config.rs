@@ -43,6 +43,8 @@ pub struct Config {
     pub schema_registry: schema_registry::Config,
     /// Hop 3b.
     pub master_api: master_api::Config,
+    /// How long things are kept.
+    pub retention: master_api::RetentionConfig,
     /// Hop 3c.
     pub queue: queue::Config,
     /// Hop 4.
@@ -63,6 +65,7 @@ impl Default for Config {
             broker: broker::Config::default(),
             schema_registry: schema_registry::Config::default(),
             master_api: master_api::Config::default(),
+            retention: master_api::RetentionConfig::default(),
             queue: queue::Config::default(),
             consumer: consumer::Config::default(),
             peers: PeersConfig::default(),
@@ -75,6 +78,7 @@ impl Config {
     fn check(&self) -> Result<()> {
         let component = |name: &'static str| move |why: String| anyhow!("`{name}`: {why}");
         self.gateway.check().map_err(component("gateway"))?;
+        self.retention.check().map_err(component("retention"))?;
         self.consumer.check().map_err(component("consumer"))?;
         self.master_api.postgres.check().map_err(component("master_api.postgres"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;

@@ -21,6 +21,7 @@ pub mod remote;
 pub mod commands;
 mod http_client;
 mod output;
+mod progress;
 
 /// Chooses the one crypto provider of the process. Harmless when done before.
 pub fn install_crypto() {

@@ -142,6 +142,7 @@ fn open_store(
     let settings = master_api::Config {
         data_dir: config.data_dir.clone(),
         secret_key: secret_key.or_else(|| variable("CERTES_SECRET_KEY").map(Secret::new)),
+        retention: config.retention.clone(),
         ..config.master_api.clone()
     };
     let metrics = master_api::Metrics::new(metrics);
@@ -335,7 +336,13 @@ impl Wiring<'_> {
     fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
-        master_api::http::router(master_api::graphql::schema(master_api, broker, registry))
+        let schema = master_api::graphql::schema(master_api, broker, registry);
+        let router = master_api::http::router(schema);
+        // A backup is taken where the log is.
+        match &self.store {
+            Some(store) => router.merge(master_api::backup::router(store.clone())),
+            None => router,
+        }
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

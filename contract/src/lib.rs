@@ -31,6 +31,7 @@ pub mod log;
 pub mod broker;
 pub mod registry;
 pub mod master_api;
+pub mod retention;
 pub mod queue;
 
 #[cfg(any(test, feature = "testing"))]

@@ -9,6 +9,7 @@ use crate::{
     event::{Event, EventState, NewEvent},
     id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
+    retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
     stamp::Stamp,
@@ -126,6 +127,9 @@ pub trait Events: Send + Sync {
     async fn event(&self, id: EventId) -> Result<Option<Event>>;
     /// The payload, byte for byte; None once its retention has passed.
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>>;
+    /// Whether the payload of an event is there. An event that has gone with its day is `Expired`,
+    /// as far as its id tells that it was; None: no such event is known.
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>>;
     /// Events, newest first.
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
     /// The deliveries of an event, by lane.
@@ -158,6 +162,44 @@ pub struct Stats {
     pub dead: u64,
     /// Deliveries taken back.
     pub cancelled: u64,
+}
+
+impl Stats {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_add(other.accepted),
+            quarantined: self.quarantined.saturating_add(other.quarantined),
+            delivered: self.delivered.saturating_add(other.delivered),
+            waiting: self.waiting.saturating_add(other.waiting),
+            dead: self.dead.saturating_add(other.dead),
+            cancelled: self.cancelled.saturating_add(other.cancelled),
+        }
+    }
+
+    /// What is left without the other.
+    #[must_use]
+    pub const fn minus(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_sub(other.accepted),
+            quarantined: self.quarantined.saturating_sub(other.quarantined),
+            delivered: self.delivered.saturating_sub(other.delivered),
+            waiting: self.waiting.saturating_sub(other.waiting),
+            dead: self.dead.saturating_sub(other.dead),
+            cancelled: self.cancelled.saturating_sub(other.cancelled),
+        }
+    }
+
+    /// The counter of a state.
+    pub const fn of(&mut self, state: DeliveryState) -> &mut u64 {
+        match state {
+            DeliveryState::Waiting => &mut self.waiting,
+            DeliveryState::Delivered => &mut self.delivered,
+            DeliveryState::Dead => &mut self.dead,
+            DeliveryState::Cancelled => &mut self.cancelled,
+        }
+    }
 }
 
 /// Deliveries and attempts.
@@ -282,6 +324,6 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log {}
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Retention {}
 
-impl<T: Events + Deliveries + Lanes + Configuration + Log> MasterApi for T {}
+impl<T: Events + Deliveries + Lanes + Configuration + Log + Retention> MasterApi for T {}

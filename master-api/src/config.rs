@@ -33,6 +33,9 @@ pub struct Config {
     pub admin_key: Option<Secret>,
     /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
+    /// Memory of each table before its rows go into a file, in bytes; taken when the table is made.
+    /// Default: 64 MiB.
+    pub memtable_bytes: u64,
     /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
     pub store_reserve_bytes: u64,
     /// Commands that may wait for the writer. Default: 4,096.
@@ -53,6 +56,54 @@ pub struct Config {
     pub commit_wait: Span,
     /// Memory for events on their way to a first attempt, in bytes. Default: 32 MiB.
     pub recent_bytes_max: usize,
+    /// How long things are kept. The process sets it.
+    #[serde(skip)]
+    pub retention: RetentionConfig,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// How long payloads and finished deliveries are kept: a day goes when its last event is so
+    /// old. At least one day. Default: 30 days.
+    pub age: Span,
+    /// How long an unfinished delivery keeps its payload; then it is dead with cause `expired`.
+    /// At least one day. Default: 90 days.
+    pub unfinished: Span,
+    /// Bytes of all tables above which the oldest days go before their time, never the last two.
+    /// 0: no such bound. Default: 0.
+    pub size: u64,
+    /// How often it is looked for what may go. Default: 10 minutes.
+    pub every: Span,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let days = |days: u64| Span(Duration::from_secs(days * 86_400));
+        Self { age: days(30), unfinished: days(90), size: 0, every: Span(RETENTION_EVERY) }
+    }
+}
+
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
+const ONE_DAY: Duration = Duration::from_secs(86_400);
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+impl RetentionConfig {
+    /// Values that would take away what is still needed, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let least = [
+            ("age", self.age, ONE_DAY),
+            ("unfinished", self.unfinished, ONE_DAY),
+            ("every", self.every, ONE_SECOND),
+        ];
+        match least.into_iter().find(|(_, value, least)| value.0 < *least) {
+            Some((key, value, least)) => {
+                Err(format!("`{key}` is {value}, and cannot be less than {}", Span(least)))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// Which state database there is. Text form: `embedded`, or the URL of a PostgreSQL database.
@@ -117,6 +168,7 @@ impl Default for Config {
             secret_key: None,
             admin_key: None,
             cache_bytes: 64 << 20,
+            memtable_bytes: 64 << 20,
             store_reserve_bytes: 1 << 30,
             commands_waiting_max: 4_096,
             batch_commands_max: 512,
@@ -127,6 +179,7 @@ impl Default for Config {
             queue_wait: millis(500),
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
+            retention: RetentionConfig::default(),
         }
     }
 }

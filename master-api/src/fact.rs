@@ -8,9 +8,11 @@ use contract::{
     backoff::{BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::Target,
-    delivery::{Attempt, Next},
+    delivery::{Attempt, Cause, Delivery, Next},
     event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber},
+    master_api::Stats,
+    retention::ErasureTarget,
     schema::SchemaVersion,
     source::Source,
     stamp::Stamp,
@@ -94,6 +96,39 @@ pub enum FactBody {
         event: Box<StoredEvent>,
         /// Where it was kept aside.
         from: Sequence,
+    },
+    /// An event of a day that goes still has deliveries to make: from here on, its place is this
+    /// one. Each of `lanes` follows as a [`Self::DeliveryCarried`]. Since format 3.
+    EventCarried {
+        /// The event, as it was taken.
+        event: Box<StoredEvent>,
+        /// Where it was taken; what its deliveries are named by.
+        sequence: Sequence,
+        /// Its place until now.
+        from: Sequence,
+        /// The lanes whose deliveries are carried with it.
+        lanes: Vec<LaneId>,
+    },
+    /// A delivery of an event that was carried, as it stands. Since format 3.
+    DeliveryCarried {
+        /// The delivery with all its attempts.
+        delivery: Box<Delivery>,
+        /// It waits for a retry, and no longer for its first turn.
+        scheduled: bool,
+    },
+    /// A waiting delivery was given up without another attempt: it is dead. Since format 3.
+    DeliveryAbandoned {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The payload of an event and its salt are gone, before its day. Since format 3.
+    PayloadRemoved {
+        /// Which event.
+        event: EventId,
+        /// `expired` or `erased`.
+        cause: Cause,
     },
 
     // Configuration: what decides how it passes.
@@ -199,13 +234,48 @@ pub enum FactBody {
         /// Which type and major.
         uri: EventUri,
     },
+    /// A damaged log was made to go on without what it had lost. Since format 3.
+    LossAccepted {
+        /// Facts that are gone, each stretch from its first to its last. Their numbers are not
+        /// given again.
+        facts: Vec<(Sequence, Sequence)>,
+        /// Events whose payloads are gone.
+        payloads: Vec<EventId>,
+    },
+    /// A day that ended is about to go: from here on its deliveries are not resent and its events
+    /// not released, and what is unfinished in it is carried to today. Since format 3.
+    BucketRetired {
+        /// Which day.
+        bucket: Bucket,
+    },
+    /// A day is gone, with its facts, payloads, finished deliveries and indices. Since format 3.
+    BucketDropped {
+        /// Which day.
+        bucket: Bucket,
+        /// What went with it.
+        gone: Stats,
+    },
+    /// Somebody wants payloads erased: the list that a restore goes through again. Since format 3.
+    ErasureOrdered {
+        /// Of what.
+        target: ErasureTarget,
+    },
+    /// All that an erasure was about is gone. Since format 3.
+    ErasureDone {
+        /// Where it was ordered.
+        ordered: Sequence,
+    },
 }
 
 /// The newest format that this program reads and writes.
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-/// 3: notable facts are indexed ([`FactBody::is_notable`]).
+/// 3: [`FactBody::LossAccepted`], retention and erasure ([`FactBody::EventCarried`],
+/// [`FactBody::DeliveryCarried`], [`FactBody::DeliveryAbandoned`], [`FactBody::PayloadRemoved`],
+/// [`FactBody::BucketRetired`], [`FactBody::BucketDropped`], [`FactBody::ErasureOrdered`],
+/// [`FactBody::ErasureDone`], and the cause `erased`); and notable facts are indexed
+/// ([`FactBody::is_notable`]).
 pub const FORMAT: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
@@ -283,7 +353,11 @@ impl FactBody {
             | Self::AttemptRecorded { .. }
             | Self::DeliveryResent { .. }
             | Self::DeliveryCancelled { .. }
-            | Self::QuarantineReleased { .. } => Chain::Traffic,
+            | Self::QuarantineReleased { .. }
+            | Self::EventCarried { .. }
+            | Self::DeliveryCarried { .. }
+            | Self::DeliveryAbandoned { .. }
+            | Self::PayloadRemoved { .. } => Chain::Traffic,
             Self::FormatRaised { .. }
             | Self::BucketClosed { .. }
             | Self::SecretStored(_)
@@ -306,7 +380,12 @@ impl FactBody {
             | Self::SubscriptionRemoved { .. }
             | Self::SubscriptionCleared { .. }
             | Self::ObjectManaged(_)
-            | Self::SchemaRemoved { .. } => Chain::Configuration,
+            | Self::SchemaRemoved { .. }
+            | Self::LossAccepted { .. }
+            | Self::BucketRetired { .. }
+            | Self::BucketDropped { .. }
+            | Self::ErasureOrdered { .. }
+            | Self::ErasureDone { .. } => Chain::Configuration,
         }
     }
 }
@@ -320,6 +399,8 @@ impl FactBody {
     }
 }
 
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
 /// A day of UTC, counted from the Unix epoch: what retention drops in one piece.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
@@ -327,6 +408,23 @@ impl FactBody {
 pub struct Bucket(pub u32);
 
 impl Bucket {
+    /// The day before.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
+    /// The day after.
+    #[must_use]
+    pub const fn after(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// When it ends, which is when the next one begins.
+    pub fn end(self) -> Timestamp {
+        Timestamp(i64::from(self.after().0) * MICROS_PER_DAY)
+    }
+
     /// The day of a moment.
     pub fn of(time: Timestamp) -> Self {
         Self(u32::try_from(time.unix_seconds().div_euclid(86_400)).unwrap_or(0))

@@ -5,7 +5,7 @@ use crate::{
     fact::{Bucket, FORMAT, Fact, FactBody},
     lanes::LaneTable,
     log::{LogError, hash_of, read_fact},
-    project::{LaneGain, decode},
+    project::{LaneGain, decode, read_event},
     secrets::Vault,
     shared::Shared,
     state::State,
@@ -38,6 +38,8 @@ pub struct Followed {
     pub removed: Vec<SubscriptionNumber>,
     /// The last notable fact, or one after it; None: there is none.
     pub notable: Option<Sequence>,
+    /// Events whose payloads were removed.
+    pub gone: Vec<Sequence>,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
     /// The lanes from their rows, if too much was written.
@@ -76,13 +78,16 @@ pub fn follow(shared: &Shared, to: &Head) -> Result<Option<Followed>, LogError> 
         vault,
         removed: Vec::new(),
         notable: None,
+        gone: Vec::new(),
         lanes: BTreeMap::new(),
         reloaded: None,
         newest_event: EventId::from_bytes([0; 16]),
     };
     followed.configuration(shared, &own)?;
-    if to.sequence.0 - own.sequence.0 > FACTS_FOLLOWED_MAX {
-        followed.reload(shared.rows())?;
+    // The facts of a day that is gone may not be there any more.
+    let missing = followed.state.dropped.last > own.sequence;
+    if missing || to.sequence.0 - own.sequence.0 > FACTS_FOLLOWED_MAX {
+        followed.reload(shared)?;
     } else {
         followed.traffic(shared.rows(), &own)?;
     }
@@ -128,11 +133,9 @@ impl Followed {
     }
 
     fn traffic(&mut self, rows: &dyn Rows, own: &Head) -> Result<(), LogError> {
-        let Some(last) = self.head.bucket else { return Ok(()) };
-        let first = own.bucket.unwrap_or_default();
-        let days = self.state.buckets.range(first..).map(|(day, _)| *day).chain([last]);
-        let days: BTreeSet<Bucket> = days.collect();
-        let mut hash = own.traffic;
+        let closed = self.state.buckets.iter().filter(|(_, closed)| closed.last > own.sequence);
+        let days: BTreeSet<Bucket> = closed.map(|(day, _)| *day).chain(self.head.bucket).collect();
+        let (mut hash, mut gone) = (own.traffic, Vec::new());
         for day in days {
             pages(rows, Table::Traffic(day), own.sequence, self.head.sequence, |row| {
                 let fact = read_fact(row)?;
@@ -141,11 +144,17 @@ impl Followed {
                 }
                 hash = hash_of(row)?;
                 self.traffic_fact(&fact);
+                if let FactBody::PayloadRemoved { event, .. } = &fact.body {
+                    gone.push(*event);
+                }
                 Ok(())
             })?;
         }
         if hash != self.head.traffic {
             return Err(LogError::Changed { sequence: self.head.last_traffic });
+        }
+        for event in gone {
+            self.gone.extend(read_event(rows, event)?.map(|row| row.sequence));
         }
         Ok(())
     }
@@ -182,10 +191,13 @@ impl Followed {
         gain.due = Some(gain.due.map_or(due, |earliest| earliest.min(due)));
     }
 
-    fn reload(&mut self, rows: &dyn Rows) -> Result<(), LogError> {
+    fn reload(&mut self, shared: &Shared) -> Result<(), LogError> {
+        let rows = shared.rows();
         self.reloaded = Some(LaneTable::load(rows, self.state.subscriptions.keys().copied())?);
         self.newest_event = newest_event(rows)?;
         self.notable = Some(self.head.sequence);
+        // Among all that was written, some may have been removed.
+        self.gone = shared.recent.sequences();
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod nodes;
 mod paging;
 mod query;
 mod schema_sets;
+mod retention;
 mod schemas;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};

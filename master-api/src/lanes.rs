@@ -87,6 +87,11 @@ impl LaneTable {
         self.lanes.iter().filter(|(_, lane)| has_work(lane)).map(status).collect()
     }
 
+    /// The newest delivery of a lane.
+    pub fn head(&self, id: LaneId) -> Option<Sequence> {
+        self.lanes.get(&id).map(|lane| lane.head)
+    }
+
     /// Takes in what a batch brought.
     pub fn gain(&mut self, gains: BTreeMap<LaneId, LaneGain>) {
         for (id, gain) in gains {

@@ -15,6 +15,8 @@ pub mod tables;
 pub mod store;
 pub mod secrets;
 
+pub mod backup;
+
 // One writer, many readers.
 pub mod config;
 pub mod metrics;
@@ -26,6 +28,8 @@ mod lanes;
 mod followers;
 mod recent;
 mod keeper;
+mod space;
+mod retention;
 mod service;
 mod ports;
 
@@ -36,9 +40,10 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, StoreKind};
+pub use config::{Config, RetentionConfig, StoreKind};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use space::{FileSystem, Space};
 pub use store::PostgresConfig;

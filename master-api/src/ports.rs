@@ -5,22 +5,23 @@ mod deliveries;
 mod lanes;
 mod configuration;
 mod log;
+mod retention;
 
 use crate::{
     fact::{Bucket, FactBody},
     follow,
     log::{LogError, read_fact},
-    project::decode,
+    project::{read_delivery, read_event},
     service::MasterApi,
     shared::{Shared, unavailable},
-    store::{StoreError, Table},
-    tables::{self, EventIdRow, SALT_LENGTH},
+    store::{Rows, StoreError, Table},
+    tables::{self, DeliveryRow, EventIdRow, SALT_LENGTH},
 };
 use bytes::Bytes;
 use contract::{
     Error, Result,
     event::Event,
-    id::{EventId, Sequence},
+    id::{DeliveryId, EventId, Sequence},
     limits,
     master_api::PageRequest,
 };
@@ -75,18 +76,37 @@ impl Shared {
     }
 
     fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
-        let row = self.store.get(Table::EventIds, &id.to_bytes())?;
-        row.map(|row| decode("event id", &row)).transpose()
+        let row = read_event(self.rows(), id)?;
+        // What a gone day left behind is being swept away.
+        Ok(row.filter(|row| !self.state.load().dropped.day(row.bucket)))
     }
 
-    fn event_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Event>, LogError> {
+    fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, LogError> {
+        self.delivery_of(self.rows(), id)
+    }
+
+    /// The same, of rows that may have been read ahead.
+    fn delivery_of(
+        &self,
+        rows: &dyn Rows,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryRow>, LogError> {
+        let row = read_delivery(rows, id)?;
+        Ok(row.filter(|row| !self.state.load().dropped.delivery(id.sequence, row.carried)))
+    }
+
+    /// The event whose fact lies there.
+    fn event_at(&self, (bucket, sequence): (Bucket, Sequence)) -> Result<Option<Event>, LogError> {
         let key = tables::sequence_key(sequence);
         let Some(row) = self.store.get(Table::Traffic(bucket), &key)? else { return Ok(None) };
         let fact = read_fact(&(Bytes::copy_from_slice(&key), row))?;
         Ok(event_of(fact.body, sequence))
     }
 
-    fn payload_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Bytes>, StoreError> {
+    fn payload_at(
+        &self,
+        (bucket, sequence): (Bucket, Sequence),
+    ) -> Result<Option<Bytes>, StoreError> {
         let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
     }
@@ -97,6 +117,7 @@ fn event_of(body: FactBody, sequence: Sequence) -> Option<Event> {
         FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. } => {
             Some(event.into_event(sequence, None))
         }
+        FactBody::EventCarried { event, sequence, .. } => Some(event.into_event(sequence, None)),
         FactBody::EventQuarantined { event, reason } => {
             Some(event.into_event(sequence, Some(reason)))
         }

@@ -5,15 +5,17 @@ use crate::{
     decide::{self, Given},
     fact::FORMAT,
     follow::{self, newest_event},
-    keeper::{self, Keeper},
+    keeper::{self, DayTables, Keeper},
     lanes::LaneTable,
     log::{
         self, Loaded, LogError, Report,
         head_file::{self, HeadMark},
     },
     metrics::Metrics,
+    retention::{Retention, RetentionThread},
     secrets::{SECRET_KEY_FILE, Sealer, Vault, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
+    space::FileSystem,
     state::State,
     store::{Embedded, Memory, Postgres, Replicated, StateStore},
     writer::{self, Round, Writer},
@@ -34,8 +36,10 @@ pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// The log of facts, the state folded from it, and all ports of Master API.
 pub struct MasterApi {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
+    pub(crate) retention: Arc<Retention>,
     keeper: Keeper,
+    retention_thread: RetentionThread,
 }
 
 impl MasterApi {
@@ -54,7 +58,7 @@ impl MasterApi {
             |source| LogError::File { path: config.data_dir.display().to_string(), source };
         fs::create_dir_all(&config.data_dir).map_err(failed)?;
         let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
-        let around = Surroundings { clock, random, ids, metrics };
+        let around = Surroundings { clock, random, ids, metrics, space: Arc::new(FileSystem) };
         if let StoreKind::Postgres(url) = &config.store {
             require_secret_key(&config)?;
             let replica = hex::encode(around.ids.uuid());
@@ -64,9 +68,10 @@ impl MasterApi {
         let directory = log::store_in(&config.data_dir);
         head_file::require_store(&config.data_dir)?;
         if directory.is_dir() {
-            log::rehearse(&config.data_dir)?;
+            log::before_open(&config.data_dir)?;
         }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
+        let store = store.with_memtables_of(config.memtable_bytes);
         // The directory itself must outlive a power cut, too.
         head_file::sync_parent(&directory).map_err(failed)?;
         head_file::sync_parent(&config.data_dir).map_err(failed)?;
@@ -113,12 +118,20 @@ impl MasterApi {
             raise(&shared)?;
         }
         keeper::run_once(&shared, &mut None);
+        // Before anything waits for them.
+        let mut tables = DayTables::default();
+        tables.keep(&shared)?;
         let newest = newest_event(shared.rows())?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
-        let keeper = Keeper::start(Arc::clone(&shared)).map_err(thread_failed)?;
+        let writer = Arc::new(writer);
+        let keeper = Keeper::start(Arc::clone(&shared), tables).map_err(thread_failed)?;
+        let retention = Arc::new(Retention::new(Arc::clone(&shared), Arc::clone(&writer)));
+        let every = shared.config.retention.every.0;
+        let retention_thread =
+            RetentionThread::start(Arc::clone(&retention), every).map_err(thread_failed)?;
         let head = *shared.head();
         tracing::info!(sequence = head.sequence.0, format = FORMAT, "the log is open");
-        Ok(Arc::new(Self { shared, writer, keeper }))
+        Ok(Arc::new(Self { shared, writer, retention, keeper, retention_thread }))
     }
 
     /// Can events be accepted?
@@ -157,6 +170,7 @@ impl MasterApi {
 
     fn stop(&self) {
         self.writer.stop();
+        self.retention_thread.stop();
         self.keeper.stop();
         self.shared.store.replicated().into_iter().for_each(Replicated::leave);
     }

@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     recent::Recent,
     secrets::{Sealer, Vault},
+    space::Space,
     state::State,
     store::{Rows, StateStore},
     tables::Head,
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub ids: Arc<dyn IdGenerator>,
     /// What is measured.
     pub metrics: Metrics,
+    /// The room that is left.
+    pub space: Arc<dyn Space>,
 }
 
 /// Whether work can be done.
@@ -126,6 +129,11 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May this process do what only one does?
+    pub fn leads(&self) -> bool {
+        self.store.replicated().is_none_or(|replicated| replicated.leads())
     }
 
     /// Whether the state database answers.

@@ -4,6 +4,7 @@
 //! of the embedded one.
 
 mod embedded;
+pub mod journal;
 mod memory;
 pub(crate) mod postgres;
 mod ahead;
@@ -13,6 +14,7 @@ mod conformance;
 
 pub use ahead::Ahead;
 pub use embedded::Embedded;
+pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
 pub use postgres::{Postgres, PostgresConfig};
 
@@ -55,6 +57,21 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store at `{0}` is in use by another process")]
     InUse(String),
+    /// A block in a finished file is not what was written.
+    #[error(
+        "the store is damaged: a block of a table does not read ({0}). `certes log repair` lists \
+         what is lost by it; an index is built anew by `certes log rebuild`"
+    )]
+    Damaged(String),
+    /// Of an engine that is not this one.
+    #[error(
+        "the store at `{0}` was written by another version of its engine: run the program that \
+         wrote it, or a newer one"
+    )]
+    Version(String),
+    /// There was no space left to write to.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),
@@ -95,6 +112,29 @@ pub struct Change {
 #[derive(Debug, Clone, Default)]
 pub struct Batch(pub Vec<Change>);
 
+impl Table {
+    /// The tables of a day.
+    pub const fn of_day(day: Bucket) -> [Self; 3] {
+        [Self::Traffic(day), Self::Payloads(day), Self::Idempotency(day)]
+    }
+
+    /// The day whose rows it holds; None: of all days.
+    pub const fn day(self) -> Option<Bucket> {
+        match self {
+            Self::Traffic(day) | Self::Payloads(day) | Self::Idempotency(day) => Some(day),
+            Self::Meta
+            | Self::Configuration
+            | Self::EventIds
+            | Self::Deliveries
+            | Self::Due
+            | Self::Dead
+            | Self::Cursors
+            | Self::Secrets
+            | Self::Notable => None,
+        }
+    }
+}
+
 impl Batch {
     /// Writes a row.
     pub fn put(&mut self, table: Table, key: impl Into<Vec<u8>>, value: impl Into<Bytes>) {
@@ -123,12 +163,15 @@ pub struct Scan {
     pub reverse: bool,
     /// Rows at most.
     pub limit: usize,
+    /// No further row is read once the rows hold so many bytes. A store may read on.
+    pub bytes: usize,
 }
 
 impl Scan {
     /// The whole table.
     pub const fn all(table: Table, limit: usize) -> Self {
-        Self { table, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit }
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        Self { table, from, to, reverse: false, limit, bytes: usize::MAX }
     }
 
     /// Keys that start with `prefix`.
@@ -143,7 +186,7 @@ impl Scan {
             }
             None => Bound::Unbounded,
         };
-        Self { table, from: Bound::Included(prefix.to_vec()), to, reverse: false, limit }
+        Self { from: Bound::Included(prefix.to_vec()), to, ..Self::all(table, limit) }
     }
 
     /// Only keys after `key`.
@@ -164,6 +207,13 @@ impl Scan {
     #[must_use]
     pub fn before(mut self, key: &[u8]) -> Self {
         self.to = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// No further row once there are so many bytes of them; at least one.
+    #[must_use]
+    pub const fn at_most(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 
@@ -210,10 +260,17 @@ pub trait StateStore: Rows {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
     /// The rows as they are now, whatever is written later.
     fn snapshot(&self) -> Box<dyn Rows>;
-    /// Tables that were written to.
+    /// Tables that were written to or made.
     fn tables(&self) -> Vec<Table>;
+    /// Makes tables, so that the first row of each finds it there; those that are there stay.
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError>;
     /// Drops a table with all its rows and gives its space back.
     fn drop_table(&self, table: Table) -> Result<(), StoreError>;
+    /// Bytes that a table takes on the disk, roughly; 0 for one that is not there.
+    fn bytes(&self, table: Table) -> Result<u64, StoreError>;
+    /// Rewrites these tables, so that what was removed from them is in no file of the store any
+    /// more. Blocks until it is done.
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError>;
     /// What there is to do where other processes write to it, too; None: nobody else does.
     fn replicated(&self) -> Option<&dyn Replicated> {
         None

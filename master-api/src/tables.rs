@@ -19,12 +19,11 @@
 
 //!
 //! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
-//! gives the space back at once: payloads first (`Payloads`), the facts (`Traffic`) when their
-//! time comes. The chain still verifies, because `BucketClosed` keeps each day's last hash and
-//! count in the configuration, which stays. Finished deliveries of a dropped day are the rows of
-//! each lane up to the day's last sequence: one range per lane; unfinished ones are carried forward
-//! first. `EventIds` sort by time, so theirs is one range, too. Erasing a single payload removes
-//! its row and with it the salt, after which the digest in the fact says nothing.
+//! gives the space back at once. The chain still verifies, because `BucketClosed` keeps each day's
+//! last hash and count in the configuration, which stays. Unfinished deliveries are carried to
+//! today first, with their events; the rows that the day's facts made in the other tables go one
+//! by one, found by those facts ([`crate::retention`]). Erasing a single payload removes its row
+//! and with it the salt, after which the digest in the fact says nothing.
 
 use crate::{
     fact::{Bucket, Hash},
@@ -83,12 +82,30 @@ pub struct EventIdRow {
     /// Day of the event's fact.
     #[serde(rename = "b")]
     pub bucket: Bucket,
-    /// The lanes it was put into.
+    /// The lanes it was put into; once it is carried, those that were carried with it.
     #[serde(rename = "l")]
     pub lanes: Vec<LaneId>,
     /// It was kept aside.
     #[serde(rename = "q")]
     pub quarantined: bool,
+    /// Position of the fact that carried it to `bucket`; None: it lies where it was taken.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Sequence>,
+    /// Why its payload is gone before its day.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Cause>,
+}
+
+impl EventIdRow {
+    /// An event that was just taken.
+    pub const fn new(sequence: Sequence, bucket: Bucket, lanes: Vec<LaneId>) -> Self {
+        Self { sequence, bucket, lanes, quarantined: false, carried: None, gone: None }
+    }
+
+    /// Where its fact and its payload lie: the day, and their key in it.
+    pub fn place(&self) -> (Bucket, Sequence) {
+        (self.bucket, self.carried.unwrap_or(self.sequence))
+    }
 }
 
 /// What an idempotency key leads to.
@@ -125,6 +142,9 @@ pub struct DeliveryRow {
     pub attempts: Vec<Attempt>,
     /// Attempts that lie before the last resend.
     pub attempts_before_resend: u32,
+    /// The day that it was carried to; None: it goes with the day of its event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Bucket>,
 }
 
 impl DeliveryRow {
@@ -139,6 +159,22 @@ impl DeliveryRow {
             scheduled: false,
             attempts: Vec::new(),
             attempts_before_resend: 0,
+            carried: None,
+        }
+    }
+
+    /// A delivery that was carried to `bucket`.
+    pub fn carried(delivery: &Delivery, scheduled: bool, bucket: Bucket) -> Self {
+        Self {
+            event: delivery.event,
+            state: delivery.state,
+            cause: delivery.cause,
+            created_at: delivery.created_at,
+            due: delivery.due,
+            scheduled,
+            attempts: delivery.attempts.clone(),
+            attempts_before_resend: delivery.attempts_before_resend,
+            carried: Some(bucket),
         }
     }
 

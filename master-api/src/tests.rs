@@ -6,9 +6,12 @@ mod storing;
 mod delivering;
 mod configuring;
 mod damage;
+mod copies;
 mod sequences;
 mod asking;
 mod racing;
 mod looking;
+mod retaining;
+mod erasing;
 #[cfg(feature = "all")]
 mod replicas;

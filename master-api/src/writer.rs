@@ -3,19 +3,20 @@
 //! batch.
 
 mod round;
+mod upkeep;
 mod mailbox;
 mod replica;
 
 pub use mailbox::{Command, Writer};
 pub use replica::install;
 pub use round::Round;
+pub use upkeep::{Upkeep, Upkept};
 
 use crate::{
     decide::cancel::Progress,
-    fact::Bucket,
     log::LogError,
     shared::{Shared, unavailable},
-    store::{Ahead, Batch, StoreError, Table},
+    store::{Ahead, Batch, StoreError},
 };
 use contract::{Error, Result, delivery::AttemptReport, id::EventId};
 use mailbox::{Inbox, Reports};
@@ -30,8 +31,6 @@ struct Loop {
     newest_event: EventId,
     cancelling: Option<Progress>,
     contact: Contact,
-    /// The day that old idempotency keys were dropped on.
-    keys_of: Option<Bucket>,
 }
 
 /// Sends an answer; `Some` error: the batch failed, and nothing is known of what was in it.
@@ -43,8 +42,8 @@ pub fn start(shared: Arc<Shared>, newest_event: EventId) -> std::io::Result<Writ
     let (writer, inbox) = mailbox::new(&shared.config, poll);
     let run = move || {
         let guard = StopOnExit(Arc::clone(&shared));
-        let (contact, keys_of) = (Contact::default(), shared.head().bucket);
-        Loop { shared, inbox, newest_event, cancelling: None, contact, keys_of }.run();
+        let contact = Contact::default();
+        Loop { shared, inbox, newest_event, cancelling: None, contact }.run();
         drop(guard);
     };
     let thread = std::thread::Builder::new().name("certes-writer".into()).spawn(run)?;
@@ -84,8 +83,7 @@ impl Loop {
 
     /// Only one replica cancels, and only while something can be written.
     fn is_clearing(&self) -> bool {
-        let leads = self.shared.store.replicated().is_none_or(|replicated| replicated.leads());
-        leads && !self.contact.is_pausing() && self.shared.health.borrow().writing
+        self.shared.leads() && !self.contact.is_pausing() && self.shared.health.borrow().writing
     }
 
     fn idle(&mut self) {
@@ -167,18 +165,7 @@ impl Loop {
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.newest_event = round.newest_event;
         publish(&shared, round);
-        self.drop_old_keys();
         Ok(())
-    }
-
-    /// Once a day, where only one does it.
-    fn drop_old_keys(&mut self) {
-        let today = self.shared.head().bucket;
-        let leads = self.shared.store.replicated().is_none_or(|replicated| replicated.leads());
-        if let Some(day) = today.filter(|_| leads && today != self.keys_of) {
-            drop_old_keys(&self.shared, day);
-            self.keys_of = today;
-        }
     }
 
     /// Makes a batch durable; an error says that it is not there.
@@ -224,23 +211,14 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     }
 }
 
-/// Idempotency keys live for 24 hours: what is older than yesterday goes, table by table.
-fn drop_old_keys(shared: &Shared, today: Bucket) {
-    let yesterday = Bucket(today.0.saturating_sub(1));
-    for table in shared.store.tables() {
-        if matches!(table, Table::Idempotency(day) if day < yesterday)
-            && let Err(error) = shared.store.drop_table(table)
-        {
-            tracing::warn!(%error, ?table, "cannot drop old idempotency keys");
-        }
-    }
-}
-
 fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
     Ok(match command {
         Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
         Command::Release(event, reply) => answer(reply, spared(round.release_event(&event))?),
         Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
+        Command::Upkeep(actor, upkeep, reply) => {
+            answer(reply, spared(round.upkeep(&actor, upkeep))?)
+        }
         Command::Execute(actor, changeset, reply) => {
             answer(reply, spared(round.execute(&actor, &changeset))?)
         }

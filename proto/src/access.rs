@@ -22,7 +22,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 34] = {
+pub const TABLE: [Rpc; 39] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions};
     [
@@ -31,6 +31,7 @@ pub const TABLE: [Rpc; 34] = {
         rpc("/certes.v1.EventBroker/Resubmit", Events, Write, false),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
+        rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Deliveries/Get", Subscriptions, Read, true),
@@ -50,6 +51,10 @@ pub const TABLE: [Rpc; 34] = {
         rpc("/certes.v1.SchemaRegistry/Announce", Schemas, Write, false),
         rpc("/certes.v1.SchemaRegistry/ListPeerMarks", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
+        rpc("/certes.v1.Retention/GetPlan", Config, Read, false),
+        rpc("/certes.v1.Retention/Run", Config, Write, false),
+        rpc("/certes.v1.Retention/EraseEvent", Config, Write, false),
+        rpc("/certes.v1.Retention/EraseSubscriber", Config, Write, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),

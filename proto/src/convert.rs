@@ -16,6 +16,7 @@ mod broker;
 mod master_api;
 mod queue;
 mod log;
+mod retention;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

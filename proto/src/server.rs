@@ -9,6 +9,7 @@ mod deliveries;
 mod registry;
 mod configuration;
 mod log;
+mod retention;
 
 // What only peers may call.
 mod broker;
@@ -33,6 +34,7 @@ use crate::{
             rules_server::RulesServer, store_server::StoreServer,
         },
         log_service_server::LogServiceServer,
+        retention_server::RetentionServer,
         schema_registry_server::SchemaRegistryServer,
     },
 };
@@ -95,13 +97,14 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 6] = [
+const PUBLIC_SERVICES: [&str; 7] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
     ConfigurationServer::<configuration::Service>::NAME,
     SchemaRegistryServer::<registry::Service>::NAME,
     LogServiceServer::<log::Service>::NAME,
+    RetentionServer::<retention::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -118,6 +121,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
     .add_service(limited!(ConfigurationServer::new(configuration::Service {
         door: door.clone(),
         configuration: master_api.clone(),
+    })))
+    .add_service(limited!(RetentionServer::new(retention::Service {
+        door: door.clone(),
+        retention: master_api.clone(),
     })))
     .add_service(limited!(SchemaRegistryServer::new(registry::Service {
         door: door.clone(),
@@ -152,8 +159,12 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
         events: master_api.clone(),
     })))
     .add_service(limited!(DeliveriesServer::new(deliveries::Service {
-        door,
+        door: door.clone(),
         deliveries: master_api.clone(),
+    })))
+    .add_service(limited!(RetentionServer::new(retention::Service {
+        door,
+        retention: master_api.clone(),
     })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))
     .add_service(limited!(LanesServer::new(lanes::Service { lanes: master_api.clone() })))

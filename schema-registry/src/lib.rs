@@ -28,6 +28,7 @@ mod validator;
 // Explaining: from a version to a payload that keeps it.
 mod skeleton;
 
+pub use bundle::encoded;
 pub use config::{Bucket, Config, ForeignConfig, PeerConfig, S3Config, StoreKind};
 pub use load::{load, load_archive};
 pub use metrics::Metrics;

@@ -23,6 +23,12 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Measure, and print the figures
+    Bench {
+        /// What
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Give random input to the compiler and the validator of schemas, looking for panics, for
     /// input that takes too long and for payloads that JSON and protobuf disagree on
     Soak {
@@ -35,6 +41,27 @@ enum Command {
         /// Build without optimisation: slower input, sooner begun
         #[arg(long)]
         debug: bool,
+        /// Something else than random input
+        #[arg(value_enum)]
+        what: Option<Soak>,
+    },
+}
+
+/// What else can be given a long time.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Soak {
+    /// Simulated power cuts and kills, at other points of other runs each time; needs strace
+    Power,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The embedded store beside a plain file: appending, searching, opening, verifying. Takes
+    /// minutes, and 4 GB beside master-api
+    Store {
+        /// Events in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
     },
 }
 
@@ -52,6 +79,13 @@ fn main() -> Result<()> {
             drop((s3, postgres));
             judges.check_schemas()
         }
-        Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
+        Command::Bench { what: Bench::Store { events } } => {
+            let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
+            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
+        }
+        Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
+        Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {
+            run::soak_power(minutes * 60, seed, debug)
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `certes event` and `certes tail`: look at events.
+//! `certes event` and `certes tail`: look at events, erase one.
 
 use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result, bail};
@@ -8,6 +8,7 @@ use contract::{
     event::{Event, EventState, Origin},
     id::EventId,
     master_api::{EventFilter, PageRequest},
+    retention::{ErasureTarget, PayloadState},
 };
 use serde_json::json;
 use std::{collections::VecDeque, time::Duration};
@@ -29,6 +30,14 @@ pub enum EventCommand {
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Erase the payload of an event; deliveries of it that wait are given up
+    Erase {
+        /// evt_...
+        id: String,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -81,6 +90,9 @@ pub async fn run(command: EventCommand) -> Result<()> {
                 events.iter().map(row),
             )
         }
+        EventCommand::Erase { id, server } => {
+            super::retention::erase(ErasureTarget::Event(id.parse()?), &server).await
+        }
         EventCommand::Get { id, payload, server } => {
             let remote = Remote::find(&server).await?;
             get(&remote, id.parse()?, payload, server.json).await
@@ -92,14 +104,25 @@ pub async fn run(command: EventCommand) -> Result<()> {
 pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bool) -> Result<()> {
     if payload {
         let bytes = remote.payload(id).await?;
-        return output::raw(&bytes.context("there is no such payload (any more)")?);
+        return match bytes {
+            Some(bytes) => output::raw(&bytes),
+            None => bail!(match remote.payload_state(id).await? {
+                Some(PayloadState::Erased) => format!("the payload of {id} was erased"),
+                Some(PayloadState::Expired) => format!("the payload of {id} has expired"),
+                Some(PayloadState::Present) | None => format!("there is no {id}"),
+            }),
+        };
     }
     let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
     let deliveries = remote.deliveries_of(id).await?;
     if as_json {
         return output::json(&json!({"event": event, "deliveries": deliveries}));
     }
-    show(remote, &event, &deliveries).await
+    show(remote, &event, &deliveries).await?;
+    match remote.payload_state(id).await? {
+        Some(PayloadState::Present) | None => Ok(()),
+        Some(gone) => output::line(&format!("\nthe payload is {gone}")),
+    }
 }
 
 /// Runs `certes tail`.

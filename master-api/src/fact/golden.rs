@@ -5,6 +5,7 @@ use super::*;
 use crate::{
     codec,
     log::{Draft, read_fact},
+    tables::DeliveryRow,
 };
 use contract::{
     access::Roles,
@@ -30,9 +31,13 @@ fn delivery() -> DeliveryId {
     DeliveryId { lane: LaneId(0x19), sequence: Sequence(300) }
 }
 
+fn event_id() -> EventId {
+    EventId::from_bytes([1; 16])
+}
+
 fn event(lanes: Vec<LaneId>) -> Box<StoredEvent> {
     Box::new(StoredEvent {
-        id: EventId::from_bytes([1; 16]),
+        id: event_id(),
         uri: "github/1/push".parse().unwrap(),
         direction: Direction::Incoming,
         audience: Audience::Own,
@@ -113,6 +118,28 @@ fn traffic() -> Vec<(&'static str, FactBody)> {
     ]
 }
 
+fn letting_go() -> Vec<(&'static str, FactBody)> {
+    let bucket = Bucket(20_778);
+    let row = DeliveryRow { attempts_before_resend: 1, ..DeliveryRow::new(event_id(), time(0)) };
+    let carried = Box::new(row.into_delivery(delivery()));
+    let (id, cause) = (delivery(), Cause::Expired);
+    let gone = Stats { accepted: 3, delivered: 2, dead: 1, ..Stats::default() };
+    let subscriber = ErasureTarget::Subscriber("org_123".into());
+    let (sequence, from, lanes) = (Sequence(300), Sequence(295), vec![LaneId(0x19)]);
+    let event = event(lanes.clone());
+    vec![
+        ("event_carried", FactBody::EventCarried { event, sequence, from, lanes }),
+        ("delivery_carried", FactBody::DeliveryCarried { delivery: carried, scheduled: true }),
+        ("delivery_abandoned", FactBody::DeliveryAbandoned { delivery: id, cause }),
+        ("payload_removed", FactBody::PayloadRemoved { event: event_id(), cause: Cause::Erased }),
+        ("bucket_retired", FactBody::BucketRetired { bucket }),
+        ("bucket_dropped", FactBody::BucketDropped { bucket, gone }),
+        ("erasure_ordered", FactBody::ErasureOrdered { target: ErasureTarget::Event(event_id()) }),
+        ("erasure_ordered.subscriber", FactBody::ErasureOrdered { target: subscriber }),
+        ("erasure_done", FactBody::ErasureDone { ordered: Sequence(299) }),
+    ]
+}
+
 fn housekeeping() -> Vec<(&'static str, FactBody)> {
     let hash = Hash([6; 32]);
     let closed =
@@ -184,6 +211,13 @@ fn objects() -> Vec<(&'static str, FactBody)> {
         ("schema_published", FactBody::SchemaPublished(Box::new(schema))),
         ("schema_published.rulebook", FactBody::SchemaPublished(Box::new(by_rulebook))),
         ("schema_removed", FactBody::SchemaRemoved { uri: uri() }),
+        (
+            "loss_accepted",
+            FactBody::LossAccepted {
+                facts: vec![(Sequence(7), Sequence(9)), (Sequence(299), Sequence(300))],
+                payloads: vec![EventId::from_bytes([1; 16])],
+            },
+        ),
     ]
 }
 
@@ -213,7 +247,7 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
 }
 
 fn samples() -> Vec<(&'static str, FactBody)> {
-    [traffic(), housekeeping(), objects(), subscriptions()].concat()
+    [traffic(), letting_go(), housekeeping(), objects(), subscriptions()].concat()
 }
 
 fn directory() -> &'static Path {

@@ -10,6 +10,7 @@ use contract::{
     access::{Access, Noun},
     event::{Audience, Event, Origin},
     id::EventId,
+    retention::PayloadState,
 };
 
 /// An event: what is known of it, and what hangs on it.
@@ -127,7 +128,12 @@ pub(super) struct EventContents {
 
 #[Object]
 impl EventContents {
-    /// The payload as text; null if it is no UTF-8 or its retention has passed.
+    /// Whether the payload is there: `present`, `expired`, `erased`.
+    async fn payload_state(&self, context: &Context<'_>) -> Result<Option<&'static str>> {
+        let state = master_api(context)?.payload_state(self.id).await.or_show()?;
+        Ok(state.map(PayloadState::as_str))
+    }
+    /// The payload as text; null if it is no UTF-8 or not there.
     async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
         spend(context, usize::try_from(self.size).unwrap_or(usize::MAX))?;
         let payload = master_api(context)?.payload(self.id).await.or_show()?;

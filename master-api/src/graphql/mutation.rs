@@ -8,6 +8,7 @@ use super::{
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    retention::RetentionMutation,
     schemas::SchemaMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
@@ -40,7 +41,7 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, SchemaMutation);
+pub struct Mutation(ConfigurationMutation, SchemaMutation, RetentionMutation);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]

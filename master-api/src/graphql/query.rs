@@ -8,6 +8,7 @@ use super::{
     log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    retention::RetentionQuery,
     schemas::SchemaQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
@@ -19,7 +20,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, RetentionQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

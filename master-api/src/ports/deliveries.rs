@@ -3,11 +3,11 @@
 use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, page_size};
 use crate::{
     log::LogError,
-    project::{decode, read_delivery},
+    project::decode,
     service::MasterApi,
     shared::Shared,
     store::{Ahead, Rows, Scan, Table},
-    tables::{self, EventIdRow},
+    tables::{self, DeliveryRow, EventIdRow},
     writer::Command,
 };
 use async_trait::async_trait;
@@ -41,7 +41,7 @@ impl Deliveries for MasterApi {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
-        let row = self.quick(move |shared| read_delivery(shared.rows(), id)).await?;
+        let row = self.quick(move |shared| shared.delivery(id)).await?;
         Ok(row.map(|row| row.into_delivery(id)))
     }
 
@@ -60,16 +60,20 @@ impl Deliveries for MasterApi {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        Ok(self.shared.head().stats)
+        // What was done stays done when its day goes; what can be looked at is what is kept.
+        let gone = self.shared.state.load().gone;
+        let Stats { accepted, delivered, cancelled, .. } = gone;
+        let kept = self.shared.head().stats;
+        Ok(kept.plus(&Stats { accepted, delivered, cancelled, ..Stats::default() }))
     }
 }
 
 fn work_of(shared: &Shared, rows: &dyn Rows, id: DeliveryId) -> Result<Option<Work>, LogError> {
-    let row = read_delivery(rows, id)?;
+    let row = shared.delivery_of(rows, id)?;
     let Some(row) = row.filter(|row| row.state == DeliveryState::Waiting) else {
         return Ok(None);
     };
-    let Some((event, payload)) = event_with_payload(shared, id.sequence)? else {
+    let Some((event, payload)) = event_with_payload(shared, id.sequence, &row)? else {
         return Ok(None);
     };
     Ok(Some(Work { delivery: row.into_delivery(id), event, payload }))
@@ -78,13 +82,21 @@ fn work_of(shared: &Shared, rows: &dyn Rows, id: DeliveryId) -> Result<Option<Wo
 fn event_with_payload(
     shared: &Shared,
     sequence: Sequence,
+    row: &DeliveryRow,
 ) -> Result<Option<(Event, Option<Bytes>)>, LogError> {
     if let Some((event, payload)) = shared.recent.get(sequence) {
         return Ok(Some((event, Some(payload))));
     }
-    for bucket in shared.buckets_of(sequence)? {
-        if let Some(event) = shared.event_at(sequence, bucket)? {
-            return Ok(Some((event, shared.payload_at(sequence, bucket)?)));
+    let places: Vec<_> = match row.carried {
+        None => {
+            let buckets = shared.buckets_of(sequence)?.into_iter();
+            buckets.map(|bucket| (bucket, sequence)).collect()
+        }
+        Some(_) => shared.event_id(row.event)?.map(|row| row.place()).into_iter().collect(),
+    };
+    for place in places {
+        if let Some(event) = shared.event_at(place)? {
+            return Ok(Some((event, shared.payload_at(place)?)));
         }
     }
     Ok(None)
@@ -192,7 +204,7 @@ fn of_events(
             let lanes = row.lanes.iter().rev().copied();
             for lane in lanes.filter(|lane| below.is_none_or(|below| *lane < below)) {
                 let id = DeliveryId { lane, sequence: row.sequence };
-                if let Some(delivery) = read_delivery(shared.rows(), id)?
+                if let Some(delivery) = shared.delivery(id)?
                     && let Some(cursor) = gathered.take(delivery.into_delivery(id))
                 {
                     return Ok(Some(cursor));
@@ -217,7 +229,7 @@ fn dead(
         }
         for (key, _) in rows {
             let Some(id) = tables::dead_of(&key) else { continue };
-            if let Some(delivery) = read_delivery(shared.rows(), id)?
+            if let Some(delivery) = shared.delivery(id)?
                 && let Some(cursor) = gathered.take(delivery.into_delivery(id))
             {
                 return Ok(Some(cursor));
@@ -235,6 +247,7 @@ fn of_subscription(
     gathered: &mut Gathered,
 ) -> Result<Option<Cursor>, LogError> {
     let mut position = after.map(|after| (after.delivery.sequence, after.delivery.lane));
+    let dropped = shared.state.load().dropped;
     loop {
         let mut newest = Vec::new();
         for priority in 0..16 {
@@ -255,7 +268,10 @@ fn of_subscription(
         rows.truncate(ROWS_PER_SCAN);
         for (id, row) in rows {
             position = Some((id.sequence, id.lane));
-            let row: tables::DeliveryRow = decode("delivery", &row)?;
+            let row: DeliveryRow = decode("delivery", &row)?;
+            if dropped.delivery(id.sequence, row.carried) {
+                continue;
+            }
             if let Some(cursor) = gathered.take(row.into_delivery(id)) {
                 return Ok(Some(cursor));
             }

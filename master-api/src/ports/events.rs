@@ -2,10 +2,10 @@
 
 use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, page_size};
 use crate::{
-    fact::{FactBody, StoredEvent},
+    fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
     prepare::Prepared,
-    project::{decode, read_delivery},
+    project::decode,
     service::MasterApi,
     shared::Shared,
     store::{Scan, Table},
@@ -18,10 +18,11 @@ use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     clock::Timestamp,
-    delivery::Delivery,
+    delivery::{Cause, Delivery},
     event::{Event, EventState, Origin},
     id::{DeliveryId, EventId, Sequence},
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
+    retention::PayloadState,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -71,7 +72,7 @@ impl Events for MasterApi {
 
     async fn event(&self, id: EventId) -> Result<Option<Event>> {
         let read = move |shared: &Shared| match shared.event_id(id)? {
-            Some(EventIdRow { sequence, bucket, .. }) => shared.event_at(sequence, bucket),
+            Some(row) => shared.event_at(row.place()),
             None => Ok(None),
         };
         self.quick(read).await
@@ -79,10 +80,14 @@ impl Events for MasterApi {
 
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
         let read = move |shared: &Shared| match shared.event_id(id)? {
-            Some(EventIdRow { sequence, bucket, .. }) => Ok(shared.payload_at(sequence, bucket)?),
+            Some(row) => Ok(shared.payload_at(row.place())?),
             None => Ok(None),
         };
         self.quick(read).await
+    }
+
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
+        self.quick(move |shared| payload_state(shared, id)).await
     }
 
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
@@ -97,13 +102,27 @@ impl Events for MasterApi {
             let mut deliveries = Vec::with_capacity(event.lanes.len());
             for lane in event.lanes {
                 let id = DeliveryId { lane, sequence: event.sequence };
-                let row = read_delivery(shared.rows(), id)?;
+                let row = shared.delivery(id)?;
                 deliveries.extend(row.map(|row| row.into_delivery(id)));
             }
             Ok(deliveries)
         })
         .await
     }
+}
+
+fn payload_state(shared: &Shared, id: EventId) -> Result<Option<PayloadState>, LogError> {
+    let state = |row: &EventIdRow| match row.gone {
+        None => PayloadState::Present,
+        Some(Cause::Erased) => PayloadState::Erased,
+        Some(_) => PayloadState::Expired,
+    };
+    if let Some(row) = shared.event_id(id)? {
+        return Ok(Some(state(&row)));
+    }
+    // Nothing is left of it but the time in its id.
+    let dropped = shared.state.load().dropped;
+    Ok(dropped.day(Bucket::of(made_at(id))).then_some(PayloadState::Expired))
 }
 
 impl MasterApi {
@@ -179,10 +198,11 @@ fn list(
             before = key.as_ref().try_into().unwrap_or(before);
             looked_at += 1;
             let row: EventIdRow = decode("event id", &row)?;
+            let gone = shared.state.load().dropped.day(row.bucket);
             // The row tells the state: the facts of the others need not be read.
             let aside = filter.state.map(|state| state == EventState::Quarantined);
-            if aside.is_none_or(|aside| aside == row.quarantined) {
-                let event = shared.event_at(row.sequence, row.bucket)?;
+            if !gone && aside.is_none_or(|aside| aside == row.quarantined) {
+                let event = shared.event_at(row.place())?;
                 items.extend(event.filter(|event| matches(event, filter)));
             }
             if items.len() == size || looked_at == ROWS_LOOKED_AT_MAX {
@@ -203,6 +223,13 @@ fn matches(event: &Event, filter: &EventFilter) -> bool {
         && since.is_none_or(|since| event.received_at >= since)
         && until.is_none_or(|until| event.received_at < until)
         && (idempotency_key.is_none() || event.idempotency_key == *idempotency_key)
+}
+
+/// When an id was made: the first 48 bits of a UUIDv7 are milliseconds (RFC 9562, 5.7).
+fn made_at(id: EventId) -> Timestamp {
+    let [a, b, c, d, e, f, ..] = id.to_bytes();
+    let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    Timestamp(i64::try_from(millis).unwrap_or(0).saturating_mul(1000))
 }
 
 /// The lowest id that a UUIDv7 of this time can be (RFC 9562, 5.7: 48 bits of milliseconds).

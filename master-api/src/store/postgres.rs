@@ -35,6 +35,8 @@ use write::Holding;
 
 /// The one role that is led: cancelling what removed subscriptions left, and retention.
 const LEADER: &str = "leader";
+/// How long to wait for those who read a table that is to be dropped.
+const DROP_WAIT: &str = "500ms";
 
 /// A state database on a PostgreSQL server.
 pub struct Postgres {
@@ -178,10 +180,24 @@ impl StateStore for Postgres {
         })
     }
 
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        let tables = tables.to_vec();
+        self.write(|inner| async move { inner.create(&tables).await })
+    }
+
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {
         let dropped = self.write(move |inner| async move { inner.drop_table(table).await });
         self.inner.forget_tables();
         dropped
+    }
+
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        self.write(move |inner| async move { inner.bytes(table).await })
+    }
+
+    fn compact(&self, _tables: &[Table]) -> Result<(), StoreError> {
+        // The server's vacuum does it; rewriting a table would keep everybody from it meanwhile.
+        Ok(())
     }
 
     fn replicated(&self) -> Option<&dyn Replicated> {
@@ -262,13 +278,35 @@ impl Inner {
         Ok(rows.iter().filter_map(|row| schema::day_table_of(row.get(0))).collect())
     }
 
-    /// Where there are several replicas, only the leader drops.
+    /// Tables of days; the others are there from the start.
+    async fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        let client = Lent::from(&self.sessions.writing).await?;
+        for table in tables.iter().filter(|table| schema::is_of_a_day(**table)) {
+            schema::make(&client, &schema::creation(&self.config.schema, *table)).await?;
+        }
+        client.give_back();
+        Ok(())
+    }
+
+    /// With its index, and with large values that the server keeps aside.
+    async fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        let client = Lent::from(&self.sessions.reading).await?;
+        let name = format!("{}.{}", self.config.schema, schema::name_of(table));
+        let question = "SELECT coalesce(pg_total_relation_size(to_regclass($1::text)), 0)";
+        let row = client.query_one(question, &[&name]).await.map_err(|e| failed(&e))?;
+        client.give_back();
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
+    }
+
+    /// Where there are several replicas, only the leader drops. Whoever reads a table keeps it for
+    /// so long; nobody waits for that with the head in his hands.
     async fn drop_table(&self, table: Table) -> Result<(), StoreError> {
         let (schema, name) = (&self.config.schema, schema::name_of(table));
-        let sql = match schema::is_of_a_day(table) {
-            true => format!("DROP TABLE IF EXISTS {schema}.{name}"),
-            false => format!("TRUNCATE {schema}.{name}"),
+        let what = match schema::is_of_a_day(table) {
+            true => "DROP TABLE IF EXISTS",
+            false => "TRUNCATE",
         };
+        let sql = format!("SET LOCAL lock_timeout = '{DROP_WAIT}'; {what} {schema}.{name}");
         let (holding, _) = self.lock().await?;
         if self.joined.load(Ordering::Relaxed) && !holding.leads() {
             holding.roll_back().await?;

@@ -1,5 +1,7 @@
 //! Several replicas on one PostgreSQL database.
 
+mod retaining;
+
 use super::harness::{START, around, config, event, operator, put_subscription};
 use crate::{
     Config, MasterApi,
@@ -28,10 +30,14 @@ struct Replica {
 }
 
 fn replica(schema: &Schema, seed: u64) -> Replica {
+    replica_with(schema, seed, |config| config)
+}
+
+fn replica_with(schema: &Schema, seed: u64, change: fn(Config) -> Config) -> Replica {
     let clock = ManualClock::new(START);
     let directory = tempfile::tempdir().unwrap();
     let secret_key = Some(Secret::new("11".repeat(32)));
-    let config = Config { secret_key, ..config(directory.path()) };
+    let config = change(Config { secret_key, ..config(directory.path()) });
     let store = Arc::new(schema.open_as(&format!("replica {seed}")));
     let api = MasterApi::on(store, config, around(&clock, seed)).unwrap();
     let ids = seeded_ids(clock.clone(), seed + 1000);

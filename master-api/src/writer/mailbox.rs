@@ -1,5 +1,6 @@
 //! The way to the writer: bounded, with a deadline on every wait.
 
+use super::upkeep::{Upkeep, Upkept};
 use crate::{config::Config, prepare::Prepared, shared::unavailable};
 use contract::{
     Error, ErrorCode, Result,
@@ -34,6 +35,8 @@ pub enum Command {
     Release(Arc<Prepared>, Reply<Stored>),
     /// Make a delivery wait again.
     Resend(Actor, DeliveryId, Reply<Delivery>),
+    /// Let something go.
+    Upkeep(Actor, Upkeep, Reply<Upkept>),
     /// Change the configuration.
     Execute(Actor, Changeset, Reply<Vec<Change>>),
 }

@@ -2,7 +2,7 @@
 //! before it decides anything, looks around when there is nothing to do, and outlives a database
 //! that goes away for a while.
 
-use super::{Command, Loop, Round, mailbox::Reports, publish};
+use super::{Command, Loop, Round, Upkeep, mailbox::Reports, publish};
 use crate::{
     fact::{Bucket, FORMAT},
     follow::{self, Followed},
@@ -65,11 +65,16 @@ impl Loop {
         let shared = std::sync::Arc::clone(&self.shared);
         let Some(replicated) = shared.store.replicated() else { return Ok(()) };
         let head = follow::stored_head(shared.rows())?;
-        self.catch_up(&head)?;
+        if head.bucket == shared.head().bucket {
+            self.catch_up(&head)?;
+        } else {
+            // Nobody drops the tables of a day while somebody has the head.
+            self.take_head()?;
+            replicated.let_go();
+        }
         if shared.state.load().format < FORMAT && replicated.leads() {
             self.raise_format(replicated)?;
         }
-        self.drop_old_keys();
         if self.contact.cursors_read.is_none_or(|read| read.elapsed() >= CURSORS_EVERY) {
             follow::follow_cursors(&shared)?;
             self.contact.cursors_read = Some(Instant::now());
@@ -207,6 +212,7 @@ impl Wrote {
 /// Shows what others have written.
 pub fn install(shared: &Shared, followed: Followed) {
     let Followed { head, state, vault, removed, notable, lanes: gains, reloaded, .. } = followed;
+    followed.gone.iter().for_each(|sequence| shared.recent.remove(*sequence));
     let mut lanes = shared.lanes();
     if let Some(reloaded) = reloaded {
         *lanes = reloaded;
@@ -246,8 +252,13 @@ pub fn read_ahead(
                 keys.extend(event.idempotency.as_ref().map(|(key, _)| key.clone()));
             }
             Command::Release(event, _) => events.push(event.id.to_bytes().to_vec()),
+            Command::Upkeep(
+                _,
+                Upkeep::Carry(ids) | Upkeep::Expire(ids, _) | Upkeep::Erase(ids),
+                _,
+            ) => events.extend(ids.iter().map(|id| id.to_bytes().to_vec())),
+            Command::Upkeep(..) | Command::Execute(..) => {}
             Command::Resend(_, id, _) => deliveries.push(id.to_bytes().to_vec()),
-            Command::Execute(..) => {}
         }
     }
     let reported = reports.iter().flat_map(|reports| &reports.reports);
@@ -255,7 +266,7 @@ pub fn read_ahead(
     ahead.fetch(Table::EventIds, &events)?;
     ahead.fetch(Table::Deliveries, &deliveries)?;
     let today = Bucket::of(shared.around.clock.now().max(shared.head().time));
-    for day in [today, Bucket(today.0.saturating_sub(1))] {
+    for day in [today, today.before()] {
         ahead.fetch(Table::Idempotency(day), &keys)?;
     }
     Ok(())

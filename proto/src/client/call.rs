@@ -52,6 +52,11 @@ impl Call {
         Self { actor: Some(actor), ..Self::default() }
     }
 
+    /// The same, of which the answer may take `wait`.
+    pub(super) fn patient(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
     /// The same, which may be made again when it is not known what became of it.
     pub(super) fn again(self) -> Self {
         Self { repeatable: true, ..self }

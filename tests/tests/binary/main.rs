@@ -7,6 +7,7 @@
     reason = "this is how a story fails"
 )]
 
+mod backup;
 mod command_line;
 mod kill;
 mod process;

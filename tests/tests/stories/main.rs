@@ -17,5 +17,6 @@ mod postgres;
 mod priority;
 mod publishing;
 mod quarantine;
+mod retention;
 mod rule_of_dependencies;
 mod schemas;

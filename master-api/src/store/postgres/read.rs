@@ -66,7 +66,24 @@ impl Question {
         let order = if scan.reverse { "DESC" } else { "ASC" };
         parameters.push(Parameter::Count(i64::try_from(scan.limit).unwrap_or(i64::MAX)));
         _ = write!(conditions, " ORDER BY key {order} LIMIT ${}", parameters.len());
-        Self::begin(schema, scan.table, &conditions, parameters)
+        let page = Self::begin(schema, scan.table, &conditions, parameters);
+        match i64::try_from(scan.bytes) {
+            Ok(bytes) if bytes < i64::MAX => page.up_to(bytes, order),
+            Ok(_) | Err(_) => page,
+        }
+    }
+
+    /// Without the rows after so many bytes, which then do not come over the wire.
+    fn up_to(mut self, bytes: i64, order: &str) -> Self {
+        self.parameters.push(Parameter::Count(bytes));
+        let (page, last) = (&self.sql, self.parameters.len());
+        let size = "octet_length(key) + octet_length(value)";
+        let sql = format!(
+            "SELECT key, value FROM (SELECT key, value, \
+             sum({size}) OVER (ORDER BY key {order} ROWS UNBOUNDED PRECEDING) - ({size}) AS before \
+             FROM ({page}) page) sized WHERE before < ${last} ORDER BY key {order}"
+        );
+        Self { sql, ..self }
     }
 
     fn begin(schema: &str, table: Table, rest: &str, parameters: Vec<Parameter>) -> Self {

@@ -169,12 +169,17 @@ async fn make_schema(client: &Object, schema: &str) -> Result<(), StoreError> {
     // Whoever may not make schemas may still be given one.
     let given = client.query_opt(there, &[&schema]).await.map_err(|e| failed(&e))?.is_some();
     for statement in statements.iter().skip(usize::from(given)) {
-        match client.batch_execute(statement).await {
-            Err(error) if !made_by_another(&error) => return Err(failed(&error)),
-            Ok(()) | Err(_) => {}
-        }
+        make(client, statement).await?;
     }
     Ok(())
+}
+
+/// Makes something, unless somebody else does so at the same moment.
+pub async fn make(client: &Object, statement: &str) -> Result<(), StoreError> {
+    match client.batch_execute(statement).await {
+        Err(error) if !made_by_another(&error) => Err(failed(&error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn made_by_another(error: &tokio_postgres::Error) -> bool {

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
 };
+use tokio_postgres::error::SqlState;
 
 /// Rows that stand still. What went wrong at its beginning is what every question answers.
 pub struct Snapshot {
@@ -25,10 +26,19 @@ impl Snapshot {
         let on = Arc::clone(inner);
         let begun = inner.sessions.wait(inner.config.read_timeout.0, async move {
             let lent = Lent::from(&on.sessions.reading).await?;
-            let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
-            lent.batch_execute(begin).await.map_err(|e| failed(&e))?;
-            let tables = on.day_tables(&lent).await?;
-            Ok((lent, tables))
+            loop {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1";
+                lent.batch_execute(begin).await.map_err(|e| failed(&e))?;
+                let tables = on.day_tables(&lent).await?;
+                match lent.batch_execute(&keep(&on.config.schema, &tables)).await {
+                    Ok(()) => return Ok((lent, tables)),
+                    // One was dropped a moment ago.
+                    Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+                        lent.batch_execute("ROLLBACK").await.map_err(|e| failed(&e))?;
+                    }
+                    Err(error) => return Err(failed(&error)),
+                }
+            }
         });
         let (begun, tables) = match begun {
             Ok((lent, tables)) => (Ok(lent), tables),
@@ -52,6 +62,15 @@ impl Snapshot {
         let (lent, rows) = asked?;
         *begun = Ok(lent);
         Ok(rows)
+    }
+}
+
+/// Has nobody drop these tables until the transaction ends.
+fn keep(schema: &str, tables: &BTreeSet<Table>) -> String {
+    let names = tables.iter().map(|table| format!("{schema}.{}", schema::name_of(*table)));
+    match names.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        names => format!("LOCK TABLE {names} IN ACCESS SHARE MODE"),
     }
 }
 

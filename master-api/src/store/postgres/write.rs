@@ -76,10 +76,18 @@ impl Inner {
     /// Writes all rows of a batch; what is left is to commit.
     pub async fn write(&self, holding: &Holding, batch: Batch) -> Result<(), StoreError> {
         let client = &holding.client;
-        let tables = grouped(batch);
-        for table in tables.keys().filter(|table| is_of_a_day(**table) && !self.is_made(**table)) {
-            let creation = schema::creation(&self.config.schema, *table);
-            client.batch_execute(&creation).await.map_err(|e| failed(&e))?;
+        let mut tables = grouped(batch);
+        let of_days = tables.keys().copied().filter(|table| is_of_a_day(*table));
+        let unknown: Vec<_> = of_days.filter(|table| !self.is_made(*table)).collect();
+        for table in unknown {
+            let puts = tables.get(&table).is_some_and(|rows| rows.values().any(Option::is_some));
+            if puts {
+                let creation = schema::creation(&self.config.schema, table);
+                client.batch_execute(&creation).await.map_err(|e| failed(&e))?;
+            } else if !self.is_there(client, table).await? {
+                // A removal makes no table.
+                tables.remove(&table);
+            }
         }
         let head = tables.get(&Table::Meta).and_then(|meta| meta.get(HEAD)?.as_deref());
         let sequence = head.and_then(|row| codec::decode::<Head>(row).ok()).map(|h| h.sequence);
@@ -100,6 +108,13 @@ impl Inner {
             client.execute(&update, &[&sequence]).await.map_err(|e| failed(&e))?;
         }
         Ok(())
+    }
+
+    async fn is_there(&self, client: &Lent, table: Table) -> Result<bool, StoreError> {
+        let name = format!("{}.{}", self.config.schema, name_of(table));
+        let question = "SELECT to_regclass($1::text) IS NOT NULL";
+        let row = client.query_one(question, &[&name]).await.map_err(|e| failed(&e))?;
+        Ok(row.get(0))
     }
 
     async fn statements<'a>(
@@ -190,5 +205,6 @@ fn grouped(batch: Batch) -> BTreeMap<Table, Changes> {
 
 /// What the last batch wrote to, so that it need not be made again.
 pub fn day_tables_of(batch: &Batch) -> Vec<Table> {
-    batch.0.iter().map(|change| change.table).filter(|table| is_of_a_day(*table)).collect()
+    let put = batch.0.iter().filter(|change| change.value.is_some());
+    put.map(|change| change.table).filter(|table| is_of_a_day(*table)).collect()
 }
