@@ -82,6 +82,11 @@ pub struct Losses {
 }
 
 impl Losses {
+    fn add(&mut self, facts: &[(Sequence, Sequence)], payloads: &[EventId]) {
+        self.facts.extend(facts);
+        self.payloads.extend(payloads);
+    }
+
     /// Is any fact from `first` to `last` among them?
     pub fn touch(&self, first: Sequence, last: Sequence) -> bool {
         self.facts.iter().any(|(from, to)| *from <= last && first <= *to)
@@ -193,10 +198,7 @@ impl State {
             FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
             FactBody::SchemaPublished(version) => self.publish_schema(version),
             FactBody::SchemaRemoved { uri } => self.remove_schema(uri),
-            FactBody::LossAccepted { facts, payloads } => {
-                self.losses.facts.extend(facts);
-                self.losses.payloads.extend(payloads);
-            }
+            FactBody::LossAccepted { facts, payloads } => self.losses.add(facts, payloads),
             FactBody::ObjectManaged(target) => _ = self.managed.insert(target.clone()),
             FactBody::SubscriberPut(subscriber) => {
                 self.subscribers.insert(subscriber.id.clone(), Arc::new(subscriber.clone()));
@@ -210,10 +212,7 @@ impl State {
                 self.sources.insert(source.spec.name.clone(), Arc::new(Source::clone(source)));
             }
             FactBody::SourceRemoved { name } => self.remove_source(name),
-            FactBody::BackoffPut(rule) => {
-                let key = (rule.target.clone(), rule.direction);
-                self.backoffs.insert(key, Arc::new(BackoffRule::clone(rule)));
-            }
+            FactBody::BackoffPut(rule) => self.put_backoff(rule),
             FactBody::BackoffRemoved { target, direction } => {
                 self.remove_backoff(target, *direction);
             }
@@ -325,6 +324,11 @@ impl State {
     fn remove_source(&mut self, name: &str) {
         self.sources.remove(name);
         self.managed.remove(&Target::Source(name.to_owned()));
+    }
+
+    fn put_backoff(&mut self, rule: &BackoffRule) {
+        let key = (rule.target.clone(), rule.direction);
+        self.backoffs.insert(key, Arc::new(rule.clone()));
     }
 
     fn remove_backoff(&mut self, target: &BackoffTarget, direction: Direction) {

@@ -10,6 +10,8 @@ const KEY: &[u8] = b"head";
 fn journal() -> (tempfile::TempDir, Vec<u8>, Vec<u64>) {
     let directory = tempfile::tempdir().unwrap();
     let store = Embedded::open(directory.path(), 1 << 20).unwrap();
+    // A removal makes no table.
+    store.create(&[Table::Dead]).unwrap();
     for n in 0..10_u8 {
         let mut batch = Batch::default();
         batch.put(Table::Meta, KEY, vec![n]);
