@@ -84,6 +84,7 @@ impl Config {
         self.gateway.check().map_err(component("gateway"))?;
         self.retention.check().map_err(component("retention"))?;
         self.consumer.check().map_err(component("consumer"))?;
+        self.master_api.postgres.check().map_err(component("master_api.postgres"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
         self.identity.check().map_err(|error| anyhow!("`identity`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;

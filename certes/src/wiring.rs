@@ -4,7 +4,7 @@ mod channels;
 mod own_schemas;
 
 use crate::{
-    config::{Config, Role, variables},
+    config::{Config, Role, variable, variables},
     environment::Environment,
 };
 use anyhow::Result;

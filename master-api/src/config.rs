@@ -1,9 +1,9 @@
 //! What an operator can set about Master API.
 
-use crate::secrets::SECRET_KEY_FILE;
+use crate::{secrets::SECRET_KEY_FILE, store::PostgresConfig};
 use contract::{backoff::Span, secret::Secret};
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// Settings of Master API and its embedded store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ pub struct Config {
     /// for all its parts.
     #[serde(skip)]
     pub data_dir: PathBuf,
+    /// The state database. Default: embedded.
+    pub store: StoreKind,
+    /// How PostgreSQL is used, where it is the state database.
+    pub postgres: PostgresConfig,
     /// Where GraphQL listens for other parts, when split. Default: port 9610 of loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<SocketAddr>,
@@ -115,11 +119,63 @@ impl RetentionConfig {
     }
 }
 
+/// Which state database there is. Text form: `embedded`, or the URL of a PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StoreKind {
+    /// A directory below the data directory.
+    Embedded,
+    /// `postgres://user:password@host:port/database`. With `sslmode=require`, and whenever the
+    /// host is another one, over TLS with a checked certificate; several hosts with commas.
+    Postgres(Secret),
+}
+
+impl FromStr for StoreKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            url if ["postgres://", "postgresql://"].iter().any(|it| url.starts_with(it)) => {
+                Ok(Self::Postgres(Secret::new(url)))
+            }
+            // It may hold a password.
+            _ => Err("expected `embedded` or a URL that begins with `postgres://`".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<String> for StoreKind {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// As it is shown: without the password.
+impl From<StoreKind> for String {
+    fn from(kind: StoreKind) -> Self {
+        match kind {
+            StoreKind::Embedded => "embedded".to_owned(),
+            // Exposed to be shown without what is secret in it; a password may stand behind `?`.
+            StoreKind::Postgres(url) => match url::Url::parse(url.expose()) {
+                Ok(mut url) => {
+                    url.set_query(None);
+                    let masked = url.password().is_none() || url.set_password(Some("***")).is_ok();
+                    if masked { url.to_string() } else { "postgres://***".to_owned() }
+                }
+                Err(_) => "postgres://***".to_owned(),
+            },
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         let millis = |millis| Span(Duration::from_millis(millis));
         Self {
             data_dir: PathBuf::from("data"),
+            store: StoreKind::Embedded,
+            postgres: PostgresConfig::default(),
             http: None,
             grpc: None,
             secret_key: None,
@@ -160,8 +216,15 @@ mod tests {
     #[test]
     fn no_key_is_ever_printed() {
         let secret = || Some(Secret::new("5ec0de"));
-        let config = Config { secret_key: secret(), admin_key: secret(), ..Config::default() };
+        let store: StoreKind =
+            "postgres://certes:5ec0de@db:5432/certes?password=5ec0de".parse().unwrap();
+        let (secret_key, admin_key) = (secret(), secret());
+        let config = Config { store, secret_key, admin_key, ..Config::default() };
         assert!(!serde_json::to_string(&config).unwrap().contains("5ec0de"));
         assert!(!format!("{config:?}").contains("5ec0de"));
+        assert_eq!(String::from(config.store), "postgres://certes:***@db:5432/certes");
+        for wrong in ["", "postgre://certes:5ec0de@db", "fjall"] {
+            assert!(!wrong.parse::<StoreKind>().unwrap_err().contains("5ec0de"));
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Once a second: writes the head file, looks at the space that is left, and has the tables of
-//! tomorrow there before tomorrow. A thread of its own, because all of it waits for the disk and the
-//! writer must not.
+//! Once a second: writes the head file, looks at the space that is left or tells the other replicas
+//! that this one lives, and has the tables of tomorrow there before tomorrow. A thread of its own,
+//! because all of it waits for the disk and the writer must not.
 
 use crate::{
     fact::Bucket,
@@ -63,31 +63,36 @@ impl Keeper {
 /// Sees to the tables of the days around now.
 #[derive(Debug, Default)]
 pub struct DayTables {
-    /// The day that was seen to last.
-    seen: Option<Bucket>,
+    /// The day that has its tables, and the next one.
+    made: Option<Bucket>,
+    /// The day on which the old ones were dropped.
+    dropped: Option<Bucket>,
 }
 
 impl DayTables {
     /// On a new day: makes the tables of this one and the next, and drops those that can hold
-    /// nothing any more. A table takes the engine up to 100 ms to make, so that no event should
-    /// have to wait for it.
+    /// nothing any more, where only one does that. A table takes the engine up to 100 ms to make, so
+    /// that no event should have to wait for it.
     pub fn keep(&mut self, shared: &Shared) -> Result<(), LogError> {
         let now = shared.around.clock.now().max(shared.head().time);
         let today = Bucket::of(now);
-        if self.seen == Some(today) {
-            return Ok(());
-        }
-        for day in [today, today.after()] {
-            for table in Table::of_day(day) {
-                shared.store.create(&[table])?;
+        if self.made != Some(today) {
+            for day in [today, today.after()] {
+                for table in Table::of_day(day) {
+                    shared.store.create(&[table])?;
+                }
             }
+            self.made = Some(today);
+        }
+        if self.dropped == Some(today) || !shared.leads() {
+            return Ok(());
         }
         for table in shared.store.tables() {
             if table.day().is_some_and(|day| day < today.before()) && is_spent(shared, table)? {
                 shared.store.drop_table(table)?;
             }
         }
-        self.seen = Some(today);
+        self.dropped = Some(today);
         Ok(())
     }
 }
@@ -107,6 +112,13 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
             Ok(()) => *written = Some(mark),
             Err(error) => tracing::error!(%error, "cannot write the head file"),
         }
+    }
+    if let Some(replicated) = shared.store.replicated() {
+        // The disk is the server's.
+        if let Err(error) = replicated.beat() {
+            tracing::warn!(%error, "cannot tell the other replicas that this one lives");
+        }
+        return;
     }
     match has_space(shared) {
         Ok(space) => note_space(shared, space),

@@ -124,6 +124,18 @@ impl LaneTable {
         }
     }
 
+    /// Takes in a cursor that somebody else has written.
+    pub fn follow(&mut self, id: LaneId, cursor: Sequence) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.cursor = lane.cursor.max(cursor);
+        }
+    }
+
+    /// These moved cursors were not written after all.
+    pub fn not_written(&mut self, cursors: Vec<LaneId>) {
+        self.moved.extend(cursors);
+    }
+
     /// Cursors that moved since this was last asked.
     pub fn take_moved(&mut self) -> Vec<(LaneId, Sequence)> {
         let moved = std::mem::take(&mut self.moved);

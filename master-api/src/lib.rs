@@ -29,6 +29,7 @@ pub mod metrics;
 mod shared;
 mod prepare;
 mod writer;
+mod follow;
 mod lanes;
 mod followers;
 mod recent;
@@ -45,9 +46,10 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, RetentionConfig};
+pub use config::{Config, RetentionConfig, StoreKind};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
 pub use space::{FileSystem, Space};
+pub use store::PostgresConfig;

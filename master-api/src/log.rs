@@ -28,6 +28,7 @@ pub use verify::{Report, verify, verify_rows};
 use crate::{
     codec::{self, CodecError},
     fact::{Fact, FactBody, Hash},
+    shared::unavailable,
     store::{Row, StoreError},
     tables,
 };
@@ -136,6 +137,12 @@ pub enum LogError {
         /// Bytes that are free.
         left: u64,
     },
+    /// Replicas do not have the same key.
+    #[error(
+        "a secret that another replica stored cannot be opened: every replica needs the same \
+         secret key"
+    )]
+    Sealed,
     /// A file beside the store.
     #[error("{path}: {source}")]
     File {
@@ -150,6 +157,12 @@ impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         // What a caller may see; the whole error is logged where it happens.
         match error {
+            LogError::Store(
+                StoreError::Unavailable(_)
+                | StoreError::Uncertain(_)
+                | StoreError::Newer { .. }
+                | StoreError::Misconfigured(_),
+            ) => unavailable(&error.to_string()),
             LogError::Store(_) | LogError::Fact { .. } | LogError::Row { .. } => {
                 Self::internal(error)
             }
@@ -161,6 +174,7 @@ impl From<LogError> for Error {
             | LogError::NotWhole { .. }
             | LogError::Damaged { .. }
             | LogError::Space { .. }
+            | LogError::Sealed
             | LogError::File { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
         }
     }

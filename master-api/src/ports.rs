@@ -9,11 +9,12 @@ mod retention;
 
 use crate::{
     fact::{Bucket, FactBody},
+    follow,
     log::{LogError, read_fact},
     project::{read_delivery, read_event},
     service::MasterApi,
-    shared::Shared,
-    store::{StoreError, Table},
+    shared::{Shared, unavailable},
+    store::{Rows, StoreError, Table},
     tables::{self, DeliveryRow, EventIdRow, SALT_LENGTH},
 };
 use bytes::Bytes;
@@ -33,6 +34,17 @@ const ROWS_LOOKED_AT_MAX: usize = 50_000;
 const ROWS_PER_SCAN: usize = 512;
 
 impl MasterApi {
+    /// Does something that reads few rows: at once where they are in this process.
+    async fn quick<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T> {
+        match self.shared.store.replicated() {
+            None => read(&self.shared).map_err(|error| failed(&error)),
+            Some(_) => self.blocking(read).await,
+        }
+    }
+
     /// Does something that reads many rows where it keeps nobody waiting.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -52,6 +64,17 @@ impl Shared {
         self.state.load().closed_bucket_of(sequence).unwrap_or(open)
     }
 
+    /// Days that may hold the traffic fact at `sequence`, the likely one first. Beyond what was
+    /// followed of other replicas, the store's own head knows of a day that this one does not.
+    fn buckets_of(&self, sequence: Sequence) -> Result<Vec<Bucket>, LogError> {
+        let mut buckets = vec![self.bucket_of(sequence)];
+        if sequence > self.head().sequence {
+            let stored = follow::stored_head(self.rows())?.bucket;
+            buckets.extend(stored.filter(|stored| *stored != buckets[0]));
+        }
+        Ok(buckets)
+    }
+
     fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
         let row = read_event(self.rows(), id)?;
         // What a gone day left behind is being swept away.
@@ -59,7 +82,16 @@ impl Shared {
     }
 
     fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, LogError> {
-        let row = read_delivery(self.rows(), id)?;
+        self.delivery_of(self.rows(), id)
+    }
+
+    /// The same, of rows that may have been read ahead.
+    fn delivery_of(
+        &self,
+        rows: &dyn Rows,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryRow>, LogError> {
+        let row = read_delivery(rows, id)?;
         Ok(row.filter(|row| !self.state.load().dropped.delivery(id.sequence, row.carried)))
     }
 
@@ -103,5 +135,10 @@ fn page_size(page: &PageRequest) -> usize {
 /// What the caller sees of a failure; operators see all of it in the log.
 fn failed(error: &LogError) -> Error {
     tracing::error!(%error, "cannot read the log");
-    Error::internal("the log cannot be read")
+    match error {
+        LogError::Store(StoreError::Unavailable(_)) => {
+            unavailable("the state database does not answer")
+        }
+        _ => Error::internal("the log cannot be read"),
+    }
 }

@@ -59,6 +59,12 @@ impl Recent {
         }
     }
 
+    /// Where the events were stored that are here.
+    pub fn sequences(&self) -> Vec<Sequence> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.events.keys().copied().collect()
+    }
+
     /// The event at `sequence` with its payload.
     pub fn get(&self, sequence: Sequence) -> Option<(Event, Bytes)> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

@@ -109,8 +109,17 @@ impl Retention {
             || self.shared.store.tables().into_iter().any(|table| table.day().is_some_and(gone))
     }
 
-    /// Does all that is due. Errors: `unavailable` while another run goes on or the log stops.
+    /// Is it this process that lets go, where there are several?
+    pub fn leads(&self) -> bool {
+        self.shared.leads()
+    }
+
+    /// Does all that is due. Errors: `unavailable` while another run goes on, where another process
+    /// does it, or when the log stops.
     pub fn run_once(&self, compact: bool) -> Result<Retained> {
+        if !self.leads() {
+            return Err(unavailable("another replica leads, and retention runs there"));
+        }
         let _running = match self.running.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -51,6 +51,8 @@ pub struct Health {
     pub writing: bool,
     /// The file system has more left than the reserve.
     pub space: bool,
+    /// The state database answers.
+    pub answering: bool,
 }
 
 /// Everything that several threads look at.
@@ -100,7 +102,7 @@ impl Shared {
             state: ArcSwap::from_pointee(state),
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),
-            health: watch::Sender::new(Health { writing: true, space: true }),
+            health: watch::Sender::new(Health { writing: true, space: true, answering: true }),
             tip: watch::Sender::new(head.sequence),
             notable: watch::Sender::new(head.sequence),
             head: Mutex::new(head),
@@ -127,6 +129,18 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May this process do what only one does?
+    pub fn leads(&self) -> bool {
+        self.store.replicated().is_none_or(|replicated| replicated.leads())
+    }
+
+    /// Whether the state database answers.
+    pub fn note_answering(&self, answering: bool) {
+        self.health.send_if_modified(|health| {
+            std::mem::replace(&mut health.answering, answering) != answering
+        });
     }
 
     /// Nothing can be written any more.

@@ -6,13 +6,17 @@
 mod embedded;
 pub mod journal;
 mod memory;
+pub(crate) mod postgres;
+mod ahead;
 
 #[cfg(test)]
 mod conformance;
 
+pub use ahead::Ahead;
 pub use embedded::Embedded;
 pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
+pub use postgres::{Postgres, PostgresConfig};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
@@ -71,6 +75,26 @@ pub enum StoreError {
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// A server did not do what it was asked, and may do it later. Nothing was written.
+    #[error("the state database does not answer: {0}")]
+    Unavailable(String),
+    /// The connection went away in the middle of a commit: the batch is written, or it is not.
+    #[error("the state database did not confirm a batch: {0}")]
+    Uncertain(String),
+    /// It was made by a newer program.
+    #[error(
+        "the tables of the state database have version {found}, and this program knows versions \
+         up to {known}: run a newer one"
+    )]
+    Newer {
+        /// The version of its tables.
+        found: i32,
+        /// The newest that is known here.
+        known: i32,
+    },
+    /// What it is told to be cannot be.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 /// A row to write or to remove.
@@ -218,6 +242,15 @@ pub trait Rows: Send + Sync {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
     /// Rows in order. A table that nothing was ever written to is empty.
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError>;
+    /// Rows by their keys, those that are there, in any order. Where each look costs a way to a
+    /// server, it is one way for all.
+    fn get_many(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Row>, StoreError> {
+        let found = keys.iter().filter_map(|key| {
+            let row = self.get(table, key).transpose()?;
+            Some(row.map(|row| (Bytes::copy_from_slice(key), row)))
+        });
+        found.collect()
+    }
 }
 
 /// A state database. Readers see a batch wholly or not at all, and only once it is durable.
@@ -238,4 +271,41 @@ pub trait StateStore: Rows {
     /// Rewrites these tables, so that what was removed from them is in no file of the store any
     /// more. Blocks until it is done.
     fn compact(&self, tables: &[Table]) -> Result<(), StoreError>;
+    /// What there is to do where other processes write to it, too; None: nobody else does.
+    fn replicated(&self) -> Option<&dyn Replicated> {
+        None
+    }
+}
+
+/// A state database that several processes, its replicas, write to. Each locks the log's head
+/// before it decides anything, so commit order is log order, and what it decides on is all there
+/// is.
+pub trait Replicated: Send + Sync {
+    /// Waits for the log's head and keeps the others from it until the next
+    /// [`StateStore::commit`] or [`Replicated::let_go`].
+    fn lock_head(&self) -> Result<HeadLock, StoreError>;
+    /// Lets go of the head: nothing was to be written.
+    fn let_go(&self);
+    /// Makes this process known as one that reads facts up to `format`. Waits for the head: from
+    /// then on, whoever has it knows of this process.
+    fn join(&self, format: u32) -> Result<(), StoreError>;
+    /// Says that this process lives, and asks for the leadership or keeps it.
+    fn beat(&self) -> Result<(), StoreError>;
+    /// Did it have the leadership at the last beat?
+    fn leads(&self) -> bool;
+    /// The newest format that every living replica reads.
+    fn format_of_all(&self) -> Result<u32, StoreError>;
+    /// This process ends: others need not wait until that shows.
+    fn leave(&self);
+    /// How often to look for what others wrote.
+    fn poll(&self) -> std::time::Duration;
+}
+
+/// The log's head, locked.
+#[derive(Debug, Clone, Default)]
+pub struct HeadLock {
+    /// Its row; None: the log has not begun.
+    pub head: Option<Bytes>,
+    /// This process leads, and nobody else does until the head is free again.
+    pub leads: bool,
 }

@@ -45,6 +45,8 @@ pub const FORMAT: &[u8] = b"format";
 /// Tables that follow from the facts.
 pub const READ_MODELS: [Table; 5] =
     [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
+/// What keys of the cursors of the log's followers start with.
+const FOLLOWERS: &[u8] = b"log/";
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -218,7 +220,25 @@ pub const fn lane_key(lane: LaneId) -> [u8; 4] {
 
 /// Key of the cursor of a follower of the log: longer than those of lanes.
 pub fn follower_key(follower: &str) -> Vec<u8> {
-    [b"log/", follower.as_bytes()].concat()
+    [FOLLOWERS, follower.as_bytes()].concat()
+}
+
+/// Whose a cursor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorOf<'a> {
+    /// The feeder's, of a lane.
+    Lane(LaneId),
+    /// A follower's of the log.
+    Follower(&'a str),
+}
+
+/// Whose cursor a key in `Cursors` is; None: nobody's that is known.
+pub fn cursor_of(key: &[u8]) -> Option<CursorOf<'_>> {
+    if let Ok(lane) = key.try_into() {
+        return Some(CursorOf::Lane(LaneId(u32::from_be_bytes(lane))));
+    }
+    let follower = str::from_utf8(key.strip_prefix(FOLLOWERS)?).ok()?;
+    Some(CursorOf::Follower(follower))
 }
 
 /// Key of a retry.

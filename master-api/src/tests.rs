@@ -14,3 +14,5 @@ mod looking;
 mod letting_in;
 mod retaining;
 mod erasing;
+#[cfg(feature = "all")]
+mod replicas;

@@ -5,8 +5,10 @@
 mod round;
 mod upkeep;
 mod mailbox;
+mod replica;
 
 pub use mailbox::{Command, Writer};
+pub use replica::install;
 pub use round::Round;
 pub use upkeep::{Upkeep, Upkept};
 
@@ -14,9 +16,11 @@ use crate::{
     decide::cancel::Progress,
     log::LogError,
     shared::{Shared, unavailable},
+    store::{Ahead, Batch, StoreError},
 };
 use contract::{Error, Result, delivery::AttemptReport, id::EventId};
 use mailbox::{Inbox, Reports};
+use replica::{Contact, Cursors, Wrote};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
@@ -26,6 +30,7 @@ struct Loop {
     inbox: Inbox,
     newest_event: EventId,
     cancelling: Option<Progress>,
+    contact: Contact,
 }
 
 /// Sends an answer; `Some` error: the batch failed, and nothing is known of what was in it.
@@ -33,10 +38,12 @@ type Answer = Box<dyn FnOnce(Option<&Error>)>;
 
 /// Starts the thread. `newest_event` is the newest event id of the log.
 pub fn start(shared: Arc<Shared>, newest_event: EventId) -> std::io::Result<Writer> {
-    let (writer, inbox) = mailbox::new(&shared.config);
+    let poll = shared.store.replicated().map(|replicated| replicated.poll());
+    let (writer, inbox) = mailbox::new(&shared.config, poll);
     let run = move || {
         let guard = StopOnExit(Arc::clone(&shared));
-        Loop { shared, inbox, newest_event, cancelling: None }.run();
+        let contact = Contact::default();
+        Loop { shared, inbox, newest_event, cancelling: None, contact }.run();
         drop(guard);
     };
     let thread = std::thread::Builder::new().name("certes-writer".into()).spawn(run)?;
@@ -57,37 +64,69 @@ impl Loop {
     fn run(mut self) {
         loop {
             let clearing = self.shared.state.load().clearing.first().copied();
-            let clearing = clearing.filter(|_| self.shared.health.borrow().writing);
+            let clearing = clearing.filter(|_| self.is_clearing());
             self.cancelling = match (self.cancelling, clearing) {
                 (Some(progress), Some(number)) if progress.number == number => Some(progress),
                 (_, clearing) => clearing.map(Progress::new),
             };
             let work = self.inbox.gather(self.cancelling.is_some());
             let Some((commands, reports)) = work else { break };
-            self.commit(commands, reports);
+            if commands.is_empty() && reports.is_empty() && self.cancelling.is_none() {
+                self.idle();
+            } else {
+                self.commit(commands, reports);
+            }
         }
         // Cursors that moved since the last batch; falling back would only cost a second look.
         self.commit(Vec::new(), Vec::new());
     }
 
+    /// Only one replica cancels, and only while something can be written.
+    fn is_clearing(&self) -> bool {
+        self.shared.leads() && !self.contact.is_pausing() && self.shared.health.borrow().writing
+    }
+
+    fn idle(&mut self) {
+        if self.contact.is_pausing() || !self.shared.health.borrow().writing {
+            return;
+        }
+        let looked = self.look_around();
+        self.note(looked);
+    }
+
     fn commit(&mut self, commands: Vec<Command>, reports: Vec<Reports>) {
         let writing = self.shared.health.borrow().writing;
-        if !writing {
+        if !writing || self.contact.is_pausing() {
             // Their waiters see the end of the channel, which reads as `unavailable`.
             return;
         }
         let mut answers = Vec::with_capacity(commands.len() + reports.len());
-        let failure = match self.try_commit(commands, reports, &mut answers) {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::error!(%error, "the log cannot be written, stopping");
-                self.shared.stop_writing();
-                Some(unavailable("the log cannot be written"))
-            }
-        };
+        let done = self.try_commit(commands, reports, &mut answers);
+        let failure = self.note(done);
         for answer in answers {
             answer(failure.as_ref());
         }
+    }
+
+    /// What goes wrong at a server may go well later; what goes wrong in the log itself does not.
+    fn note(&mut self, done: Result<(), LogError>) -> Option<Error> {
+        let error = match done {
+            Ok(()) => {
+                self.reached();
+                return None;
+            }
+            Err(error) => error,
+        };
+        if let Some(replicated) = self.shared.store.replicated() {
+            replicated.let_go();
+        }
+        if let LogError::Store(StoreError::Unavailable(why)) = &error {
+            self.lost(why);
+            return Some(unavailable("the state database does not answer"));
+        }
+        tracing::error!(%error, "the log cannot be written, stopping");
+        self.shared.stop_writing();
+        Some(unavailable("the log cannot be written"))
     }
 
     fn try_commit(
@@ -99,27 +138,54 @@ impl Loop {
         let started = Instant::now();
         let size = commands.len() + reports.len();
         let shared = Arc::clone(&self.shared);
-        let mut round = Round::new(&shared, self.newest_event);
+        let leads = self.take_head()?;
+        let mut ahead = Ahead::of(shared.rows());
+        if shared.store.replicated().is_some() {
+            replica::read_ahead(&mut ahead, (&shared, self.newest_event), &commands, &reports)?;
+        }
+        let mut round = Round::on(&shared, &ahead, self.newest_event);
         for command in commands {
             answers.push(decide(&mut round, command)?);
         }
         for reports in reports {
             answers.push(record(&mut round, reports)?);
         }
-        if let Some(progress) = self.cancelling.take() {
+        if let Some(progress) = self.cancelling.take().filter(|_| leads) {
             self.cancelling = round.cancel(progress)?;
         }
         let batch = round.finish(&mut shared.lanes())?;
         if batch.0.is_empty() {
+            shared.store.replicated().into_iter().for_each(|replicated| replicated.let_go());
             return Ok(());
         }
-        shared.store.commit(batch)?;
+        let wrote = Wrote::of(&shared, &round, Cursors::of(&batch));
+        self.write(batch, wrote)?;
         let metrics = &shared.around.metrics;
         metrics.batch_size.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.newest_event = round.newest_event;
         publish(&shared, round);
         Ok(())
+    }
+
+    /// Makes a batch durable; an error says that it is not there.
+    fn write(&mut self, batch: Batch, wrote: Wrote) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        let error = match shared.store.commit(batch) {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Uncertain(why)) => {
+                self.lost(&why);
+                match self.find_out(&wrote) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => StoreError::Unavailable(why).into(),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error.into(),
+        };
+        shared.lanes().not_written(wrote.cursors.lanes);
+        shared.followers().not_written(&wrote.cursors.followers);
+        Err(error)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`.
 
 mod judges;
+mod postgres;
 mod run;
 
 use anyhow::Result;
@@ -70,10 +71,12 @@ fn main() -> Result<()> {
         Command::Test { all: true } => {
             let judges = judges::install()?;
             let s3 = judges.start_s3()?;
-            let variables: Vec<_> = judges.variables().into_iter().chain([s3.variable()]).collect();
-            let features = "tests/all,schema-registry/all";
+            let postgres = postgres::provide()?;
+            let servers = [s3.variable(), postgres.variable()];
+            let variables: Vec<_> = judges.variables().into_iter().chain(servers).collect();
+            let features = "tests/all,schema-registry/all,master-api/all";
             run::cargo(&["test", "--workspace", "--features", features], &variables)?;
-            drop(s3);
+            drop((s3, postgres));
             judges.check_schemas()
         }
         Command::Bench { what: Bench::Store { events } } => {

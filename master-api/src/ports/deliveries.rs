@@ -1,12 +1,12 @@
 //! The port [`Deliveries`].
 
-use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, failed, page_size};
+use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, page_size};
 use crate::{
     log::LogError,
     project::decode,
     service::MasterApi,
     shared::Shared,
-    store::{Scan, Table},
+    store::{Ahead, Rows, Scan, Table},
     tables::{self, DeliveryRow, EventIdRow},
     writer::Command,
 };
@@ -24,10 +24,16 @@ use contract::{
 #[async_trait]
 impl Deliveries for MasterApi {
     async fn work(&self, deliveries: Vec<DeliveryId>) -> Result<Vec<Option<Work>>> {
-        // Point reads of what was just written: they are in memory, so no thread is changed.
-        let work = |id: &DeliveryId| work_of(&self.shared, *id);
-        let work: Result<_, LogError> = deliveries.iter().map(work).collect();
-        work.map_err(|error| failed(&error))
+        // Point reads of what was just written: where the store is here, they are in memory.
+        self.quick(move |shared| {
+            let mut rows = Ahead::of(shared.rows());
+            if shared.store.replicated().is_some() {
+                let keys: Vec<_> = deliveries.iter().map(|id| id.to_bytes().to_vec()).collect();
+                rows.fetch(Table::Deliveries, &keys)?;
+            }
+            deliveries.iter().map(|id| work_of(shared, &rows, *id)).collect()
+        })
+        .await
     }
 
     async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>> {
@@ -35,7 +41,7 @@ impl Deliveries for MasterApi {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
-        let row = self.shared.delivery(id).map_err(|error| failed(&error))?;
+        let row = self.quick(move |shared| shared.delivery(id)).await?;
         Ok(row.map(|row| row.into_delivery(id)))
     }
 
@@ -62,8 +68,8 @@ impl Deliveries for MasterApi {
     }
 }
 
-fn work_of(shared: &Shared, id: DeliveryId) -> Result<Option<Work>, LogError> {
-    let row = shared.delivery(id)?;
+fn work_of(shared: &Shared, rows: &dyn Rows, id: DeliveryId) -> Result<Option<Work>, LogError> {
+    let row = shared.delivery_of(rows, id)?;
     let Some(row) = row.filter(|row| row.state == DeliveryState::Waiting) else {
         return Ok(None);
     };
@@ -81,15 +87,19 @@ fn event_with_payload(
     if let Some((event, payload)) = shared.recent.get(sequence) {
         return Ok(Some((event, Some(payload))));
     }
-    let place = match row.carried {
-        None => (shared.bucket_of(sequence), sequence),
-        Some(_) => match shared.event_id(row.event)? {
-            Some(row) => row.place(),
-            None => return Ok(None),
-        },
+    let places: Vec<_> = match row.carried {
+        None => {
+            let buckets = shared.buckets_of(sequence)?.into_iter();
+            buckets.map(|bucket| (bucket, sequence)).collect()
+        }
+        Some(_) => shared.event_id(row.event)?.map(|row| row.place()).into_iter().collect(),
     };
-    let Some(event) = shared.event_at(place)? else { return Ok(None) };
-    Ok(Some((event, shared.payload_at(place)?)))
+    for place in places {
+        if let Some(event) = shared.event_at(place)? {
+            return Ok(Some((event, shared.payload_at(place)?)));
+        }
+    }
+    Ok(None)
 }
 
 /// Where a page ended: an event, and the lane of its delivery that came last.

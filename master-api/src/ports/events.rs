@@ -1,6 +1,6 @@
 //! The port [`Events`].
 
-use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, failed, page_size};
+use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, page_size};
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
@@ -71,23 +71,23 @@ impl Events for MasterApi {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<Event>> {
-        let read = |shared: &Shared| match shared.event_id(id)? {
+        let read = move |shared: &Shared| match shared.event_id(id)? {
             Some(row) => shared.event_at(row.place()),
             None => Ok(None),
         };
-        read(&self.shared).map_err(|error| failed(&error))
+        self.quick(read).await
     }
 
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
-        let read = |shared: &Shared| match shared.event_id(id)? {
+        let read = move |shared: &Shared| match shared.event_id(id)? {
             Some(row) => Ok(shared.payload_at(row.place())?),
             None => Ok(None),
         };
-        read(&self.shared).map_err(|error: LogError| failed(&error))
+        self.quick(read).await
     }
 
     async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
-        payload_state(&self.shared, id).map_err(|error| failed(&error))
+        self.quick(move |shared| payload_state(shared, id)).await
     }
 
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {

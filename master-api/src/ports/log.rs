@@ -56,8 +56,7 @@ impl Log for MasterApi {
             return Ok(Some(cursor));
         }
         let key = tables::follower_key(follower);
-        let row = self.shared.store.get(Table::Cursors, &key);
-        let row = row.map_err(|error| super::failed(&error.into()))?;
+        let row = self.quick(move |shared| Ok(shared.store.get(Table::Cursors, &key)?)).await?;
         Ok(row.as_deref().and_then(tables::sequence_of))
     }
 

@@ -46,7 +46,9 @@ impl RetentionThread {
 }
 
 fn run_once(retention: &Retention) {
-    if let Err(error) = retention.run_once(false) {
+    if retention.leads()
+        && let Err(error) = retention.run_once(false)
+    {
         tracing::warn!(%error, "retention did not come to its end, and goes on later");
     }
 }

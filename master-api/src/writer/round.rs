@@ -15,7 +15,7 @@ use crate::{
     secrets::{Sealer, Vault},
     shared::Shared,
     state::State,
-    store::{Batch, Table},
+    store::{Batch, Rows, Table},
     tables::{self, EventIdRow, Head, IdempotencyRow},
 };
 use contract::{
@@ -38,6 +38,7 @@ const CANCELLED_PER_BATCH: usize = 512;
 /// A batch in the making.
 pub struct Round<'a> {
     pub(super) shared: &'a Shared,
+    pub(super) rows: &'a dyn Rows,
     pub(super) now: Timestamp,
     /// The log's end, with what is in the batch.
     pub head: Head,
@@ -60,16 +61,22 @@ pub struct Round<'a> {
 impl<'a> Round<'a> {
     /// Begins a batch on top of the last one. Its time is never before that one's.
     pub fn new(shared: &'a Shared, newest_event: EventId) -> Self {
+        Self::on(shared, shared.rows(), newest_event)
+    }
+
+    /// The same, with the rows as they are read by somebody who knows what will be asked.
+    pub fn on(shared: &'a Shared, rows: &'a dyn Rows, newest_event: EventId) -> Self {
         let (head, state) = (*shared.head(), shared.state.load_full());
         Self {
             shared,
+            rows,
             now: shared.around.clock.now().max(head.time),
             head,
             vault: shared.vault.load_full(),
             removed: Vec::new(),
             newest_event,
             notable: None,
-            projector: Projector::new(shared.rows(), head.stats, state.dropped, state.format),
+            projector: Projector::new(rows, head.stats, state.dropped, state.format),
             state,
             idempotency: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -210,6 +217,12 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
+    /// From here on the log may hold what older programs refuse.
+    pub fn raise_format(&mut self) -> Result<(), LogError> {
+        let raised = FactBody::FormatRaised { format: crate::fact::FORMAT };
+        self.record(&component("master-api"), &raised).map(|_place| ())
+    }
+
     /// Records what was decided, with its secrets.
     pub fn record_all(
         &mut self,
@@ -238,8 +251,7 @@ impl<'a> Round<'a> {
     /// noted.
     pub fn cancel(&mut self, progress: Progress) -> Result<Option<Progress>, LogError> {
         let actor = component("master-api");
-        let (facts, next) =
-            decide::cancel::cancel(self.shared.rows(), progress, CANCELLED_PER_BATCH)?;
+        let (facts, next) = decide::cancel::cancel(self.rows, progress, CANCELLED_PER_BATCH)?;
         for fact in &facts {
             let FactBody::DeliveryCancelled { delivery, .. } = fact else { continue };
             // A report in this same batch may have finished it.
@@ -388,7 +400,7 @@ impl<'a> Round<'a> {
         let mut used = self.idempotency.get(key).cloned();
         for day in [today, Bucket(today.0.saturating_sub(1))] {
             if used.is_none() {
-                let row = self.shared.store.get(Table::Idempotency(day), key)?;
+                let row = self.rows.get(Table::Idempotency(day), key)?;
                 used = row.map(|row| decode("idempotency key", &row)).transpose()?;
             }
         }

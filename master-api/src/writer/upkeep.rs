@@ -139,8 +139,7 @@ impl Round<'_> {
         }
         let Some(found) = self.find(id, row)? else { return Ok(()) };
         let (bucket, from) = found.row.place();
-        let payload =
-            self.shared.store.get(Table::Payloads(bucket), &tables::sequence_key(from))?;
+        let payload = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(from))?;
         let (place, today) = self.move_event(&found, waiting.clone())?;
         if let Some(payload) = payload {
             let key = tables::sequence_key(place);
@@ -271,7 +270,7 @@ impl Round<'_> {
         let key = tables::idempotency_key(&event.origin, key);
         let today = Bucket::of(self.now);
         for table in [today, today.before()].map(Table::Idempotency) {
-            let Some(row) = self.shared.store.get(table, &key)? else { continue };
+            let Some(row) = self.rows.get(table, &key)? else { continue };
             let row: IdempotencyRow = decode("idempotency key", &row)?;
             if row.event == id {
                 self.projector.batch.remove(table, key.clone());
@@ -288,7 +287,7 @@ impl Round<'_> {
         loop {
             places.push((bucket, sequence));
             let key = tables::sequence_key(sequence);
-            let fact = self.shared.store.get(Table::Traffic(bucket), &key)?;
+            let fact = self.rows.get(Table::Traffic(bucket), &key)?;
             let Some(fact) = fact else { break };
             let (event, before) = match read_fact(&(Bytes::copy_from_slice(&key), fact))?.body {
                 FactBody::EventAccepted { event } | FactBody::EventQuarantined { event, .. } => {

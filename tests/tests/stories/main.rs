@@ -12,6 +12,8 @@ mod grpc;
 mod hot_swap;
 mod log_port;
 mod main_path;
+#[cfg(feature = "all")]
+mod postgres;
 mod priority;
 mod publishing;
 mod quarantine;
