@@ -42,6 +42,7 @@ impl RetentionMutation {
 
     /// Erases the payload of an event; what waits of it is dead. Needs `config:write`.
     async fn erase_event(&self, context: &Context<'_>, id: ID) -> Result<ErasedNode> {
+        allowed_everywhere(context, Noun::Config, Access::Write)?;
         let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         erase(context, ErasureTarget::Event(id)).await
     }
