@@ -4,7 +4,7 @@ mod channels;
 mod own_schemas;
 
 use crate::{
-    config::{Config, Role, variable, variables},
+    config::{Config, Role, variables},
     environment::Environment,
 };
 use anyhow::Result;

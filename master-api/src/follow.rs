@@ -120,7 +120,8 @@ impl Followed {
             FactBody::SecretStored(secret) => {
                 // One that was erased since has no row, and a later fact says so.
                 if let Some(row) = shared.rows().get(Table::Secrets, &secret.id.to_bytes())? {
-                    let open = shared.sealer.load().open(secret.id, &row).ok_or(LogError::Sealed)?;
+                    let open =
+                        shared.sealer.load().open(secret.id, &row).ok_or(LogError::Sealed)?;
                     Arc::make_mut(&mut self.vault).insert(secret.id, open);
                 }
             }
