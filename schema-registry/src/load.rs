@@ -234,7 +234,7 @@ impl<'c> Tree<'c> {
             files: self.needed(&entry)?,
             entry,
             message: None,
-            unknown_fields: self.config.unknown_fields,
+            unknown_fields: None,
             rulebook: None,
             next_major: false,
             example,
