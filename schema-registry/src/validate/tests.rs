@@ -283,3 +283,34 @@ fn binary_protobuf() {
     );
     assert_eq!(violations(&contract, "application/protobuf", &bytes), ["time range"]);
 }
+
+#[test]
+fn binary_protobuf_that_json_could_not_write() {
+    use prost_types::{Duration, Timestamp, Value, value::Kind};
+
+    let contract = everything(UnknownFields::Ignore);
+    let found = |name: &str, value: &[u8]| {
+        let number = contract.message.get_field_by_name(name).unwrap().number();
+        let mut bytes = Vec::new();
+        prost_reflect::prost::encoding::bytes::encode(number, &value.to_vec(), &mut bytes);
+        violations(&contract, "application/protobuf", &bytes)
+    };
+    for (nanos, broken) in [(-1, true), (0, false), (999_999_999, false)] {
+        let time = Timestamp { seconds: 1, nanos }.encode_to_vec();
+        assert_eq!(!found("time", &time).is_empty(), broken, "{nanos}");
+    }
+    for (seconds, nanos, broken) in
+        [(1, -1, true), (-1, 1, true), (-1, -1, false), (0, -1, false), (1, 1, false)]
+    {
+        let duration = Duration { seconds, nanos }.encode_to_vec();
+        let expected = if broken { vec!["duration range"] } else { vec![] };
+        assert_eq!(found("duration", &duration), expected, "{seconds} {nanos}");
+    }
+    let value = |kind| Value { kind: Some(kind) }.encode_to_vec();
+    assert_eq!(found("anything", &[]), ["anything required"]);
+    assert_eq!(found("anything", &value(Kind::NumberValue(f64::NAN))), ["anything range"]);
+    assert_eq!(found("anything", &value(Kind::NumberValue(-f64::INFINITY))), ["anything range"]);
+    for kind in [Kind::NullValue(0), Kind::NumberValue(0.0), Kind::StringValue(String::new())] {
+        assert_eq!(found("anything", &value(kind)), [""; 0]);
+    }
+}
