@@ -235,7 +235,12 @@ fn first_token(text: &str) -> usize {
 
 /// The compiler's `Debug` form is `file:line:column: sentence` wherever it knows the place.
 fn explain(error: &protox::Error) -> Error {
-    let text = format!("{error:?}");
+    // The parser says the same of a bad group and of a bad import, and means the latter mostly.
+    let text = format!("{error:?}").replace(
+        "invalid group name",
+        "invalid import (its path goes from the root, without `.`, `..`, backslashes or a slash in \
+         front), or invalid name of a group",
+    );
     match error.file() {
         Some(file) if !text.starts_with(file) => invalid(format!("{file}:1:1: {text}")),
         _ => invalid(text),

@@ -20,7 +20,8 @@ pub struct Config {
     pub store: StoreKind,
     /// Settings of a store in a bucket.
     pub s3: S3Config,
-    /// What happens to fields that a contract does not know, for schemas read from a directory.
+    /// What happens to fields that a contract does not know, where the first version of a schema
+    /// says nothing.
     pub unknown_fields: UnknownFields,
     /// Most files of one schema, imports included.
     pub files_max: usize,

@@ -64,7 +64,7 @@ impl Candidate {
             expected: source.expected,
             digest: bundle::digest(&bytes),
             bytes,
-            unknown_fields: source.unknown_fields,
+            unknown_fields: source.unknown_fields.unwrap_or(config.unknown_fields),
             rulebook: source.rulebook,
             example: source.example.clone(),
             compiled,
@@ -195,11 +195,11 @@ pub(crate) fn differences(
     let before = Version { pool: &pool, message: &old.version.message };
     let mut findings = Findings::new(rulebook);
     if old.version.unknown_fields != settings.unknown_fields {
-        let text = match settings.unknown_fields {
-            UnknownFields::Ignore => "unknown fields pass now",
-            UnknownFields::Reject => "unknown fields are refused now",
+        let (rule, text) = match settings.unknown_fields {
+            UnknownFields::Ignore => (Rule::UnknownFieldsPass, "unknown fields pass now"),
+            UnknownFields::Reject => (Rule::UnknownFieldsRefused, "unknown fields are refused now"),
         };
-        findings.add(Rule::UnknownFieldsChanged, "", text.to_owned());
+        findings.add(rule, "", text.to_owned());
     }
     let (was, is) = (old.version.rulebook, settings.rulebook);
     if was != is {

@@ -12,6 +12,7 @@ mod json;
 mod keys;
 mod any;
 mod scalar;
+mod whole;
 mod text;
 mod binary;
 mod built;

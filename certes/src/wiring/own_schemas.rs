@@ -37,7 +37,7 @@ fn source(path: &str) -> Option<SchemaSource> {
         entry: path.to_owned(),
         files: vec![ProtoFile { path: path.to_owned(), text: text(path)? }],
         message: None,
-        unknown_fields: UnknownFields::Ignore,
+        unknown_fields: Some(UnknownFields::Ignore),
         rulebook: None,
         next_major: false,
         example: text(&format!("{stem}.example.json")),

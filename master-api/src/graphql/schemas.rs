@@ -171,7 +171,7 @@ pub(super) struct SchemaInput {
     files: Vec<ProtoFileInput>,
     /// Full name of the message. Null: the entry's only top-level one, or the last of several.
     message: Option<String>,
-    /// `ignore` (default) or `reject`.
+    /// `ignore` or `reject`. Null: as the version before, else as the registry is configured.
     unknown_fields: Option<String>,
     /// `certes`, `confluent` or `wire`. Null: as the version before, else `certes`.
     rulebook: Option<String>,
@@ -199,7 +199,7 @@ impl TryFrom<SchemaInput> for SchemaSource {
             entry: input.entry.unwrap_or(only),
             files: input.files.into_iter().map(file).collect(),
             message: input.message,
-            unknown_fields: unknown_fields(input.unknown_fields.as_deref())?.unwrap_or_default(),
+            unknown_fields: unknown_fields(input.unknown_fields.as_deref())?,
             rulebook: input.rulebook.as_deref().map(rulebook).transpose()?,
             next_major: input.next_major,
             example: input.example,

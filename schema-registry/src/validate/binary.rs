@@ -73,11 +73,17 @@ impl<'s> Walk<'s> {
         match descriptor.full_name() {
             "google.protobuf.Any" => return self.any(message, place, depth),
             "google.protobuf.Timestamp" => {
-                self.seconds(message, place, -62_135_596_800..=253_402_300_799);
+                self.seconds(message, place, -62_135_596_800..=253_402_300_799, |_, nanos| {
+                    nanos >= 0
+                });
             }
             "google.protobuf.Duration" => {
-                self.seconds(message, place, -315_576_000_000..=315_576_000_000);
+                let one_sign = |seconds: i64, nanos: i32| {
+                    seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0)
+                };
+                self.seconds(message, place, -315_576_000_000..=315_576_000_000, one_sign);
             }
+            "google.protobuf.Value" => self.any_value(message, place),
             _ => {}
         }
         let shape = self.shape(&descriptor);
@@ -148,6 +154,7 @@ impl<'s> Walk<'s> {
         message: &DynamicMessage,
         place: &Place<'_>,
         allowed: std::ops::RangeInclusive<i64>,
+        fits: fn(i64, i32) -> bool,
     ) {
         let number = |name: &str| message.get_field_by_name(name).map(Cow::into_owned);
         let seconds = number("seconds").and_then(|value| value.as_i64()).unwrap_or(0);
@@ -155,6 +162,19 @@ impl<'s> Walk<'s> {
         if !allowed.contains(&seconds) || nanos.unsigned_abs() > 999_999_999 {
             let expected = format!("{} to {} seconds", allowed.start(), allowed.end());
             self.note(place, "range", expected, format!("{seconds} s, {nanos} ns"));
+        } else if !fits(seconds, nanos) {
+            let expected = "nanoseconds of the sign that is due";
+            self.note(place, "range", expected, format!("{seconds} s, {nanos} ns"));
+        }
+    }
+
+    /// What JSON has no way to write is refused.
+    fn any_value(&mut self, message: &DynamicMessage, place: &Place<'_>) {
+        let Some((_, value)) = message.fields().next() else {
+            return self.note(place, "required", "a value, be it null", "nothing");
+        };
+        if let Some(number) = value.as_f64().filter(|number| !number.is_finite()) {
+            self.note(place, "range", "a finite number", number.to_string());
         }
     }
 

@@ -5,9 +5,8 @@ use super::{
     binary,
     json::Node,
     report::{Fault, Place},
-    scalar::whole_text,
     shape::MessageShape,
-    text,
+    text, whole,
 };
 use prost_reflect::{
     DynamicMessage, Kind, MapKey, MessageDescriptor, Value as Built, prost::Message as _,
@@ -119,10 +118,10 @@ fn single(kind: &Kind, json: &Value) -> Option<Built> {
         Kind::Double => Built::F64(real(json)?),
         #[expect(clippy::cast_possible_truncation, reason = "a float has 32 bits")]
         Kind::Float => Built::F32(real(json)? as f32),
-        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Built::I32(whole(json)?.try_into().ok()?),
-        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Built::I64(whole(json)?.try_into().ok()?),
-        Kind::Uint32 | Kind::Fixed32 => Built::U32(whole(json)?.try_into().ok()?),
-        Kind::Uint64 | Kind::Fixed64 => Built::U64(whole(json)?.try_into().ok()?),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => Built::I32(integer(json)?.try_into().ok()?),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => Built::I64(integer(json)?.try_into().ok()?),
+        Kind::Uint32 | Kind::Fixed32 => Built::U32(integer(json)?.try_into().ok()?),
+        Kind::Uint64 | Kind::Fixed64 => Built::U64(integer(json)?.try_into().ok()?),
         Kind::Bool => Built::Bool(json.as_bool()?),
         Kind::String => Built::String(json.as_str()?.to_owned()),
         Kind::Bytes => Built::Bytes(text::bytes(json.as_str()?).into()),
@@ -130,7 +129,7 @@ fn single(kind: &Kind, json: &Value) -> Option<Built> {
         Kind::Enum(descriptor) => Built::EnumNumber(match json {
             Value::Null => 0,
             Value::String(name) => descriptor.get_value_by_name(name)?.number(),
-            number => whole(number)?.try_into().ok()?,
+            number => integer(number)?.try_into().ok()?,
         }),
     })
 }
@@ -150,9 +149,9 @@ fn real(json: &Value) -> Option<f64> {
     }
 }
 
-fn whole(json: &Value) -> Option<i128> {
+fn integer(json: &Value) -> Option<i128> {
     match json {
-        Value::String(text) => whole_text(text).ok(),
+        Value::String(text) => whole::parse(text).ok(),
         number => {
             let exact = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
             #[expect(clippy::cast_possible_truncation, reason = "its type is right: it is whole")]

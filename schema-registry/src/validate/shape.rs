@@ -98,6 +98,13 @@ pub(super) enum Kind {
     Value,
 }
 
+impl Kind {
+    /// Is it a type of whole numbers?
+    pub(super) const fn is_whole(self) -> bool {
+        matches!(self, Self::Int32 | Self::Int64 | Self::Uint32 | Self::Uint64)
+    }
+}
+
 /// An enum type.
 #[derive(Debug)]
 pub(super) struct EnumShape {

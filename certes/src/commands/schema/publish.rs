@@ -33,8 +33,12 @@ pub struct PublishArgs {
     #[arg(long)]
     pub next_major: bool,
     /// Refuse payloads with fields that the contract does not know
+    /// [default: as the version before, else as the registry is configured]
     #[arg(long)]
     pub reject_unknown_fields: bool,
+    /// Let payloads with such fields pass
+    #[arg(long, conflicts_with = "reject_unknown_fields")]
+    pub ignore_unknown_fields: bool,
     /// Publish only if the latest version is this one, as in 1.2; for a single schema
     #[arg(long, value_name = "VERSION")]
     pub expect: Option<VersionNumber>,
@@ -90,8 +94,13 @@ fn refusals(verdicts: &[SchemaVerdict]) -> Option<String> {
 /// The schemas of a directory or archive, with what the flags say of each.
 fn read(args: &PublishArgs) -> Result<Vec<SchemaSource>> {
     let schemas = schema_registry::load(&args.path, &schema_registry::Config::default())?;
+    let unknown_fields = match (args.reject_unknown_fields, args.ignore_unknown_fields) {
+        (true, _) => Some(UnknownFields::Reject),
+        (false, true) => Some(UnknownFields::Ignore),
+        (false, false) => None,
+    };
     let settings = PublishSettings {
-        unknown_fields: args.reject_unknown_fields.then_some(UnknownFields::Reject),
+        unknown_fields,
         rulebook: args.rulebook,
         next_major: args.next_major,
         expected: args.expect,

@@ -48,7 +48,7 @@ pub fn schema_source() -> SchemaSource {
         entry: "github/1/push.proto".into(),
         files: files(),
         message: Some("certes.github.v1.Push".into()),
-        unknown_fields: UnknownFields::Ignore,
+        unknown_fields: Some(UnknownFields::Ignore),
         rulebook: Some(Rulebook::Confluent),
         next_major: true,
         example: Some("{}".into()),
