@@ -45,6 +45,7 @@ async fn the_leader_lets_a_day_go_and_everybody_sees_it() {
     let (done, waiting) = (two.store(&[lane]).await, two.store(&[lane]).await);
     let report = report(delivery(lane, &done), 1, Next::Done);
     two.api.record_attempts(vec![report]).await.unwrap();
+    one.follows(&two).await;
     let day = Bucket::of(START);
     for replica in [&one, &two] {
         replica.clock.advance(DAY * 3);
