@@ -61,12 +61,15 @@ impl Replica {
         LaneId::new(rules.subscription_named(name).unwrap().number, Priority::default())
     }
 
-    /// Returns when it knows what another one knows of the configuration.
+    /// Returns when it knows what another one knows: of the configuration, and of the log.
     async fn follows(&self, other: &Self) {
-        let mut rules = self.api.rules();
-        let wanted = other.rules();
-        let there = rules.wait_for(|rules| rules.sequence >= wanted);
-        tokio::time::timeout(Duration::from_secs(10), there).await.unwrap().unwrap();
+        let (mut rules, mut tip) = (self.api.rules(), self.api.shared.tip.subscribe());
+        let (wanted, end) = (other.rules(), *other.api.shared.tip.borrow());
+        let there = async {
+            rules.wait_for(|rules| rules.sequence >= wanted).await.unwrap();
+            tip.wait_for(|tip| *tip >= end).await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(10), there).await.unwrap();
     }
 }
 
