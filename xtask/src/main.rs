@@ -75,7 +75,9 @@ fn main() -> Result<()> {
             let servers = [s3.variable(), postgres.variable()];
             let variables: Vec<_> = judges.variables().into_iter().chain(servers).collect();
             let features = "tests/all,schema-registry/all,master-api/all";
-            run::cargo(&["test", "--workspace", "--features", features], &variables)?;
+            // One failure does not hide another: a run is long.
+            let tests = ["test", "--workspace", "--no-fail-fast", "--features", features];
+            run::cargo(&tests, &variables)?;
             drop((s3, postgres));
             judges.check_schemas()
         }
