@@ -22,7 +22,7 @@
 //! gives the space back at once. The chain still verifies, because `BucketClosed` keeps each day's
 //! last hash and count in the configuration, which stays. Unfinished deliveries are carried to
 //! today first, with their events; the rows that the day's facts made in the other tables go one
-//! by one, found by those facts ([`crate::retention`]). Erasing a single payload removes its row
+//! by one, found by those facts (`retention.rs`). Erasing a single payload removes its row
 //! and with it the salt, after which the digest in the fact says nothing.
 
 use crate::{
