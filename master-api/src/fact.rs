@@ -1,28 +1,33 @@
 //! Everything that can ever have happened. Start reading here: the state is a fold of these facts
 //! ([`crate::state`], [`crate::project`]), and commands are decided into them ([`crate::decide`]).
 
-use bytes::Bytes;
+mod stored_event;
+mod bucket;
+mod hash;
+
+pub use bucket::Bucket;
 pub use contract::log::Chain;
+pub use hash::Hash;
+pub use stored_event::StoredEvent;
+
 use contract::{
     access::{Actor, ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::Target,
     delivery::{Attempt, Cause, Delivery, Next},
-    event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
+    event::Direction,
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
     master_api::Stats,
     retention::ErasureTarget,
     schema::SchemaVersion,
     source::Source,
-    stamp::Stamp,
     subscription::{
         EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
     },
     uri::EventUri,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened: the unit of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -321,72 +326,6 @@ pub enum FactBody {
 /// ([`FactBody::is_notable`]).
 pub const FORMAT: u32 = 3;
 
-/// An event as its fact keeps it: all but the payload, which retention and erasure take away
-/// before the fact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoredEvent {
-    /// Its id.
-    pub id: EventId,
-    /// Its type.
-    pub uri: EventUri,
-    /// Which way.
-    pub direction: Direction,
-    /// Whose subscriptions it may match.
-    pub audience: Audience,
-    /// Where it came from.
-    pub origin: Origin,
-    /// Media type of the payload.
-    pub content_type: String,
-    /// Kept headers; credentials are already replaced.
-    pub headers: Headers,
-    /// Key against repeats.
-    pub idempotency_key: Option<String>,
-    /// When the gateway had it.
-    pub received_at: Timestamp,
-    /// The way here.
-    pub trace: Trace,
-    /// Proof that nothing was changed since the broker checked it.
-    pub stamp: Stamp,
-    /// Size of the payload in bytes.
-    pub size: u64,
-    /// SHA-256 of the payload's salt and the payload. Once both are erased, nothing can be
-    /// guessed from it.
-    pub payload_digest: Hash,
-    /// Minor version of the schema it keeps; None: unchecked.
-    pub schema_minor: Option<u32>,
-    /// The lanes it was put into, in order.
-    pub lanes: Vec<LaneId>,
-    /// Position of the rules it was matched by.
-    pub rules: Sequence,
-}
-
-impl StoredEvent {
-    /// The event as the ports show it. `reason`: why it was kept aside.
-    pub fn into_event(self, sequence: Sequence, reason: Option<String>) -> Event {
-        Event {
-            id: self.id,
-            sequence,
-            uri: self.uri,
-            state: reason.as_ref().map_or(EventState::Accepted, |_| EventState::Quarantined),
-            reason,
-            direction: self.direction,
-            audience: self.audience,
-            origin: self.origin,
-            content_type: self.content_type,
-            headers: self.headers,
-            idempotency_key: self.idempotency_key,
-            received_at: self.received_at,
-            trace: self.trace,
-            stamp: self.stamp,
-            size: self.size,
-            schema_minor: self.schema_minor,
-            lanes: self.lanes,
-            rules: self.rules,
-        }
-    }
-}
-
 impl FactBody {
     /// The chain that this kind belongs to.
     pub const fn chain(&self) -> Chain {
@@ -447,82 +386,6 @@ impl FactBody {
     pub const fn is_notable(&self) -> bool {
         matches!(self.chain(), Chain::Configuration)
             || matches!(self, Self::AttemptRecorded { next: Next::Dead(_), .. })
-    }
-}
-
-const MICROS_PER_DAY: i64 = 86_400_000_000;
-
-/// A day of UTC, counted from the Unix epoch: what retention drops in one piece.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-pub struct Bucket(pub u32);
-
-impl Bucket {
-    /// The day before.
-    #[must_use]
-    pub const fn before(self) -> Self {
-        Self(self.0.saturating_sub(1))
-    }
-
-    /// The day after.
-    #[must_use]
-    pub const fn after(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    /// When it ends, which is when the next one begins.
-    pub fn end(self) -> Timestamp {
-        Timestamp(i64::from(self.after().0) * MICROS_PER_DAY)
-    }
-
-    /// The day of a moment.
-    pub fn of(time: Timestamp) -> Self {
-        Self(u32::try_from(time.unix_seconds().div_euclid(86_400)).unwrap_or(0))
-    }
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// SHA-256 of something. Raw bytes where it is stored, hex where people read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Hash(pub [u8; 32]);
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Hash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_bytes(&self.0)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Hash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = if deserializer.is_human_readable() {
-            hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?
-        } else {
-            Bytes::deserialize(deserializer)?.to_vec()
-        };
-        let bytes = bytes.try_into().map_err(|_bytes| D::Error::custom("expected 32 bytes"))?;
-        Ok(Self(bytes))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod head_file;
 mod load;
 mod twin;
 mod verify;
+mod agree;
 mod build;
 mod rebuild;
 mod salvage;

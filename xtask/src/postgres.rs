@@ -9,8 +9,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 /// How the tests find it.
@@ -18,7 +17,7 @@ const VARIABLE: &str = "CERTES_TEST_POSTGRES";
 /// Where the packages of Debian put their versions.
 const VERSIONS: &str = "/usr/lib/postgresql";
 /// How long it may take to start, and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_SECONDS: &str = "60";
 const ADVICE: &str = "set CERTES_TEST_POSTGRES to the URL of a server whose user may create \
                       schemas, or install PostgreSQL: apt-get install postgresql";
 
@@ -29,22 +28,42 @@ pub struct Postgres {
 }
 
 struct Started {
-    child: Child,
+    programs: PathBuf,
+    owner: Option<u32>,
     directory: PathBuf,
+}
+
+impl Started {
+    fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("server.log")
+    }
+
+    /// One of its programs, as its owner.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.current_dir(&self.directory).stdout(Stdio::null());
+        if let Some(id) = self.owner {
+            command.uid(id);
+        }
+        command
+    }
+
+    /// `pg_ctl`, which waits until it is done.
+    fn control(&self, what: &str) -> Command {
+        let mut command = self.program("pg_ctl");
+        command.args([what, "-w", "-t", PATIENCE_SECONDS, "-D"]).arg(self.data());
+        command
+    }
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // SIGINT: it ends its connections and stops. One that does not is killed.
-        let id = self.child.id().to_string();
-        drop(Command::new("kill").args(["-INT", &id]).status());
-        let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if asked.elapsed() > PATIENCE {
-                drop(self.child.kill());
-            }
-            pause();
-        }
+        // It may have ended by itself.
+        drop(self.control("stop").args(["-m", "fast"]).status());
         drop(fs::remove_dir_all(&self.directory));
     }
 }
@@ -69,58 +88,28 @@ pub fn provide() -> Result<Postgres> {
     if let Some(id) = owner {
         chown(&directory, Some(id), None)?;
     }
-    let as_owner = |name: &str| {
-        let mut command = Command::new(programs.join(name));
-        command.current_dir(&directory);
-        if let Some(id) = owner {
-            command.uid(id);
-        }
-        command
-    };
-    let data = directory.join("data");
-    eprintln!("xtask: making a PostgreSQL database in {}", data.display());
-    let mut initdb = as_owner("initdb");
-    initdb.arg("-D").arg(&data).args(["-U", "certes", "-A", "trust", "--no-locale", "-E", "UTF8"]);
-    let made = initdb.stdout(Stdio::null()).status().context("start initdb")?;
+    let started = Started { programs, owner, directory };
+    eprintln!("xtask: making a PostgreSQL database in {}", started.data().display());
+    let mut initdb = started.program("initdb");
+    initdb.arg("-D").arg(started.data());
+    initdb.args(["-U", "certes", "-A", "trust", "--no-locale", "-E", "UTF8"]);
+    let made = initdb.status().context("start initdb")?;
     if !made.success() {
         bail!("initdb: {made}; {ADVICE}");
     }
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let child = as_owner("postgres")
-        .arg("-D")
-        .arg(&data)
-        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
-        .args(["-c", "unix_socket_directories=", "-c", "max_connections=300"])
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(directory.join("server.log"))?)
-        .spawn()
-        .context("start postgres")?;
-    let mut started = Started { child, directory };
-    await_answer(&programs, port, &mut started)?;
+    let options = format!(
+        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300"
+    );
+    let mut start = started.control("start");
+    start.arg("-l").arg(started.log()).args(["-o", &options]);
+    if !start.status().context("start pg_ctl")?.success() {
+        let said = fs::read_to_string(started.log()).unwrap_or_default();
+        bail!("PostgreSQL did not start: {said}; {ADVICE}");
+    }
     let url = format!("postgres://certes@127.0.0.1:{port}/postgres");
     eprintln!("xtask: PostgreSQL is at {url}");
     Ok(Postgres { url, _started: Some(started) })
-}
-
-/// Waits until it takes connections.
-fn await_answer(programs: &Path, port: u16, started: &mut Started) -> Result<()> {
-    let begun = Instant::now();
-    let port = port.to_string();
-    loop {
-        let mut asked = Command::new(programs.join("pg_isready"));
-        asked.args(["-q", "-h", "127.0.0.1", "-p", &port]);
-        if asked.status().context("start pg_isready")?.success() {
-            return Ok(());
-        }
-        let log = started.directory.join("server.log");
-        if let Some(ended) = started.child.try_wait()? {
-            bail!("PostgreSQL ended ({ended}): {}", fs::read_to_string(log)?);
-        }
-        if begun.elapsed() > PATIENCE {
-            bail!("PostgreSQL did not start within {PATIENCE:?}: {}", fs::read_to_string(log)?);
-        }
-        pause();
-    }
 }
 
 /// Where `initdb` and `postgres` are, after an installation if need be.
@@ -130,6 +119,7 @@ fn programs() -> Result<PathBuf> {
     }
     eprintln!("xtask: installing PostgreSQL");
     let arguments = ["install", "--yes", "--no-install-recommends", "postgresql"].map(OsStr::new);
+    program("apt-get", &[OsStr::new("update")]).with_context(|| ADVICE)?;
     program("apt-get", &arguments).with_context(|| ADVICE)?;
     installed().with_context(|| format!("there is no PostgreSQL after its installation; {ADVICE}"))
 }
@@ -151,9 +141,4 @@ fn owner() -> Result<Option<u32>> {
         text.trim().parse().with_context(|| format!("id {}", arguments.join(" ")))
     };
     Ok(if id(&["-u"])? == 0 { Some(id(&["-u", "postgres"])?) } else { None })
-}
-
-fn pause() {
-    #[expect(clippy::disallowed_methods, reason = "a program of others gives no signal")]
-    std::thread::sleep(Duration::from_millis(50));
 }

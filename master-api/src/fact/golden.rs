@@ -11,10 +11,11 @@ use contract::{
     access::Roles,
     backoff::{BackoffPolicy, Jitter, Kind},
     delivery::Cause,
-    event::Disposition,
+    event::{Audience, Disposition, Headers, Origin, Trace},
     id::SubscriptionId,
     schema::{Rulebook, UnknownFields},
     source::{Scheme, SourceSpec, Template},
+    stamp::Stamp,
     subscription::Priority,
 };
 use std::{fs, path::Path};

@@ -2,10 +2,11 @@
 
 use super::{
     LogError, Progress,
+    agree::check_secrets,
     erasures::{erasures, event_of, is_of},
     load,
     load::fold,
-    verify::{Report, Walk, as_rows, check_secrets, facts},
+    verify::{Report, Walk, as_rows, facts},
 };
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},

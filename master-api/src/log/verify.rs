@@ -2,21 +2,22 @@
 
 use super::{
     LogError,
+    agree::{Leftovers, check_idempotency, check_secret_key, check_secrets, compare},
     erasures::{event_of, is_of},
     hash_of, head_file, load, read_fact,
     twin::Twin,
 };
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
-    project::{Projector, decode, read_delivery},
-    secrets::{SECRET_KEY_FILE, Sealer},
+    project::Projector,
+    secrets::SECRET_KEY_FILE,
     state::{Dropped, Losses, State},
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
-    tables::{self, DeliveryRow, EventIdRow, Head, IdempotencyRow, SALT_LENGTH},
+    tables::{self, Head, SALT_LENGTH},
 };
 use contract::{
     event::Audience,
-    id::{DeliveryId, EventId, Sequence},
+    id::{EventId, Sequence},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -377,101 +378,4 @@ pub(super) fn facts<'a>(
         });
         pages.flatten()
     })
-}
-
-/// Rows of days that are gone, which are removed bit by bit.
-#[derive(Clone, Copy)]
-struct Leftovers {
-    dropped: Dropped,
-    allowed: bool,
-}
-
-impl Leftovers {
-    fn has(&self, rows: &dyn Rows, table: Table, (key, row): &Row) -> Result<bool, LogError> {
-        let gone =
-            |id: DeliveryId, row: &DeliveryRow| self.dropped.delivery(id.sequence, row.carried);
-        Ok(self.allowed
-            && match (table, tables::delivery_of(key), tables::dead_of(key)) {
-                (Table::EventIds, ..) => {
-                    self.dropped.day(decode::<EventIdRow>("event id", row)?.bucket)
-                }
-                (Table::Deliveries, Some(id), _) => gone(id, &decode("delivery", row)?),
-                (Table::Dead, _, Some(id)) => {
-                    read_delivery(rows, id)?.is_none_or(|row| gone(id, &row))
-                }
-                (Table::Notable, ..) => {
-                    tables::sequence_of(key).is_some_and(|found| found <= self.dropped.last)
-                }
-                _ => false,
-            })
-    }
-}
-
-fn compare(
-    (rows, rebuilt): (&dyn Rows, &dyn StateStore),
-    table: Table,
-    leftovers: Leftovers,
-    report: &mut Report,
-) -> Result<(), LogError> {
-    let mut found = facts(rows, iter::once(table)).filter_map(|row| {
-        let row = row.map_err(LogError::from);
-        let gone = |row: &Row| leftovers.has(rows, table, row);
-        row.and_then(|row| Ok((!gone(&row)?).then_some(row))).transpose()
-    });
-    let mut wanted = facts(as_rows(rebuilt), iter::once(table));
-    loop {
-        match (found.next().transpose()?, wanted.next().transpose()?) {
-            (None, None) => return Ok(()),
-            (Some(found), Some(wanted)) if found == wanted => {}
-            (found, wanted) => {
-                let key = |row: Option<Row>| row.map_or("none".into(), |row| hex::encode(row.0));
-                let (found, wanted) = (key(found), key(wanted));
-                report.problem(format!(
-                    "{table:?} differs from what the facts lead to: key {found} is there, the \
-                     facts want {wanted}"
-                ));
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn check_idempotency<'a>(
-    rows: &dyn Rows,
-    kept_tables: impl Iterator<Item = &'a Table>,
-    report: &mut Report,
-) -> Result<(), LogError> {
-    let days = kept_tables.filter(|table| matches!(table, Table::Idempotency(_)));
-    for row in facts(rows, days.copied()) {
-        let row: IdempotencyRow = decode("idempotency key", &row?.1)?;
-        if rows.get(Table::EventIds, &row.event.to_bytes())?.is_none() {
-            report.problem(format!("an idempotency key names {}, which is not there", row.event));
-        }
-    }
-    Ok(())
-}
-
-pub(super) fn check_secrets(
-    rows: &dyn Rows,
-    state: &State,
-    report: &mut Report,
-) -> Result<(), LogError> {
-    let stored = rows.scan(&Scan::all(Table::Secrets, usize::MAX))?;
-    let wanted = state.secrets.keys().map(|id| id.to_bytes().to_vec());
-    if !stored.iter().map(|(key, _)| key.to_vec()).eq(wanted) {
-        report.problem("the stored secrets are not those that the facts name".into());
-    }
-    Ok(())
-}
-
-/// Without its file the key may still be given by the configuration, which is not known here.
-fn check_secret_key(file: &Path, rows: &dyn Rows, report: &mut Report) {
-    if !file.exists() {
-        let path = file.display();
-        report.notes.push(format!(
-            "{path} is missing: the server starts only if its key is given by the configuration"
-        ));
-    } else if let Err(error) = Sealer::from_file(file).and_then(|sealer| sealer.open_all(rows)) {
-        report.problem(format!("{}: {}", file.display(), error.message));
-    }
 }
