@@ -6,12 +6,12 @@ use crate::{
     clock::Timestamp,
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
-    event::{Event, EventState, NewEvent},
-    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
+    event::{Direction, Event, EventState, NewEvent},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     rules::RulesReceiver,
     schema::SchemaVersion,
     stamp::Stamp,
-    uri::EventUri,
+    uri::{EventPattern, EventUri},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -67,10 +67,22 @@ pub struct Stored {
 /// Which events a listing is about. All given conditions hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventFilter {
-    /// Of this type.
-    pub uri: Option<EventUri>,
+    /// Of this type, or of one that this pattern selects.
+    pub uri: Option<EventPattern>,
+    /// Of a type whose URI starts with this text.
+    #[serde(default)]
+    pub prefix: Option<String>,
     /// From this source.
     pub source: Option<String>,
+    /// From the producer with this key.
+    #[serde(default)]
+    pub producer: Option<KeyId>,
+    /// Addressed to this subscriber; `*`: addressed to all of them.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Travelling this way.
+    #[serde(default)]
+    pub direction: Option<Direction>,
     /// In this state.
     pub state: Option<EventState>,
     /// Received at or after.
@@ -88,6 +100,18 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Of this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Of any subscription that this subscriber has now.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Of events of this type, or of one that this pattern selects.
+    #[serde(default)]
+    pub uri: Option<EventPattern>,
+    /// Made at or after.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Made before.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 /// Where a page starts and how long it is.
@@ -125,10 +149,29 @@ pub trait Events: Send + Sync {
     async fn event(&self, id: EventId) -> Result<Option<Event>>;
     /// The payload, byte for byte; None once its retention has passed.
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>>;
-    /// Events, newest first.
+    /// Events, in the order of the log, the newest first. A page may be short: it has a cursor
+    /// as long as there may be more.
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
     /// The deliveries of an event, by lane.
     async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>>;
+    /// Events by id, in the same order; at most [`crate::limits::PAGE_MAX`]. Whoever can reads
+    /// them together instead of one by one.
+    async fn events_by_id(&self, ids: Vec<EventId>) -> Result<Vec<Option<Event>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.event(id).await?);
+        }
+        Ok(found)
+    }
+    /// The deliveries of each of these events, in the same order; at most
+    /// [`crate::limits::PAGE_MAX`]. Whoever can reads them together instead of one by one.
+    async fn deliveries_of_each(&self, ids: Vec<EventId>) -> Result<Vec<Vec<Delivery>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.deliveries_of(id).await?);
+        }
+        Ok(found)
+    }
 }
 
 /// All that a consumer needs for an attempt.

@@ -215,7 +215,9 @@ pub enum FactBody {
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-pub const FORMAT: u32 = 2;
+///
+/// 3: the index that events are searched by ([`crate::search`]), and its place in the head.
+pub const FORMAT: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.

@@ -4,6 +4,7 @@ mod access;
 mod budget;
 mod document;
 mod events;
+mod filters;
 mod inputs;
 mod mutation;
 mod nodes;

@@ -5,6 +5,7 @@ use crate::{
     codec,
     fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
+    search::OpenBlock,
     store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow},
 };
@@ -15,7 +16,10 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::Stats,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
@@ -28,6 +32,8 @@ pub struct Projector<'a> {
     pub stats: Stats,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
+    /// The newest events, not yet in the index.
+    pub block: Arc<OpenBlock>,
 }
 
 /// What facts added to a lane.
@@ -68,8 +74,8 @@ impl Standing {
 }
 
 impl<'a> Projector<'a> {
-    /// On top of `rows`, whose counters are `stats`.
-    pub fn new(rows: &'a dyn Rows, stats: Stats) -> Self {
+    /// On top of `rows`, whose counters are `stats`, and the block that is open there.
+    pub fn new(rows: &'a dyn Rows, stats: Stats, block: Arc<OpenBlock>) -> Self {
         Self {
             rows,
             created: BTreeMap::new(),
@@ -77,6 +83,7 @@ impl<'a> Projector<'a> {
             batch: Batch::default(),
             stats,
             lanes: BTreeMap::new(),
+            block,
         }
     }
 
@@ -96,19 +103,22 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
+        if self.block.ends_before(sequence, bucket, body) {
+            Arc::unwrap_or_clone(std::mem::take(&mut self.block)).close(&mut self.batch)?;
+        }
         match body {
             FactBody::EventAccepted { event } => {
                 self.stats.accepted += 1;
-                self.add_event((sequence, time, bucket), event, false)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::EventQuarantined { event, .. } => {
                 self.stats.quarantined += 1;
-                self.add_event((sequence, time, bucket), event, true)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::QuarantineReleased { event, .. } => {
                 self.stats.accepted += 1;
                 self.stats.quarantined = self.stats.quarantined.saturating_sub(1);
-                self.add_event((sequence, time, bucket), event, false)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::AttemptRecorded { delivery, attempt, next } => {
                 self.change(*delivery, |row| {
@@ -173,9 +183,11 @@ impl<'a> Projector<'a> {
     fn add_event(
         &mut self,
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
+        body: &FactBody,
         event: &StoredEvent,
-        quarantined: bool,
     ) -> Result<(), LogError> {
+        Arc::make_mut(&mut self.block).push(sequence, bucket, body);
+        let quarantined = matches!(body, FactBody::EventQuarantined { .. });
         let row = EventIdRow { sequence, bucket, lanes: event.lanes.clone(), quarantined };
         self.batch.put(Table::EventIds, event.id.to_bytes(), encode("event id", &row)?);
         if event.lanes.is_empty() {

@@ -5,6 +5,7 @@ use crate::{
     lanes::LaneTable,
     metrics::Metrics,
     recent::Recent,
+    search::OpenBlock,
     secrets::{Sealer, Vault},
     state::State,
     store::{Rows, StateStore},
@@ -61,6 +62,8 @@ pub struct Shared {
     pub rules: watch::Sender<Arc<Rules>>,
     /// Whether work can be done.
     pub health: watch::Sender<Health>,
+    /// The newest events, as they are searched.
+    pub block: ArcSwap<OpenBlock>,
     /// Events on their way to a first attempt.
     pub recent: Recent,
     head: Mutex<Head>,
@@ -73,7 +76,7 @@ impl Shared {
         (config, around): (Config, Surroundings),
         (store, sealer): (Arc<dyn StateStore>, Sealer),
         (head, state, vault): (Head, State, Vault),
-        lanes: LaneTable,
+        (lanes, block): (LaneTable, OpenBlock),
     ) -> Self {
         let rules = Arc::new(state.rules(&vault));
         Self {
@@ -88,6 +91,7 @@ impl Shared {
             health: watch::Sender::new(Health { writing: true, space: true }),
             head: Mutex::new(head),
             lanes: Mutex::new(lanes),
+            block: ArcSwap::from_pointee(block),
         }
     }
 

@@ -4,6 +4,7 @@ mod harness;
 mod start;
 mod storing;
 mod delivering;
+mod searching;
 mod configuring;
 mod damage;
 mod sequences;

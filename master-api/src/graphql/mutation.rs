@@ -124,7 +124,7 @@ impl ConfigurationMutation {
         let principal = allowed_everywhere(context, Noun::Subscriptions, Access::Write)?;
         let id: DeliveryId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         let delivery = master_api(context)?.resend(actor(principal), id).await.or_show()?;
-        Ok(DeliveryNode(delivery))
+        Ok(DeliveryNode::from(delivery))
     }
 
     /// Checks an event anew that was kept aside, and accepts it under its id if it keeps its

@@ -1,6 +1,6 @@
 //! GraphQL: who may ask what, how much, and how a refusal looks.
 
-use super::harness::{Bench, put_subscription};
+use super::harness::{Bench, principal, put_subscription};
 use crate::{graphql, http::router};
 use async_graphql::Request;
 use axum::{
@@ -8,22 +8,9 @@ use axum::{
     extract::Request as HttpRequest,
 };
 use bytes::Bytes;
-use contract::{
-    access::{Principal, Roles},
-    id::KeyId,
-    master_api::Events,
-};
+use contract::{access::Principal, master_api::Events};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
-    Principal {
-        key: KeyId::from_bytes([1; 16]),
-        name: "test".into(),
-        roles: Roles::parse(roles.iter().copied()).unwrap(),
-        subscriber: subscriber.map(str::to_owned),
-    }
-}
 
 async fn ask(bench: &Bench, principal: Principal, query: &str) -> Value {
     let schema = graphql::schema(bench.api.clone(), None, None);

@@ -68,7 +68,7 @@ impl<'a> Round<'a> {
             vault: shared.vault.load_full(),
             removed: Vec::new(),
             newest_event,
-            projector: Projector::new(shared.rows(), head.stats),
+            projector: Projector::new(shared.rows(), head.stats, shared.block.load_full()),
             event_ids: HashMap::new(),
             idempotency: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -256,6 +256,7 @@ impl<'a> Round<'a> {
         }
         if self.head.sequence != before {
             self.head.stats = self.projector.stats;
+            self.head.open_block = self.projector.block.first();
             batch.put(Table::Meta, tables::HEAD, encode("head", &self.head)?);
         }
         Ok(batch)
