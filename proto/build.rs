@@ -4,13 +4,14 @@
 use protox::prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 7] = [
     "certes/v1/types.proto",
     "certes/v1/broker.proto",
     "certes/v1/events.proto",
     "certes/v1/deliveries.proto",
     "certes/v1/registry.proto",
     "certes/v1/configuration.proto",
+    "certes/v1/log.proto",
 ];
 const INTERNAL: [&str; 3] = [
     "certes/v1/internal/broker.proto",

@@ -284,6 +284,7 @@ impl Wiring<'_> {
             master_api: self.master_api.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            stop: self.stopping.clone(),
         };
         let mut public = PublicConfig {
             unvalidated: config.unvalidated,

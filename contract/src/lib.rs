@@ -25,6 +25,7 @@ pub mod delivery;
 pub mod access;
 pub mod rules;
 pub mod command;
+pub mod log;
 
 // The ports.
 pub mod broker;

@@ -1,5 +1,7 @@
 //! Every bound that is not a setting, with the relations between them.
 
+use std::time::Duration;
+
 /// Longest event URI in bytes.
 pub const EVENT_URI_LENGTH_MAX: usize = 255;
 /// Most segments of an event URI or of a pattern.
@@ -27,6 +29,12 @@ pub const DELIVERIES_INLINE_MAX: usize = 10_000;
 pub const PAGE_MAX: u32 = 500;
 /// Rows of a page when none are asked for.
 pub const PAGE_DEFAULT: u32 = 50;
+/// Longest wait for new facts in one request.
+pub const LOG_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Most kinds of facts that a request for facts may name.
+pub const LOG_KINDS_MAX: usize = 64;
+/// Most followers of the log with a durable cursor.
+pub const LOG_FOLLOWERS_MAX: usize = 32;
 /// Bytes of a response body kept with an attempt.
 pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 1024;
 /// Bytes of a response body read before it is given up as too large.

@@ -8,6 +8,7 @@ use crate::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Direction, Event, EventState, NewEvent},
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
+    log::{LogHead, LogPage, LogQuery},
     rules::RulesReceiver,
     schema::SchemaVersion,
     stamp::Stamp,
@@ -303,7 +304,27 @@ pub trait Configuration: Send + Sync {
     }
 }
 
-/// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration {}
+/// The log itself: facts in order, to be looked through or followed.
+#[async_trait]
+pub trait Log: Send + Sync {
+    /// Facts after a position, oldest first. If there is none that is wanted, the answer waits for
+    /// one as long as the query says, and then says how far it has looked.
+    ///
+    /// Errors: `invalid_request`.
+    async fn facts(&self, query: LogQuery) -> Result<LogPage>;
+    /// Where the log ends.
+    async fn log_head(&self) -> Result<LogHead>;
+    /// How far a follower has come; None: it was never told.
+    async fn cursor(&self, follower: &str) -> Result<Option<Sequence>>;
+    /// Moves the durable cursor of a follower forward. Not a fact and not synced by itself: a
+    /// cursor that falls back after a crash makes the follower read again, so what it does must
+    /// bear repetition.
+    ///
+    /// Errors: `invalid_request` for a name that is too long, or for too many followers.
+    async fn move_cursor(&self, follower: &str, to: Sequence) -> Result<()>;
+}
 
-impl<T: Events + Deliveries + Lanes + Configuration> MasterApi for T {}
+/// All of Master API.
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log {}
+
+impl<T: Events + Deliveries + Lanes + Configuration + Log> MasterApi for T {}

@@ -3,6 +3,7 @@
 mod doubles;
 mod rules;
 pub mod queue_conformance;
+pub mod log_conformance;
 
 pub use doubles::{ManualClock, SeededRandom, seeded_ids};
 pub use rules::{rules_with, subscription, subscription_spec};

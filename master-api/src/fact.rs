@@ -2,6 +2,7 @@
 //! ([`crate::state`], [`crate::project`]), and commands are decided into them ([`crate::decide`]).
 
 use bytes::Bytes;
+pub use contract::log::Chain;
 use contract::{
     access::{Actor, ApiKey},
     backoff::{BackoffRule, BackoffTarget},
@@ -34,17 +35,6 @@ pub struct Fact {
     pub prev_hash: Hash,
     /// What happened.
     pub body: FactBody,
-}
-
-/// Two chains share one sequence, so that traffic can be dropped and the configuration still
-/// verifies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Chain {
-    /// Kept for ever.
-    Configuration,
-    /// Kept in buckets of a day, which retention drops whole.
-    Traffic,
 }
 
 /// What happened.
@@ -215,9 +205,12 @@ pub enum FactBody {
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-///
-/// 3: the index that events are searched by ([`crate::search`]), and its place in the head.
+/// 3: notable facts are indexed ([`FactBody::is_notable`]), and so are events
+/// ([`crate::search`]), with the place of the open block in the head.
 pub const FORMAT: u32 = 3;
+
+/// From this format on notable facts are indexed.
+pub const FORMAT_NOTABLE: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.
@@ -319,6 +312,15 @@ impl FactBody {
             | Self::ObjectManaged(_)
             | Self::SchemaRemoved { .. } => Chain::Configuration,
         }
+    }
+}
+
+impl FactBody {
+    /// Is it one of the few facts that an operator may want to be told of? Those of the traffic
+    /// get a row of their own in `Notable`: what many facts are must not be among them.
+    pub const fn is_notable(&self) -> bool {
+        matches!(self.chain(), Chain::Configuration)
+            || matches!(self, Self::AttemptRecorded { next: Next::Dead(_), .. })
     }
 }
 

@@ -23,6 +23,7 @@ mod shared;
 mod prepare;
 mod writer;
 mod lanes;
+mod followers;
 mod recent;
 mod keeper;
 mod service;

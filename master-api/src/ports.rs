@@ -4,6 +4,7 @@ mod events;
 mod deliveries;
 mod lanes;
 mod configuration;
+mod log;
 
 use crate::{
     fact::{Bucket, FactBody},

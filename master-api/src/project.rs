@@ -3,7 +3,7 @@
 
 use crate::{
     codec,
-    fact::{Bucket, FactBody, StoredEvent},
+    fact::{Bucket, FORMAT_NOTABLE, FactBody, StoredEvent},
     log::LogError,
     search::OpenBlock,
     store::{Batch, Rows, Table},
@@ -24,6 +24,8 @@ use std::{
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
     rows: &'a dyn Rows,
+    /// The format of the log by now.
+    pub format: u32,
     created: BTreeMap<Sequence, Created>,
     touched: HashMap<DeliveryId, Touched>,
     /// Rows to write. [`Self::finish`] adds the deliveries.
@@ -74,10 +76,12 @@ impl Standing {
 }
 
 impl<'a> Projector<'a> {
-    /// On top of `rows`, whose counters are `stats`, and the block that is open there.
-    pub fn new(rows: &'a dyn Rows, stats: Stats, block: Arc<OpenBlock>) -> Self {
+    /// On top of `rows`, whose counters are `stats`, of a log of `format`, and the block that is
+    /// open there.
+    pub fn new(rows: &'a dyn Rows, stats: Stats, format: u32, block: Arc<OpenBlock>) -> Self {
         Self {
             rows,
+            format,
             created: BTreeMap::new(),
             touched: HashMap::new(),
             batch: Batch::default(),
@@ -105,6 +109,9 @@ impl<'a> Projector<'a> {
     ) -> Result<(), LogError> {
         if self.block.ends_before(sequence, bucket, body) {
             Arc::unwrap_or_clone(std::mem::take(&mut self.block)).close(&mut self.batch)?;
+        }
+        if self.format >= FORMAT_NOTABLE && body.is_notable() {
+            self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {
             FactBody::EventAccepted { event } => {

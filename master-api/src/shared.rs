@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    followers::Followers,
     lanes::LaneTable,
     metrics::Metrics,
     recent::Recent,
@@ -12,7 +13,13 @@ use crate::{
     tables::Head,
 };
 use arc_swap::ArcSwap;
-use contract::{Error, ErrorCode, clock::Clock, id::IdGenerator, random::Random, rules::Rules};
+use contract::{
+    Error, ErrorCode,
+    clock::Clock,
+    id::{IdGenerator, Sequence},
+    random::Random,
+    rules::Rules,
+};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -66,7 +73,12 @@ pub struct Shared {
     pub block: ArcSwap<OpenBlock>,
     /// Events on their way to a first attempt.
     pub recent: Recent,
+    /// Where the log ends.
+    pub tip: watch::Sender<Sequence>,
+    /// The last notable fact, or one after it.
+    pub notable: watch::Sender<Sequence>,
     head: Mutex<Head>,
+    followers: Mutex<Followers>,
     lanes: Mutex<LaneTable>,
 }
 
@@ -89,7 +101,10 @@ impl Shared {
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),
             health: watch::Sender::new(Health { writing: true, space: true }),
+            tip: watch::Sender::new(head.sequence),
+            notable: watch::Sender::new(head.sequence),
             head: Mutex::new(head),
+            followers: Mutex::default(),
             lanes: Mutex::new(lanes),
             block: ArcSwap::from_pointee(block),
         }
@@ -103,6 +118,11 @@ impl Shared {
     /// Where the log ends.
     pub fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those who follow the log.
+    pub fn followers(&self) -> MutexGuard<'_, Followers> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lanes.

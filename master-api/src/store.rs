@@ -39,7 +39,9 @@ pub enum Table {
     Due,
     /// Dead letters by age.
     Dead,
-    /// The feeder's cursor of each lane.
+    /// Notable traffic facts, by age.
+    Notable,
+    /// The feeder's cursor of each lane, and those of the log's followers.
     Cursors,
     /// Sealed secrets.
     Secrets,

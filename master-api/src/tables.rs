@@ -11,10 +11,11 @@
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
 //! | `Due` | lane, due time, sequence | nothing |
 //! | `Dead` | sequence, lane | nothing |
-//! | `Cursors` | lane | sequence |
+//! | `Notable` | sequence of a notable traffic fact | nothing |
+//! | `Cursors` | lane, or `log/` and a follower | sequence |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
-//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Dead` can
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
 //! be rebuilt from the facts ([`crate::project`]).
 
 //!
@@ -26,7 +27,10 @@
 //! first. `EventIds` sort by time, so theirs is one range, too. Erasing a single payload removes
 //! its row and with it the salt, after which the digest in the fact says nothing.
 
-use crate::fact::{Bucket, Hash};
+use crate::{
+    fact::{Bucket, Hash},
+    store::Table,
+};
 use contract::{
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, DeliveryState},
@@ -40,6 +44,9 @@ use serde::{Deserialize, Serialize};
 pub const HEAD: &[u8] = b"head";
 /// Key of the stored format: a `u32`, big-endian, readable by every version of the program.
 pub const FORMAT: &[u8] = b"format";
+/// Tables that follow from the facts.
+pub const READ_MODELS: [Table; 5] =
+    [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -175,6 +182,11 @@ pub fn sequence_of(key: &[u8]) -> Option<Sequence> {
 /// Key of a lane's cursor, and what all keys of a lane start with.
 pub const fn lane_key(lane: LaneId) -> [u8; 4] {
     lane.0.to_be_bytes()
+}
+
+/// Key of the cursor of a follower of the log: longer than those of lanes.
+pub fn follower_key(follower: &str) -> Vec<u8> {
+    [b"log/", follower.as_bytes()].concat()
 }
 
 /// Key of a retry.

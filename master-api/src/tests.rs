@@ -10,3 +10,4 @@ mod damage;
 mod sequences;
 mod asking;
 mod racing;
+mod looking;

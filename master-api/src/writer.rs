@@ -126,8 +126,7 @@ impl Loop {
 
 /// Shows the world what is durable now.
 pub fn publish(shared: &Shared, round: Round<'_>) {
-    let Round { head, state, vault, removed, projector, .. } = round;
-    let before = std::mem::replace(&mut *shared.head(), head);
+    let Round { head, state, vault, removed, projector, notable, .. } = round;
     let mut lanes = shared.lanes();
     lanes.gain(projector.lanes);
     shared.block.store(projector.block);
@@ -136,9 +135,15 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     drop(lanes);
     let changed = state.sequence != shared.state.load().sequence;
     shared.state.store(Arc::clone(&state));
+    // After the state: whoever looks at the head first finds a day that is over as closed.
+    let before = std::mem::replace(&mut *shared.head(), head);
     if changed {
         shared.vault.store(Arc::clone(&vault));
         shared.rules.send_replace(Arc::new(state.rules(&vault)));
+    }
+    shared.tip.send_replace(head.sequence);
+    if let Some(notable) = notable {
+        shared.notable.send_replace(notable);
     }
     drop_old_keys(shared, &before, &head);
 }

@@ -22,9 +22,9 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 30] = {
+pub const TABLE: [Rpc; 32] = {
     use Access::{Read, Write};
-    use Noun::{Backoffs, Events, Keys, Schemas, Sources, Subscriptions};
+    use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions};
     [
         rpc("/certes.v1.EventBroker/HandleIncomingEvent", Events, Write, false),
         rpc("/certes.v1.EventBroker/SendOutgoingEvent", Events, Write, true),
@@ -56,6 +56,8 @@ pub const TABLE: [Rpc; 30] = {
         rpc("/certes.v1.Configuration/ListBackoffs", Backoffs, Read, false),
         rpc("/certes.v1.Configuration/ListSchemas", Schemas, Read, false),
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
+        rpc("/certes.v1.LogService/List", Config, Read, false),
+        rpc("/certes.v1.LogService/GetHead", Config, Read, false),
     ]
 };
 

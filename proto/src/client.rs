@@ -14,6 +14,7 @@ mod events;
 mod deliveries;
 mod lanes;
 mod configuration;
+mod log;
 
 pub use bearer::Bearer;
 pub use broker::RemoteBroker;

@@ -15,6 +15,7 @@ mod command;
 mod broker;
 mod master_api;
 mod queue;
+mod log;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

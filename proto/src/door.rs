@@ -106,7 +106,8 @@ pub(crate) fn actor_metadata(actor: &Actor) -> Result<(&'static str, MetadataVal
     Ok((ACTOR, value))
 }
 
-fn actor_from(text: &str) -> Actor {
+/// An actor out of its text.
+pub(crate) fn actor_from(text: &str) -> Actor {
     match text.parse::<KeyId>() {
         Ok(key) => Actor::Key(key),
         Err(_) => Actor::Component(text.to_owned()),

@@ -8,6 +8,7 @@ mod events;
 mod deliveries;
 mod registry;
 mod configuration;
+mod log;
 
 // What only peers may call.
 mod broker;
@@ -27,10 +28,11 @@ use crate::{
         event_broker_server::EventBrokerServer,
         events_server::EventsServer,
         internal::{
-            broker_server::BrokerServer, lanes_server::LanesServer,
-            message_queue_server::MessageQueueServer, rules_server::RulesServer,
-            store_server::StoreServer,
+            broker_server::BrokerServer, followers_server::FollowersServer,
+            lanes_server::LanesServer, message_queue_server::MessageQueueServer,
+            rules_server::RulesServer, store_server::StoreServer,
         },
+        log_service_server::LogServiceServer,
         schema_registry_server::SchemaRegistryServer,
     },
 };
@@ -60,6 +62,8 @@ pub struct PublicPorts {
     pub clock: Arc<dyn Clock>,
     /// For trace ids.
     pub random: Arc<dyn Random>,
+    /// Ends what waits for news, so that the server can drain.
+    pub stop: CancellationToken,
 }
 
 /// The public port (9601): the public API behind the lock, health and reflection for everybody.
@@ -91,12 +95,13 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 5] = [
+const PUBLIC_SERVICES: [&str; 6] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
     ConfigurationServer::<configuration::Service>::NAME,
     SchemaRegistryServer::<registry::Service>::NAME,
+    LogServiceServer::<log::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -118,6 +123,11 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
         door: door.clone(),
         registry: Arc::clone(registry),
     })))
+    .add_service(limited!(LogServiceServer::new(log::Service {
+        door: door.clone(),
+        log: master_api.clone(),
+        stop: ports.stop.clone(),
+    })))
 }
 
 /// A broker for its peers (9620).
@@ -132,9 +142,11 @@ pub fn registry_routes(registry: Arc<dyn SchemaRegistry>) -> Routes {
 }
 
 /// Master API for its peers (9611). Cancel `stop` when the server is to drain: it ends the streams
-/// of rules, which would otherwise keep it open.
+/// of rules, which would otherwise keep it open, and what waits for facts.
 pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken) -> Routes {
     let door = Door::Internal;
+    let log = || log::Service { door: Door::Internal, log: master_api.clone(), stop: stop.clone() };
+    let (facts, followers) = (log(), log());
     Routes::new(limited!(EventsServer::new(events::Service {
         door: door.clone(),
         events: master_api.clone(),
@@ -145,6 +157,8 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
     })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))
     .add_service(limited!(LanesServer::new(lanes::Service { lanes: master_api.clone() })))
+    .add_service(limited!(LogServiceServer::new(facts)))
+    .add_service(limited!(FollowersServer::new(followers)))
     .add_service(limited!(RulesServer::new(rules::Service { configuration: master_api, stop })))
     .prepare()
 }

@@ -10,9 +10,10 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState, Next},
     event::Event,
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     rules::{Rules, RulesReceiver},
@@ -162,6 +163,22 @@ impl Lanes for FakeMaster {
         Self::none()
     }
     async fn advance(&self, _: Vec<(LaneId, Sequence)>) -> Result<()> {
+        Self::none()
+    }
+}
+
+#[async_trait]
+impl Log for FakeMaster {
+    async fn facts(&self, _: LogQuery) -> Result<LogPage> {
+        Self::none()
+    }
+    async fn log_head(&self) -> Result<LogHead> {
+        Self::none()
+    }
+    async fn cursor(&self, _: &str) -> Result<Option<Sequence>> {
+        Self::none()
+    }
+    async fn move_cursor(&self, _: &str, _: Sequence) -> Result<()> {
         Self::none()
     }
 }

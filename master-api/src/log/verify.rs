@@ -72,11 +72,10 @@ pub fn verify_rows(
     if load::stored_format(rows)? != state.format {
         report.problem("the stored format is not the one that the facts name".into());
     }
-    let lasting = [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead];
     let days = all_tables.iter().copied().chain(scratch.tables());
     let days: BTreeSet<_> =
         days.filter(|table| searched && matches!(table, Table::Search(_))).collect();
-    for table in lasting.into_iter().chain(days) {
+    for table in tables::READ_MODELS.into_iter().chain(days) {
         compare(rows, scratch, table, &mut report)?;
     }
     check_idempotency(rows, all_tables, &mut report)?;
@@ -105,7 +104,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
-        let projector = Projector::new(as_rows(scratch), Head::default().stats, Arc::default());
+        let (stats, format) = (Head::default().stats, State::default().format);
+        let projector = Projector::new(as_rows(scratch), stats, format, Arc::default());
         let (report, state, head) = Default::default();
         Self { rows, scratch, projector, report, state, head }
     }
@@ -175,6 +175,7 @@ impl<'a> Walk<'a> {
         }
         self.head.configuration = hash;
         self.state.apply(fact.sequence, &fact.body);
+        self.projector.format = self.state.format;
     }
 
     fn traffic_fact(

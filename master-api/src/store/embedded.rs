@@ -181,6 +181,7 @@ fn name_of(table: Table) -> String {
         Table::Deliveries => "deliveries".into(),
         Table::Due => "due".into(),
         Table::Dead => "dead".into(),
+        Table::Notable => "notable".into(),
         Table::Cursors => "cursors".into(),
         Table::Secrets => "secrets".into(),
     }
@@ -194,6 +195,7 @@ fn table_of(name: &str) -> Option<Table> {
         Table::Deliveries,
         Table::Due,
         Table::Dead,
+        Table::Notable,
         Table::Cursors,
         Table::Secrets,
     ];

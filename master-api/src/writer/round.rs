@@ -49,6 +49,8 @@ pub struct Round<'a> {
     pub removed: Vec<SubscriptionNumber>,
     /// The newest event id that was ever seen.
     pub newest_event: EventId,
+    /// The last notable fact of the batch.
+    pub notable: Option<Sequence>,
     /// The read models.
     pub projector: Projector<'a>,
     event_ids: HashMap<EventId, EventIdRow>,
@@ -60,15 +62,22 @@ impl<'a> Round<'a> {
     /// Begins a batch on top of the last one. Its time is never before that one's.
     pub fn new(shared: &'a Shared, newest_event: EventId) -> Self {
         let head = *shared.head();
+        let state = shared.state.load_full();
         Self {
             shared,
             now: shared.around.clock.now().max(head.time),
             head,
-            state: shared.state.load_full(),
             vault: shared.vault.load_full(),
             removed: Vec::new(),
             newest_event,
-            projector: Projector::new(shared.rows(), head.stats, shared.block.load_full()),
+            notable: None,
+            projector: Projector::new(
+                shared.rows(),
+                head.stats,
+                state.format,
+                shared.block.load_full(),
+            ),
+            state,
             event_ids: HashMap::new(),
             idempotency: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -254,6 +263,10 @@ impl<'a> Round<'a> {
             let key = tables::lane_key(lane);
             batch.put(Table::Cursors, key, tables::sequence_key(cursor).to_vec());
         }
+        for (follower, cursor) in self.shared.followers().take_moved() {
+            let key = tables::follower_key(&follower);
+            batch.put(Table::Cursors, key, tables::sequence_key(cursor).to_vec());
+        }
         if self.head.sequence != before {
             self.head.stats = self.projector.stats;
             self.head.open_block = self.projector.block.first();
@@ -279,6 +292,9 @@ impl<'a> Round<'a> {
         let sequence = Sequence(self.head.sequence.0 + 1);
         self.head.sequence = sequence;
         self.head.time = self.now;
+        if body.is_notable() {
+            self.notable = Some(sequence);
+        }
         let key = tables::sequence_key(sequence);
         if is_traffic {
             let (row, hash) = draft.place(sequence, self.now, self.head.traffic);

@@ -12,9 +12,10 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
@@ -275,6 +276,31 @@ impl Configuration for Fake {
         self.ready()?;
         assert_eq!(*uri, samples::uri());
         Ok(vec![samples::schema_version(); 3])
+    }
+}
+
+#[async_trait]
+impl Log for Fake {
+    async fn facts(&self, query: LogQuery) -> Result<LogPage> {
+        self.ready()?;
+        assert_eq!(query, samples::log_query());
+        Ok(samples::log_page())
+    }
+
+    async fn log_head(&self) -> Result<LogHead> {
+        self.ready()?;
+        Ok(samples::log_head())
+    }
+
+    async fn cursor(&self, follower: &str) -> Result<Option<Sequence>> {
+        self.ready()?;
+        Ok((follower == "announcer").then_some(Sequence(6)))
+    }
+
+    async fn move_cursor(&self, follower: &str, to: Sequence) -> Result<()> {
+        self.ready()?;
+        assert_eq!((follower, to), ("announcer", Sequence(7)));
+        Ok(())
     }
 }
 

@@ -77,6 +77,7 @@ pub async fn public(fake: &Arc<Fake>) -> Listener {
         master_api: fake.clone(),
         clock: ManualClock::new(crate::samples::NOW),
         random: SeededRandom::new(1),
+        stop: CancellationToken::new(),
     };
     let (routes, _health) = server::public_routes(ports, PublicConfig::default()).await.unwrap();
     listen(routes).await

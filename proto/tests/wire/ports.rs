@@ -9,7 +9,7 @@ use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
-    master_api::{Configuration, Deliveries, Events, Lanes},
+    master_api::{Configuration, Deliveries, Events, Lanes, Log},
     queue::MessageQueue,
     registry::SchemaRegistry,
     schema::{Rulebook, VersionNumber},
@@ -138,6 +138,17 @@ async fn lanes() {
     let page = lanes.feed(samples::lane(), Sequence(6), samples::NOW, 128).await.unwrap();
     assert_eq!(page, samples::feed_page());
     lanes.advance(vec![(samples::lane(), Sequence(6))]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log() {
+    let listener = master_api(&Fake::new()).await;
+    let log = listener.master_api().await;
+    assert_eq!(log.facts(samples::log_query()).await.unwrap(), samples::log_page());
+    assert_eq!(log.log_head().await.unwrap(), samples::log_head());
+    assert_eq!(log.cursor("announcer").await.unwrap(), Some(Sequence(6)));
+    assert_eq!(log.cursor("nobody").await.unwrap(), None);
+    log.move_cursor("announcer", Sequence(7)).await.unwrap();
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use contract::{
         Trace,
     },
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence},
+    log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
         Stats, StoreEvent, Stored, Work,
@@ -310,4 +311,33 @@ pub fn depths() -> Vec<LaneDepth> {
         oldest,
     };
     vec![depth(Some(NOW)), depth(None)]
+}
+
+pub fn log_query() -> LogQuery {
+    let filter = LogFilter {
+        chain: Some(Chain::Traffic),
+        kinds: vec!["attempt_recorded".into(), "delivery_resent".into()],
+        since: Some(NOW),
+        notable: true,
+    };
+    LogQuery { after: Sequence(4), first: 12, filter, wait: Duration::from_millis(1500) }
+}
+
+pub fn log_page() -> LogPage {
+    let fact = |(at, actor): (u64, Actor)| LoggedFact {
+        sequence: Sequence(at),
+        time: NOW,
+        actor,
+        chain: if at == 0 { Chain::Configuration } else { Chain::Traffic },
+        kind: "delivery_resent".into(),
+        body: serde_json::json!({ "delivery": delivery_id(), "numbers": [u64::MAX, 1.5] }),
+        prev_hash: "00".repeat(32),
+    };
+    let facts = (0..).zip(actors()).map(fact).collect();
+    LogPage { facts, read_to: Sequence(9), more: true, head: Sequence(u64::MAX) }
+}
+
+pub fn log_head() -> LogHead {
+    let (configuration_hash, traffic_hash) = ("01".repeat(32), "02".repeat(32));
+    LogHead { sequence: Sequence(9), time: NOW, configuration_hash, traffic_hash }
 }

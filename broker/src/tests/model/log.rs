@@ -11,9 +11,10 @@ use contract::{
     delivery::{AttemptReport, Delivery},
     event::Event,
     id::{DeliveryId, EventId, LaneId, Sequence},
+    log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
-        LaneStatus, Lanes, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
+        LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     rules::{Rules, RulesReceiver},
 };
@@ -272,6 +273,22 @@ impl Configuration for ModelLog {
         self.rules.subscribe()
     }
     async fn execute(&self, _: Actor, _: Changeset) -> Result<Vec<Change>> {
+        not_here()
+    }
+}
+
+#[async_trait]
+impl Log for ModelLog {
+    async fn facts(&self, _: LogQuery) -> Result<LogPage> {
+        not_here()
+    }
+    async fn log_head(&self) -> Result<LogHead> {
+        not_here()
+    }
+    async fn cursor(&self, _: &str) -> Result<Option<Sequence>> {
+        not_here()
+    }
+    async fn move_cursor(&self, _: &str, _: Sequence) -> Result<()> {
         not_here()
     }
 }
