@@ -8,8 +8,11 @@ mod filters;
 mod inputs;
 mod mutation;
 mod nodes;
+mod past;
+mod why;
 mod paging;
 mod query;
+mod rules;
 mod schemas;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};

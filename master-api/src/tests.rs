@@ -5,6 +5,7 @@ mod start;
 mod storing;
 mod delivering;
 mod searching;
+mod past;
 mod configuring;
 mod damage;
 mod sequences;

@@ -4,8 +4,8 @@ use super::access::{OrShow, Result, invalid};
 use async_graphql::{InputObject, Json};
 use contract::{
     backoff::BackoffPolicy,
-    command::Command,
-    event::Disposition,
+    command::{Command, Target},
+    event::{Direction, Disposition},
     secret::Secret,
     source::{SourceSpec, Template},
     subscription::{Priority, SubscriptionSpec},
@@ -106,7 +106,7 @@ impl TryFrom<SubscriptionInput> for Command {
     }
 }
 
-fn priority(level: Option<u8>) -> Result<Option<Priority>> {
+pub(super) fn priority(level: Option<u8>) -> Result<Option<Priority>> {
     level.map(Priority::try_from).transpose().map_err(invalid)
 }
 
@@ -123,4 +123,18 @@ fn disposition(text: Option<&str>) -> Result<Disposition> {
             Err(invalid(format!("`{other}` is not allowed; write reject, accept or quarantine")))
         }
     }
+}
+
+/// A back-off by its level and direction.
+pub(super) fn backoff_key(target: &str, direction: &str) -> Result<Target> {
+    let direction = match direction {
+        "incoming" => Direction::Incoming,
+        "outgoing" => Direction::Outgoing,
+        other => {
+            let message = format!("`{other}` is no direction; allowed: incoming, outgoing");
+            return Err(invalid(message));
+        }
+    };
+    let target = target.parse().map_err(|error| invalid(format!("{error}")))?;
+    Ok(Target::Backoff(target, direction))
 }

@@ -259,7 +259,6 @@ impl SourceNode {
     }
 }
 
-/// A value's name as its serialised form gives it.
 /// The name of a value of an enum.
 pub(super) fn text(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {

@@ -7,7 +7,10 @@ use super::{
     filters::{DeliveryFilterInput, EventFilterInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    past::PastQuery,
+    rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
+    why::WhyQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
@@ -24,7 +27,7 @@ const PAGE: usize = limits::PAGE_DEFAULT as usize;
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery);
+pub struct Query(TrafficQuery, SchemaQuery, PastQuery, WhyQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]
@@ -126,6 +129,33 @@ impl TrafficQuery {
         let rules = rules(context)?;
         spend(context, rules.sources.len().saturating_mul(NODE_BYTES))?;
         Ok(rules.sources.values().cloned().map(SourceNode).collect())
+    }
+
+    /// Subscribers, by id.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn subscribers(&self, context: &Context<'_>) -> Result<Vec<SubscriberNode>> {
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.subscribers.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.subscribers.values().cloned().map(SubscriberNode).collect())
+    }
+
+    /// Event types that have defaults, by URI.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn event_types(&self, context: &Context<'_>) -> Result<Vec<EventTypeNode>> {
+        allowed_everywhere(context, Noun::Schemas, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.event_types.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.event_types.values().cloned().map(EventTypeNode).collect())
+    }
+
+    /// Back-off rules of all levels but the subscriptions' own.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn backoffs(&self, context: &Context<'_>) -> Result<Vec<BackoffNode>> {
+        allowed_everywhere(context, Noun::Backoffs, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.backoffs.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.backoffs.iter().cloned().map(BackoffNode).collect())
     }
 
     /// API keys.
