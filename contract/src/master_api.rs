@@ -6,7 +6,7 @@ use crate::{
     clock::Timestamp,
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
-    event::{Direction, Event, EventState, NewEvent},
+    event::{Audience, Direction, Event, EventState, NewEvent, Origin},
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     rules::RulesReceiver,
@@ -92,6 +92,28 @@ pub struct EventFilter {
     pub until: Option<Timestamp>,
     /// With this idempotency key.
     pub idempotency_key: Option<String>,
+}
+
+impl EventFilter {
+    /// Does it want this event?
+    pub fn matches(&self, event: &Event) -> bool {
+        let from = |name: &String| matches!(&event.origin, Origin::Source(found) if found == name);
+        let to = |id: &String| match &event.audience {
+            Audience::Own => false,
+            Audience::Subscriber(found) => found == id,
+            Audience::All => id == "*",
+        };
+        self.uri.as_ref().is_none_or(|pattern| pattern.matches(&event.uri))
+            && self.prefix.as_ref().is_none_or(|start| event.uri.as_str().starts_with(start))
+            && self.source.as_ref().is_none_or(from)
+            && self.producer.is_none_or(|key| event.origin == Origin::Producer(key))
+            && self.subscriber.as_ref().is_none_or(to)
+            && self.direction.is_none_or(|direction| direction == event.direction)
+            && self.state.is_none_or(|state| state == event.state)
+            && self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+            && (self.idempotency_key.is_none() || self.idempotency_key == event.idempotency_key)
+    }
 }
 
 /// Which deliveries a listing is about.

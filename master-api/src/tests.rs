@@ -6,6 +6,7 @@ mod storing;
 mod delivering;
 mod searching;
 mod past;
+mod live;
 mod configuring;
 mod damage;
 mod sequences;

@@ -162,7 +162,7 @@ async fn what_cannot_be_read_is_refused_as_json() {
         (&[b' '; 1024 * 1024 + 1], 413, "body_too_large"),
     ];
     for (body, status, expected) in table {
-        let router = router(graphql::schema(bench.api.clone(), None, None));
+        let router = router(graphql::schema(bench.api.clone(), None, None), refuse_all());
         let request = HttpRequest::post("/graphql").body(Body::from(body.to_vec())).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status);
@@ -172,4 +172,9 @@ async fn what_cannot_be_read_is_refused_as_json() {
         assert_eq!(code(&body), expected, "{body}");
         assert!(!body.to_string().contains("hunter2"), "{body}");
     }
+}
+
+fn refuse_all() -> crate::http::CheckToken {
+    use contract::{Error, ErrorCode};
+    std::sync::Arc::new(|_token| Err(Error::new(ErrorCode::Unauthenticated, "unknown")))
 }
