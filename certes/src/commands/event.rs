@@ -20,7 +20,7 @@ pub enum EventCommand {
     List {
         /// Which ones.
         #[command(flatten)]
-        filter: FilterArgs,
+        filter: Box<FilterArgs>,
         /// Only in this state: accepted, quarantined
         #[arg(long)]
         state: Option<String>,

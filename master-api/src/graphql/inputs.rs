@@ -135,6 +135,6 @@ pub(super) fn backoff_key(target: &str, direction: &str) -> Result<Target> {
             return Err(invalid(message));
         }
     };
-    let target = target.parse().map_err(|error| invalid(format!("{error}")))?;
+    let target = target.parse().map_err(invalid)?;
     Ok(Target::Backoff(target, direction))
 }

@@ -19,8 +19,7 @@ pub fn load(rows: &dyn Rows, loaded: &Loaded) -> Result<OpenBlock, LogError> {
         return Ok(block);
     };
     if first != Sequence(0) {
-        let mut none = Batch::default();
-        read(rows, bucket, first, &mut block, &mut |_closed| Ok(()), &mut none)?;
+        read(rows, (bucket, first), &mut block, &mut |_closed| Ok(()))?;
     }
     Ok(block)
 }
@@ -31,32 +30,30 @@ pub fn backfill(store: &dyn StateStore, loaded: &Loaded) -> Result<OpenBlock, Lo
     let mut block = OpenBlock::default();
     for bucket in loaded.state.buckets.keys().copied().chain(loaded.head.bucket) {
         let mut commit = |batch| Ok(store.commit(batch)?);
-        read(rows, bucket, Sequence(0), &mut block, &mut commit, &mut Batch::default())?;
+        read(rows, (bucket, Sequence(0)), &mut block, &mut commit)?;
     }
     Ok(block)
 }
 
-/// Takes in the traffic facts of a day from `first` on.
+/// Takes in the traffic facts of a day from `first` on; `write` gets the rows of closed blocks.
 fn read(
     rows: &dyn Rows,
-    bucket: Bucket,
-    first: Sequence,
+    (bucket, first): (Bucket, Sequence),
     block: &mut OpenBlock,
     write: &mut dyn FnMut(Batch) -> Result<(), LogError>,
-    batch: &mut Batch,
 ) -> Result<(), LogError> {
     let table = Table::Traffic(bucket);
     let mut scan = Scan::all(table, FACTS_PER_SCAN).from(&tables::sequence_key(first));
     loop {
-        let page = rows.scan(&scan)?;
+        let (page, mut batch) = (rows.scan(&scan)?, Batch::default());
         for row in &page {
             let fact = read_fact(row)?;
             if block.ends_before(fact.sequence, bucket, &fact.body) {
-                std::mem::take(block).close(batch)?;
+                std::mem::take(block).close(&mut batch)?;
             }
             block.push(fact.sequence, bucket, &fact.body);
         }
-        write(std::mem::take(batch))?;
+        write(batch)?;
         let Some((key, _)) = page.last() else { return Ok(()) };
         scan = Scan::all(table, FACTS_PER_SCAN).after(key);
     }

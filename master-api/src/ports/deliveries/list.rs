@@ -29,6 +29,9 @@ const AT_ONCE: usize = 128;
 /// What reading an event counts for, in rows.
 const EVENT_COST: usize = 4;
 
+/// Deliveries in the order of listings.
+type NewestFirst = BTreeSet<Reverse<(Sequence, LaneId)>>;
+
 /// The end of a page: the delivery that came last.
 pub(super) fn cursor(text: &str) -> Result<DeliveryId> {
     text.parse().map_err(|_e| {
@@ -205,8 +208,8 @@ impl<'a> Gathered<'a> {
     }
 
     /// All that wait, from every lane that has work; None: they are too many.
-    fn waiting(&self) -> Result<Option<BTreeSet<Reverse<(Sequence, LaneId)>>>, LogError> {
-        let (mut found, store) = (BTreeSet::new(), &self.shared.store);
+    fn waiting(&self) -> Result<Option<NewestFirst>, LogError> {
+        let (mut found, store) = (NewestFirst::new(), &self.shared.store);
         let lanes = self.shared.lanes().with_work(Timestamp(i64::MAX));
         for status in lanes {
             let lane = tables::lane_key(status.lane);
@@ -232,10 +235,7 @@ impl<'a> Gathered<'a> {
         Ok(Some(found))
     }
 
-    fn of(
-        &mut self,
-        ids: BTreeSet<Reverse<(Sequence, LaneId)>>,
-    ) -> Result<Option<DeliveryId>, LogError> {
+    fn of(&mut self, ids: NewestFirst) -> Result<Option<DeliveryId>, LogError> {
         let ids = ids.into_iter().map(|Reverse((sequence, lane))| DeliveryId { lane, sequence });
         for ids in ids.collect::<Vec<_>>().chunks(AT_ONCE) {
             if let Some(cursor) = self.look(ids)? {
