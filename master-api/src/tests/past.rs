@@ -145,7 +145,7 @@ async fn what_rules_deliveries_is_made_changed_and_removed() {
 #[tokio::test]
 async fn the_schema_document_is_the_schema() {
     let bench = Bench::memory();
-    let schema = graphql::schema(bench.api.clone(), None, None).sdl();
+    let schema = graphql::schema(bench.api, None, None).sdl();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema.graphql");
     if std::env::var_os("CERTES_WRITE_GOLDEN").is_some() {
         fs::write(&path, &schema).unwrap();
