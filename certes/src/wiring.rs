@@ -179,7 +179,8 @@ impl Wiring<'_> {
         let authenticator = Authenticator::new(self.master_api.rules(), clock);
         let known = self.broker.is_some() || !self.config.peers.broker.is_empty();
         let broker = if known { Some(self.broker_port()?) } else { None };
-        let http = Router::new().nest("/api", authenticator.guard(self.graphql(broker)));
+        let http =
+            Router::new().nest("/api", authenticator.guard(self.graphql(broker, &authenticator)));
         self.routers.insert(Door::MasterApiHttp, http);
         Ok(())
     }
@@ -317,7 +318,9 @@ impl Wiring<'_> {
         let rules = self.master_api.rules();
         let (clock, random) = (clock.clone(), random.clone());
         let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
-        let api = gateway.authenticator().guard(self.graphql(Some(self.broker_port()?)));
+        let authenticator = gateway.authenticator();
+        let graphql = self.graphql(Some(self.broker_port()?), authenticator);
+        let api = authenticator.guard(graphql);
         let asked_for = (!public_schemas).then(|| gateway.authenticator().clone());
         let api = api.merge(Schemas::new(self.registry_port()?, asked_for).router());
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
@@ -327,10 +330,16 @@ impl Wiring<'_> {
     }
 
     /// GraphQL over the ports: the same wherever it is served.
-    fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
+    fn graphql(
+        &self,
+        broker: Option<Arc<dyn EventBroker>>,
+        authenticator: &Authenticator,
+    ) -> Router {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
-        master_api::http::router(master_api::graphql::schema(master_api, broker, registry))
+        let schema = master_api::graphql::schema(master_api, broker, registry);
+        let authenticator = authenticator.clone();
+        master_api::http::router(schema, Arc::new(move |token| authenticator.check(token)))
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

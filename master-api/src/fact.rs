@@ -205,7 +205,8 @@ pub enum FactBody {
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-/// 3: notable facts are indexed ([`FactBody::is_notable`]).
+/// 3: notable facts are indexed ([`FactBody::is_notable`]), and so are events
+/// ([`crate::search`]), with the place of the open block in the head.
 pub const FORMAT: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away

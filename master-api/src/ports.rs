@@ -10,20 +10,26 @@ use crate::{
     fact::{Bucket, FactBody},
     log::{LogError, read_fact},
     project::decode,
+    search::{self, Found, Query, Walked},
     service::MasterApi,
     shared::Shared,
     store::{StoreError, Table},
-    tables::{self, EventIdRow, SALT_LENGTH},
+    tables::{self, DeliveryRow, EventIdRow, SALT_LENGTH},
 };
 use bytes::Bytes;
 use contract::{
     Error, Result,
+    delivery::Delivery,
     event::Event,
-    id::{EventId, Sequence},
+    id::{DeliveryId, EventId, Sequence},
     limits,
     master_api::PageRequest,
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 /// Rows that one request looks at before it answers with what it has: a page may be short, and
 /// its cursor says that there is more.
@@ -63,9 +69,66 @@ impl Shared {
         Ok(event_of(fact.body, sequence))
     }
 
+    /// Visits the events that fit, newest first.
+    fn search(
+        &self,
+        query: &Query,
+        visit: &mut dyn FnMut(Found) -> Result<ControlFlow<(), usize>, LogError>,
+    ) -> Result<Walked, LogError> {
+        let open = self.block.load_full();
+        let newest = self.head().bucket;
+        let state = self.state.load();
+        let days = state.buckets.keys().copied().filter(|day| Some(*day) != newest).chain(newest);
+        search::walk(self.rows(), &open, days, query, visit)
+    }
+
+    /// Events by their places, in the same order; places of one day are read together.
+    fn events_at(&self, places: &[(Sequence, Bucket)]) -> Result<Vec<Option<Event>>, LogError> {
+        let days: BTreeSet<_> = places.iter().map(|(_, bucket)| *bucket).collect();
+        let mut events = BTreeMap::new();
+        for day in days {
+            let of_day = places.iter().filter(|(_, bucket)| *bucket == day);
+            let keys: Vec<_> = of_day.map(|(at, _)| tables::sequence_key(*at).to_vec()).collect();
+            let rows = self.store.get_many(Table::Traffic(day), &keys)?;
+            for (key, row) in keys.into_iter().zip(rows) {
+                let Some(row) = row else { continue };
+                let fact = read_fact(&(key.into(), row))?;
+                events.extend(event_of(fact.body, fact.sequence).map(|e| (fact.sequence, e)));
+            }
+        }
+        Ok(places.iter().map(|(sequence, _)| events.get(sequence).cloned()).collect())
+    }
+
+    /// Where events lie, by id, in the same order.
+    fn event_ids(&self, ids: &[EventId]) -> Result<Vec<Option<EventIdRow>>, LogError> {
+        let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
+        let rows = self.store.get_many(Table::EventIds, &keys)?;
+        rows.into_iter().map(|row| row.map(|row| decode("event id", &row)).transpose()).collect()
+    }
+
+    /// Deliveries by id, in the same order.
+    fn deliveries_at(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, LogError> {
+        let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
+        let rows = self.store.get_many(Table::Deliveries, &keys)?;
+        let read = |(id, row): (&DeliveryId, Option<Bytes>)| {
+            let row: Option<DeliveryRow> = row.map(|row| decode("delivery", &row)).transpose()?;
+            Ok(row.map(|row| row.into_delivery(*id)))
+        };
+        ids.iter().zip(rows).map(read).collect()
+    }
+
     fn payload_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Bytes>, StoreError> {
         let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
+    }
+}
+
+impl Walked {
+    fn cursor(self) -> Option<String> {
+        match self {
+            Self::Through => None,
+            Self::Before(sequence) => Some(sequence.to_string()),
+        }
     }
 }
 

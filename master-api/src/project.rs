@@ -5,6 +5,7 @@ use crate::{
     codec,
     fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
+    search::OpenBlock,
     store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow},
 };
@@ -16,7 +17,10 @@ use contract::{
     log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
@@ -31,6 +35,8 @@ pub struct Projector<'a> {
     pub stats: Stats,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
+    /// The newest events, not yet in the index.
+    pub block: Arc<OpenBlock>,
 }
 
 /// What facts added to a lane.
@@ -71,8 +77,9 @@ impl Standing {
 }
 
 impl<'a> Projector<'a> {
-    /// On top of `rows`, whose counters are `stats`, of a log of `format`.
-    pub fn new(rows: &'a dyn Rows, stats: Stats, format: u32) -> Self {
+    /// On top of `rows`, whose counters are `stats`, of a log of `format`, and the block that is
+    /// open there.
+    pub fn new(rows: &'a dyn Rows, stats: Stats, format: u32, block: Arc<OpenBlock>) -> Self {
         Self {
             rows,
             format,
@@ -81,6 +88,7 @@ impl<'a> Projector<'a> {
             batch: Batch::default(),
             stats,
             lanes: BTreeMap::new(),
+            block,
         }
     }
 
@@ -100,22 +108,25 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
+        if self.block.ends_before(sequence, bucket, body) {
+            Arc::unwrap_or_clone(std::mem::take(&mut self.block)).close(&mut self.batch)?;
+        }
         if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {
             FactBody::EventAccepted { event } => {
                 self.stats.accepted += 1;
-                self.add_event((sequence, time, bucket), event, false)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::EventQuarantined { event, .. } => {
                 self.stats.quarantined += 1;
-                self.add_event((sequence, time, bucket), event, true)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::QuarantineReleased { event, .. } => {
                 self.stats.accepted += 1;
                 self.stats.quarantined = self.stats.quarantined.saturating_sub(1);
-                self.add_event((sequence, time, bucket), event, false)
+                self.add_event((sequence, time, bucket), body, event)
             }
             FactBody::AttemptRecorded { delivery, attempt, next } => {
                 self.change(*delivery, |row| {
@@ -180,9 +191,11 @@ impl<'a> Projector<'a> {
     fn add_event(
         &mut self,
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
+        body: &FactBody,
         event: &StoredEvent,
-        quarantined: bool,
     ) -> Result<(), LogError> {
+        Arc::make_mut(&mut self.block).push(sequence, bucket, body);
+        let quarantined = matches!(body, FactBody::EventQuarantined { .. });
         let row = EventIdRow { sequence, bucket, lanes: event.lanes.clone(), quarantined };
         self.batch.put(Table::EventIds, event.id.to_bytes(), encode("event id", &row)?);
         if event.lanes.is_empty() {

@@ -11,6 +11,7 @@ use crate::{
         head_file::{self, HeadMark},
     },
     metrics::Metrics,
+    search,
     secrets::{SECRET_KEY_FILE, Sealer, Vault, write_private},
     shared::{Health, Shared, Surroundings, unavailable},
     state::State,
@@ -74,6 +75,10 @@ impl MasterApi {
     ) -> Result<Arc<Self>> {
         let loaded = log::load(as_rows(&*store))?;
         head_file::vouch(&config.data_dir, as_rows(&*store), &loaded)?;
+        let block = match loaded.state.format {
+            1..search::SINCE_FORMAT => search::backfill(&*store, &loaded)?,
+            _ => search::load(as_rows(&*store), &loaded)?,
+        };
         let Loaded { head, state } = loaded;
         let key_file = config.data_dir.join(SECRET_KEY_FILE);
         if state.format > 0 && config.secret_key.is_none() && !key_file.exists() {
@@ -87,8 +92,12 @@ impl MasterApi {
         let vault = sealer.open_all(as_rows(&*store))?;
         let lanes = LaneTable::load(as_rows(&*store), state.subscriptions.keys().copied())?;
         let begun = state.format > 0;
-        let shared =
-            Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
+        let shared = Arc::new(Shared::new(
+            (config, around),
+            (store, sealer),
+            (head, state, vault),
+            (lanes, block),
+        ));
         if !begun {
             // A crash from here on leaves a head file beside whatever was begun.
             head_file::write(&shared.config.data_dir, &HeadMark::NONE)?;

@@ -6,6 +6,7 @@ use crate::{
     lanes::LaneTable,
     metrics::Metrics,
     recent::Recent,
+    search::OpenBlock,
     secrets::{Sealer, Vault},
     state::State,
     store::{Rows, StateStore},
@@ -68,6 +69,8 @@ pub struct Shared {
     pub rules: watch::Sender<Arc<Rules>>,
     /// Whether work can be done.
     pub health: watch::Sender<Health>,
+    /// The newest events, as they are searched.
+    pub block: ArcSwap<OpenBlock>,
     /// Events on their way to a first attempt.
     pub recent: Recent,
     /// Where the log ends.
@@ -85,7 +88,7 @@ impl Shared {
         (config, around): (Config, Surroundings),
         (store, sealer): (Arc<dyn StateStore>, Sealer),
         (head, state, vault): (Head, State, Vault),
-        lanes: LaneTable,
+        (lanes, block): (LaneTable, OpenBlock),
     ) -> Self {
         let rules = Arc::new(state.rules(&vault));
         Self {
@@ -103,6 +106,7 @@ impl Shared {
             head: Mutex::new(head),
             followers: Mutex::default(),
             lanes: Mutex::new(lanes),
+            block: ArcSwap::from_pointee(block),
         }
     }
 

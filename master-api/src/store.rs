@@ -29,6 +29,8 @@ pub enum Table {
     Payloads(Bucket),
     /// Idempotency keys of a day.
     Idempotency(Bucket),
+    /// The index that events of a day are searched by.
+    Search(Bucket),
     /// Events by id, which is also by time.
     EventIds,
     /// Deliveries by lane and age.
@@ -166,6 +168,11 @@ impl Scan {
 pub trait Rows: Send + Sync {
     /// A row by its key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+    /// Rows by their keys, in the same order. Where each question has a price of its own, this is
+    /// one question.
+    fn get_many(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.get(table, key)).collect()
+    }
     /// Rows in order. A table that nothing was ever written to is empty.
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError>;
 }

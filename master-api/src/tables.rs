@@ -6,6 +6,7 @@
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
+//! | `Search(day)` | `s` or `c`, sequence | a block of events, see [`crate::search`] |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
 //! | `Due` | lane, due time, sequence | nothing |
@@ -14,13 +15,13 @@
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
-//! Numbers in keys are big-endian, so that keys sort as the numbers do. `EventIds` to `Notable`
-//! can be rebuilt from the facts ([`crate::project`]).
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
+//! be rebuilt from the facts ([`crate::project`]).
 
 //!
 //! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
 //! gives the space back at once: payloads first (`Payloads`), the facts (`Traffic`) when their
-//! time comes. The chain still verifies, because `BucketClosed` keeps each day's last hash and
+//! time comes, and the index over them (`Search`) with them. The chain still verifies, because `BucketClosed` keeps each day's last hash and
 //! count in the configuration, which stays. Finished deliveries of a dropped day are the rows of
 //! each lane up to the day's last sequence: one range per lane; unfinished ones are carried forward
 //! first. `EventIds` sort by time, so theirs is one range, too. Erasing a single payload removes
@@ -69,6 +70,9 @@ pub struct Head {
     pub bucket_count: u64,
     /// Numbers of the whole deployment.
     pub stats: Stats,
+    /// First event of the block of [`crate::search`] that is open; 0: it is empty. Since format 3.
+    #[serde(default)]
+    pub open_block: Sequence,
 }
 
 /// What an event id leads to.

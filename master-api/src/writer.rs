@@ -129,6 +129,7 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     let Round { head, state, vault, removed, projector, notable, .. } = round;
     let mut lanes = shared.lanes();
     lanes.gain(projector.lanes);
+    shared.block.store(projector.block);
     // A late attempt of a removed subscription may have brought its lane back.
     removed.iter().chain(&state.clearing).for_each(|number| lanes.remove(*number));
     drop(lanes);

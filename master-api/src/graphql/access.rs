@@ -77,6 +77,11 @@ pub(super) fn invalid(message: impl Into<String>) -> async_graphql::Error {
     error(&Error::new(ErrorCode::InvalidRequest, message))
 }
 
+/// There is none of that name.
+pub(super) fn missing(noun: &str, name: &str) -> async_graphql::Error {
+    error(&Error::new(ErrorCode::NotFound, format!("no {noun} `{name}`")))
+}
+
 /// The caller, if its roles allow `access` to `noun`.
 pub(super) fn allowed<'a>(
     context: &Context<'a>,

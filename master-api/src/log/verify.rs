@@ -4,6 +4,7 @@ use super::{LogError, hash_of, head_file, load, read_fact, twin::Twin};
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::Projector,
+    search::SINCE_FORMAT,
     secrets::{SECRET_KEY_FILE, Sealer},
     state::State,
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
@@ -11,7 +12,7 @@ use crate::{
 };
 use contract::id::Sequence;
 use sha2::{Digest, Sha256};
-use std::{iter, path::Path};
+use std::{collections::BTreeSet, iter, path::Path, sync::Arc};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,7 +58,11 @@ pub fn verify_rows(
     let loaded = load(rows)?;
     let mut walk = Walk::new(rows, scratch);
     walk.all_facts(all_tables)?;
-    let Walk { mut report, state, head, .. } = walk;
+    let Walk { mut report, state, mut head, .. } = walk;
+    let searched = state.format >= SINCE_FORMAT;
+    if !searched {
+        head.open_block = Sequence(0);
+    }
     if head != loaded.head {
         report.problem(format!("the head is {:?}, but the facts lead to {head:?}", loaded.head));
     }
@@ -67,7 +72,10 @@ pub fn verify_rows(
     if load::stored_format(rows)? != state.format {
         report.problem("the stored format is not the one that the facts name".into());
     }
-    for table in tables::READ_MODELS {
+    let days = all_tables.iter().copied().chain(scratch.tables());
+    let days: BTreeSet<_> =
+        days.filter(|table| searched && matches!(table, Table::Search(_))).collect();
+    for table in tables::READ_MODELS.into_iter().chain(days) {
         compare(rows, scratch, table, &mut report)?;
     }
     check_idempotency(rows, all_tables, &mut report)?;
@@ -96,8 +104,8 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
-        let projector =
-            Projector::new(as_rows(scratch), Head::default().stats, State::default().format);
+        let (stats, format) = (Head::default().stats, State::default().format);
+        let projector = Projector::new(as_rows(scratch), stats, format, Arc::default());
         let (report, state, head) = Default::default();
         Self { rows, scratch, projector, report, state, head }
     }
@@ -228,6 +236,7 @@ impl<'a> Walk<'a> {
         self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
         self.projector.lanes.clear();
         self.head.stats = self.projector.stats;
+        self.head.open_block = self.projector.block.first();
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! GraphQL: who may ask what, how much, and how a refusal looks.
 
-use super::harness::{Bench, put_subscription};
+use super::harness::{Bench, principal, put_subscription};
 use crate::{graphql, http::router};
 use async_graphql::Request;
 use axum::{
@@ -8,22 +8,9 @@ use axum::{
     extract::Request as HttpRequest,
 };
 use bytes::Bytes;
-use contract::{
-    access::{Principal, Roles},
-    id::KeyId,
-    master_api::Events,
-};
+use contract::{access::Principal, master_api::Events};
 use serde_json::{Value, json};
 use tower::ServiceExt;
-
-fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
-    Principal {
-        key: KeyId::from_bytes([1; 16]),
-        name: "test".into(),
-        roles: Roles::parse(roles.iter().copied()).unwrap(),
-        subscriber: subscriber.map(str::to_owned),
-    }
-}
 
 async fn ask(bench: &Bench, principal: Principal, query: &str) -> Value {
     let schema = graphql::schema(bench.api.clone(), None, None);
@@ -175,7 +162,7 @@ async fn what_cannot_be_read_is_refused_as_json() {
         (&[b' '; 1024 * 1024 + 1], 413, "body_too_large"),
     ];
     for (body, status, expected) in table {
-        let router = router(graphql::schema(bench.api.clone(), None, None));
+        let router = router(graphql::schema(bench.api.clone(), None, None), refuse_all());
         let request = HttpRequest::post("/graphql").body(Body::from(body.to_vec())).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status);
@@ -185,4 +172,9 @@ async fn what_cannot_be_read_is_refused_as_json() {
         assert_eq!(code(&body), expected, "{body}");
         assert!(!body.to_string().contains("hunter2"), "{body}");
     }
+}
+
+fn refuse_all() -> crate::http::CheckToken {
+    use contract::{Error, ErrorCode};
+    std::sync::Arc::new(|_token| Err(Error::new(ErrorCode::Unauthenticated, "unknown")))
 }

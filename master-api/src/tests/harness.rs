@@ -7,13 +7,13 @@ use crate::{
 use bytes::Bytes;
 use contract::{
     Result,
-    access::Actor,
+    access::{Actor, Principal, Roles},
     backoff::Span,
     clock::{Clock, Timestamp},
     command::{Change, Changeset, Command},
     delivery::{Attempt, AttemptReport, Cause, Next},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
-    id::{DeliveryId, EventId, IdGenerator, LaneId, Sequence},
+    id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, Sequence},
     master_api::{Configuration, Deliveries, Events, StoreEvent, Stored},
     secret::Secret,
     stamp::Stamp,
@@ -224,4 +224,13 @@ pub fn copy_directory(from: &Path, to: &Path) {
 
 pub fn now(bench: &Bench) -> Timestamp {
     bench.clock.now()
+}
+
+pub fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
+    Principal {
+        key: KeyId::from_bytes([1; 16]),
+        name: "test".into(),
+        roles: Roles::parse(roles.iter().copied()).unwrap(),
+        subscriber: subscriber.map(str::to_owned),
+    }
 }

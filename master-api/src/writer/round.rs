@@ -71,7 +71,12 @@ impl<'a> Round<'a> {
             removed: Vec::new(),
             newest_event,
             notable: None,
-            projector: Projector::new(shared.rows(), head.stats, state.format),
+            projector: Projector::new(
+                shared.rows(),
+                head.stats,
+                state.format,
+                shared.block.load_full(),
+            ),
             state,
             event_ids: HashMap::new(),
             idempotency: HashMap::new(),
@@ -264,6 +269,7 @@ impl<'a> Round<'a> {
         }
         if self.head.sequence != before {
             self.head.stats = self.projector.stats;
+            self.head.open_block = self.projector.block.first();
             batch.put(Table::Meta, tables::HEAD, encode("head", &self.head)?);
         }
         Ok(batch)
