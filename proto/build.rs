@@ -19,10 +19,15 @@ const INTERNAL: [&str; 3] = [
     "certes/v1/internal/queue.proto",
 ];
 /// Messages that carry secrets: `src/redact.rs` prints them without.
-const SECRET: [&str; 4] = [
+const SECRET: [&str; 9] = [
     ".certes.v1.PutSource",
     ".certes.v1.PutSubscription",
+    ".certes.v1.CreateUser",
+    ".certes.v1.SetPassword",
     ".certes.v1.Change",
+    ".certes.v1.internal.LogInRequest",
+    ".certes.v1.internal.RenewSessionRequest",
+    ".certes.v1.internal.Session",
     ".certes.v1.internal.RulesPart",
 ];
 

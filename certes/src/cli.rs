@@ -10,11 +10,14 @@ use crate::{
         event::{EventCommand, TailArgs},
         key::KeyCommand,
         log::LogCommand,
+        login::{LoginArgs, LogoutArgs},
         quarantine::QuarantineCommand,
         schema::SchemaCommand,
+        secret::SecretCommand,
         send::SendArgs,
         source::SourceCommand,
         subscription::SubscriptionCommand,
+        user::UserCommand,
     },
     config::Layers,
 };
@@ -68,6 +71,16 @@ pub enum Command {
     /// API keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Those who log in with a name and a password.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Log in: what follows is done as that user, until `certes logout`.
+    Login(LoginArgs),
+    /// Forget a login.
+    Logout(LogoutArgs),
+    /// The keys that seal, stamp and sign.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Show when a back-off policy would try again.
     #[command(subcommand)]
     Backoff(BackoffCommand),
@@ -145,8 +158,8 @@ pub struct ServerArgs {
     /// The server [default: the one that runs in ./data or ./data/dev, else http://127.0.0.1:9600]
     #[arg(long, env = "CERTES_SERVER", value_name = "URL")]
     pub server: Option<String>,
-    /// File with the API key; or the variable CERTES_KEY holds the key itself [default: admin.key
-    /// in the server's data directory]
+    /// File with the API key; or the variable CERTES_KEY holds the key itself [default: the last
+    /// `certes login`, else admin.key in the server's data directory]
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
     /// The API key itself; only as a variable, so that it stays out of the shell's history

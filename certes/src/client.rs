@@ -1,6 +1,6 @@
 //! How a command finds its server and key.
 
-use crate::{cli::ServerArgs, misuse::Misuse, runtime_file::RuntimeFile};
+use crate::{cli::ServerArgs, login_file::LoginFile, misuse::Misuse, runtime_file::RuntimeFile};
 use anyhow::{Context, Result, bail};
 use contract::secret::Secret;
 use std::path::{Path, PathBuf};
@@ -51,12 +51,18 @@ impl Locator {
         Ok(Self { http: server.trim_end_matches('/').to_owned(), data_dir })
     }
 
-    /// The API key: from the variable, from the file that was named, or from the data directory.
-    pub fn key(&self, args: &ServerArgs) -> Result<Secret> {
+    /// The API key: from the variable, from the file that was named, from the last login, or from
+    /// the data directory.
+    pub async fn key(&self, args: &ServerArgs) -> Result<Secret> {
         if let Some(key) = &args.key {
             return Ok(Secret::new(key));
         }
         let named = args.key_file.clone();
+        if named.is_none()
+            && let Some(login) = LoginFile::find(&self.http).await
+        {
+            return Ok(login.token);
+        }
         let file = named.unwrap_or_else(|| self.data_dir.join(ADMIN_KEY_FILE));
         let text = std::fs::read_to_string(&file).with_context(|| {
             format!(

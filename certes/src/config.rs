@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+pub use identity::config::IssuerConfig as Issuer;
 pub use layers::{Layers, Origin, load, variable, variables};
 pub use schema_registry::PeerConfig as SchemaPeer;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub schema_registry: schema_registry::Config,
     /// Hop 3b.
     pub master_api: master_api::Config,
+    /// Who calls.
+    pub identity: identity::Config,
     /// Hop 3c.
     pub queue: queue::Config,
     /// Hop 4.
@@ -63,6 +66,7 @@ impl Default for Config {
             broker: broker::Config::default(),
             schema_registry: schema_registry::Config::default(),
             master_api: master_api::Config::default(),
+            identity: identity::Config::default(),
             queue: queue::Config::default(),
             consumer: consumer::Config::default(),
             peers: PeersConfig::default(),
@@ -77,6 +81,7 @@ impl Config {
         self.gateway.check().map_err(component("gateway"))?;
         self.consumer.check().map_err(component("consumer"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
+        self.identity.check().map_err(|error| anyhow!("`identity`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;
         crate::logging::check(&self.log)?;
         self.peers.check(&self.roles)?;

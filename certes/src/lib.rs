@@ -20,6 +20,7 @@ pub mod client;
 pub mod remote;
 pub mod commands;
 mod http_client;
+mod login_file;
 mod output;
 
 /// Chooses the one crypto provider of the process. Harmless when done before.

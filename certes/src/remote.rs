@@ -55,7 +55,7 @@ impl Remote {
     /// The server that the flags, the environment or the data directory name.
     pub async fn find(args: &ServerArgs) -> Result<Self> {
         let locator = Locator::find(args).await?;
-        Self::connect(&locator.http, locator.key(args)?).await
+        Self::connect(&locator.http, locator.key(args).await?).await
     }
 
     /// The server at `url`.
@@ -281,11 +281,46 @@ impl Remote {
         nouns(take(self.configuration_client().list_schemas(request).await)?.schemas)
     }
 
+    /// Users.
+    pub async fn users(&self) -> Result<Vec<ListedUser>> {
+        let request = v1::ListUsersRequest {};
+        let users = take(self.configuration_client().list_users(request).await)?.users;
+        Ok(users.into_iter().map(ListedUser::from).collect())
+    }
+
+    /// Seals all stored secrets anew.
+    pub async fn rotate_secret_key(&self) -> Result<()> {
+        let request = v1::RotateSecretKeyRequest {};
+        take(self.configuration_client().rotate_secret_key(request).await).map(|_done| ())
+    }
+
     /// API keys.
     pub async fn keys(&self) -> Result<Vec<ListedKey>> {
         let request = v1::ListKeysRequest {};
         let keys = take(self.configuration_client().list_keys(request).await)?.keys;
         Ok(keys.into_iter().map(ListedKey::from).collect())
+    }
+}
+
+/// A user as everybody may see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListedUser {
+    /// `user_...`
+    pub id: String,
+    /// The name to log in with.
+    pub name: String,
+    /// What it may do.
+    pub roles: Vec<String>,
+    /// Sees this subscriber only.
+    pub subscriber: Option<String>,
+    /// It cannot log in.
+    pub disabled: bool,
+}
+
+impl From<v1::User> for ListedUser {
+    fn from(user: v1::User) -> Self {
+        let v1::User { id, name, roles, subscriber, disabled, created_at: _ } = user;
+        Self { id, name, roles, subscriber, disabled }
     }
 }
 

@@ -13,10 +13,12 @@ use broker::{Announcer, Broker, Feeder};
 use channels::Channels;
 use consumer::Consumer;
 use contract::{
-    broker::EventBroker, master_api::MasterApi, queue::MessageQueue, registry::SchemaRegistry,
+    authenticate::Authenticate, broker::EventBroker, master_api::MasterApi, queue::MessageQueue,
+    registry::SchemaRegistry,
 };
 use futures_util::future::BoxFuture;
-use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, schemas::Schemas};
+use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, login::Login, schemas::Schemas};
+use identity::Identity;
 use master_api::MasterApi as Store;
 use prometheus_client::registry::Registry as Metrics;
 use proto::{
@@ -93,11 +95,13 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         Some(local) => local.clone(),
         None => channels.master_api(streams.clone()).await?,
     };
+    let who = Identity::new(&config.identity, master_api.rules(), environment.clock.clone())?;
     let mut wiring = Wiring {
         config,
         environment,
         channels,
         master_api,
+        who: Arc::new(who),
         store,
         metrics,
         validator: None,
@@ -148,6 +152,8 @@ struct Wiring<'a> {
     environment: &'a Environment,
     channels: Channels<'a>,
     master_api: Arc<dyn MasterApi>,
+    /// Knows who calls.
+    who: Arc<dyn Authenticate>,
     /// Master API itself, where it is in this process.
     store: Option<Arc<Store>>,
     metrics: Metrics,
@@ -175,12 +181,11 @@ impl Wiring<'_> {
     /// Hop 3b over HTTP. Its GraphQL needs broker and registry, if this process
     /// knows them.
     fn master_api_http(&mut self) -> Result<()> {
-        let clock = self.environment.clock.clone();
-        let authenticator = Authenticator::new(self.master_api.rules(), clock);
+        let authenticator = Authenticator::knowing(self.who.clone());
         let known = self.broker.is_some() || !self.config.peers.broker.is_empty();
         let broker = if known { Some(self.broker_port()?) } else { None };
-        let http =
-            Router::new().nest("/api", authenticator.guard(self.graphql(broker, &authenticator)));
+        let api = authenticator.guard(self.graphql(broker)).merge(self.login());
+        let http = Router::new().nest("/api", api);
         self.routers.insert(Door::MasterApiHttp, http);
         Ok(())
     }
@@ -296,6 +301,7 @@ impl Wiring<'_> {
             broker: broker.clone(),
             registry: self.registry_port()?,
             master_api: self.master_api.clone(),
+            who: self.who.clone(),
             clock: clock.clone(),
             random: random.clone(),
             stop: self.stopping.clone(),
@@ -317,29 +323,30 @@ impl Wiring<'_> {
         let metrics = gateway::Metrics::new(&mut self.metrics);
         let rules = self.master_api.rules();
         let (clock, random) = (clock.clone(), random.clone());
-        let gateway = Arc::new(Gateway::new(config, broker, rules, clock, random, metrics));
-        let authenticator = gateway.authenticator();
-        let graphql = self.graphql(Some(self.broker_port()?), authenticator);
-        let api = authenticator.guard(graphql);
+        let gateway = Gateway::new(config, broker, rules, clock, random, metrics);
+        let gateway = Arc::new(gateway.knowing(self.who.clone()));
+        let api = gateway.authenticator().guard(self.graphql(Some(self.broker_port()?)));
         let asked_for = (!public_schemas).then(|| gateway.authenticator().clone());
         let api = api.merge(Schemas::new(self.registry_port()?, asked_for).router());
+        let api = api.merge(self.login());
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);
         Ok(())
     }
 
+    /// Where users get their tokens: the same wherever it is served.
+    fn login(&self) -> Router {
+        let lifetime = self.config.master_api.token_lifetime.0;
+        Login::new(self.master_api.clone(), self.environment.clock.clone(), lifetime).router()
+    }
+
     /// GraphQL over the ports: the same wherever it is served.
-    fn graphql(
-        &self,
-        broker: Option<Arc<dyn EventBroker>>,
-        authenticator: &Authenticator,
-    ) -> Router {
+    fn graphql(&self, broker: Option<Arc<dyn EventBroker>>) -> Router {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
         let schema = master_api::graphql::schema(master_api, broker, registry);
-        let authenticator = authenticator.clone();
-        master_api::http::router(schema, Arc::new(move |token| authenticator.check(token)))
+        master_api::http::router(schema, self.who.clone())
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {

@@ -1,6 +1,13 @@
-//! Who may do what: keys, roles, and the actor of every change.
+//! Who may do what: keys, users, roles, and the actor of every change.
 
-use crate::{Error, ErrorCode, Result, clock::Timestamp, id::KeyId, secret::Secret};
+use crate::{
+    Error, ErrorCode, Result,
+    clock::Timestamp,
+    id::{KeyId, SecretId, UserId},
+    secret::Secret,
+    subscription::SecretRef,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -154,6 +161,49 @@ pub struct ApiKey {
     pub expires_at: Option<Timestamp>,
 }
 
+/// Somebody who logs in with a name and a password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// Its id.
+    pub id: UserId,
+    /// The name to log in with, unique.
+    pub name: String,
+    /// The stored hash of the password.
+    pub password: SecretRef,
+    /// What it may do.
+    pub roles: Roles,
+    /// Sees this subscriber only.
+    pub subscriber: Option<String>,
+    /// It cannot log in, and its tokens are refused.
+    pub disabled: bool,
+    /// Rises when tokens that were given out before are to be refused.
+    pub epoch: u32,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A key that signs the tokens of users: the public half of an RSA key of 2048 bits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenKey {
+    /// Id of the stored private half, and the `kid` of what it signs.
+    pub id: SecretId,
+    /// The modulus, base64url without padding (RFC 7518, 6.3.1.1).
+    pub n: String,
+    /// The public exponent, likewise.
+    pub e: String,
+    /// When it was made: from then on the one before it signs no more.
+    pub created_at: Timestamp,
+}
+
+/// What a user gets for a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// A token for `Authorization: Bearer`.
+    pub token: Secret,
+    /// When it stops working.
+    pub expires_at: Timestamp,
+}
+
 /// What a token starts with.
 pub const TOKEN_PREFIX: &str = "certes_";
 
@@ -167,12 +217,12 @@ pub fn token_digest(token: &Secret) -> String {
     hex::encode(Sha256::digest(token.expose().as_bytes()))
 }
 
-/// Whoever a request comes from, after its key was checked.
+/// Whoever a request comes from, after its key or token was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The key.
-    pub key: KeyId,
-    /// The key's name.
+    /// As whom its changes are recorded: a key, a user, or somebody whom another issuer knows.
+    pub actor: Actor,
+    /// The name of the key or user.
     pub name: String,
     /// What it may do.
     pub roles: Roles,
@@ -181,28 +231,49 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Who it is, for a sentence.
+    pub fn title(&self) -> String {
+        let kind = if matches!(self.actor, Actor::Key(_)) { "key" } else { "user" };
+        format!("the {kind} `{}`", self.name)
+    }
+
+    /// As whom it sends events: a key's id. A user and somebody of another issuer have one of
+    /// their own, too, which no key has.
+    pub fn producer(&self) -> KeyId {
+        match &self.actor {
+            Actor::Key(id) => *id,
+            Actor::User(id) => KeyId::from_bytes(id.to_bytes()),
+            Actor::External { .. } | Actor::Component(_) => {
+                let digest = Sha256::digest(self.actor.to_ascii());
+                let mut bytes = [0; 16];
+                bytes.copy_from_slice(&digest[..16]);
+                KeyId::from_bytes(bytes)
+            }
+        }
+    }
+
     /// `permission_denied` unless its roles allow it.
     pub fn require(&self, noun: Noun, access: Access) -> Result<()> {
         if self.roles.allow(noun, access) {
             return Ok(());
         }
         let role = Role(noun, access);
-        let message = format!("the key `{}` lacks the role {role}", self.name);
+        let message = format!("{} lacks the role {role}", self.title());
         Err(Error::new(ErrorCode::PermissionDenied, message))
     }
 
-    /// `permission_denied` unless it may make a key with `roles` for `subscriber`: nobody gives
-    /// away more than they have.
+    /// `permission_denied` unless it may make a key or user with `roles` for `subscriber`: nobody
+    /// gives away more than they have.
     pub fn may_give(&self, roles: &Roles, subscriber: Option<&str>) -> Result<()> {
-        let name = &self.name;
+        let title = self.title();
         if let Some(Role(noun, access)) = roles.0.difference(&self.roles.0).next() {
             let role = Role(*noun, *access);
-            let message = format!("the key `{name}` cannot give the role {role}: it lacks it");
+            let message = format!("{title} cannot give the role {role}: it lacks it");
             return Err(Error::new(ErrorCode::PermissionDenied, message));
         }
         match &self.subscriber {
             Some(own) if subscriber != Some(own) => {
-                let message = format!("the key `{name}` is for the subscriber `{own}` only");
+                let message = format!("{title} is for the subscriber `{own}` only");
                 Err(Error::new(ErrorCode::PermissionDenied, message))
             }
             _ => Ok(()),
@@ -218,13 +289,53 @@ pub enum Actor {
     Key(KeyId),
     /// A part of the server, as in `broker`, `consumer`.
     Component(String),
+    /// A user of our own. Since format 3.
+    User(UserId),
+    /// Somebody whom another issuer of tokens knows. Since format 3.
+    External {
+        /// The issuer, as its tokens name it.
+        issuer: String,
+        /// Whom it means.
+        subject: String,
+    },
 }
+
+impl Actor {
+    /// A text of printable ASCII that [`Self::from_ascii`] reads again.
+    pub fn to_ascii(&self) -> String {
+        match self {
+            Self::External { issuer, subject } => {
+                let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+                format!("{EXTERNAL}{}.{}", part(issuer), part(subject))
+            }
+            Self::Key(_) | Self::User(_) | Self::Component(_) => self.to_string(),
+        }
+    }
+
+    /// The actor of such a text.
+    pub fn from_ascii(text: &str) -> Self {
+        let external = || {
+            let (issuer, subject) = text.strip_prefix(EXTERNAL)?.split_once('.')?;
+            let part = |part: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(part).ok()?).ok();
+            Some(Self::External { issuer: part(issuer)?, subject: part(subject)? })
+        };
+        let key = || text.parse().map(Self::Key).ok();
+        let user = || text.parse().map(Self::User).ok();
+        let known = key().or_else(user).or_else(external);
+        known.unwrap_or_else(|| Self::Component(text.to_owned()))
+    }
+}
+
+/// What the text of an actor from outside starts with.
+const EXTERNAL: &str = "external:";
 
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key(id) => write!(f, "{id}"),
             Self::Component(name) => f.write_str(name),
+            Self::User(id) => write!(f, "{id}"),
+            Self::External { issuer, subject } => write!(f, "{subject} of {issuer}"),
         }
     }
 }
@@ -245,10 +356,25 @@ mod tests {
     }
 
     #[test]
+    fn an_actor_survives_its_text() {
+        let external = Actor::External {
+            issuer: "https://login.example/été".into(),
+            subject: "a.b external: \n".into(),
+        };
+        let user = Actor::User(UserId::from_bytes([2; 16]));
+        let key = Actor::Key(KeyId::from_bytes([1; 16]));
+        for actor in [external, user, key, Actor::Component("broker".into())] {
+            let text = actor.to_ascii();
+            assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");
+            assert_eq!(Actor::from_ascii(&text), actor);
+        }
+    }
+
+    #[test]
     fn nobody_gives_away_more_than_they_have() {
         let roles = |names: &[&str]| Roles::parse(names.iter().copied()).unwrap();
         let mut keeper = Principal {
-            key: KeyId::from_bytes([1; 16]),
+            actor: Actor::Key(KeyId::from_bytes([1; 16])),
             name: "keeper".into(),
             roles: roles(&["keys:write", "events:read"]),
             subscriber: None,

@@ -66,6 +66,61 @@ pub enum Command {
     RevokeKey(KeyId),
     /// Remove something.
     Remove(Target),
+    /// A new user.
+    CreateUser {
+        /// The name to log in with.
+        name: String,
+        /// The password. Master API replaces it by its hash before anything is decided.
+        password: Secret,
+        /// What it may do.
+        roles: Roles,
+        /// Sees this subscriber only.
+        subscriber: Option<String>,
+    },
+    /// Other roles for a user.
+    SetUserRoles {
+        /// Its name.
+        name: String,
+        /// What it may do from now on.
+        roles: Roles,
+    },
+    /// Another password for a user. Its tokens are refused from then on.
+    SetPassword {
+        /// Its name.
+        name: String,
+        /// The password. Master API replaces it by its hash before anything is decided.
+        password: Secret,
+    },
+    /// Disable a user or enable it again. Its tokens are refused from then on.
+    SetUserDisabled {
+        /// Its name.
+        name: String,
+        /// Shall it be disabled?
+        disabled: bool,
+    },
+    /// Remove a user, by name.
+    RemoveUser(String),
+    /// Sign the tokens of users with a new key. What the old ones signed stays valid for its
+    /// time, unless they are to be forgotten.
+    RotateTokenKey {
+        /// Refuse all that was signed so far.
+        forget: bool,
+    },
+    /// Sign a subscription's deliveries with a new secret, which is shown once. The one before it
+    /// signs beside it until the next rotation.
+    RotateSecret {
+        /// Name of the subscription.
+        name: String,
+        /// Let the secrets so far sign no more.
+        forget: bool,
+    },
+    /// Show the secret that signs a subscription's deliveries; that it was shown is recorded.
+    RevealSecret {
+        /// Name of the subscription.
+        name: String,
+    },
+    /// Stamp events with a new key. Old stamps still verify.
+    RotateStampKey,
 }
 
 /// What a [`Command::Remove`] removes.
@@ -149,7 +204,8 @@ impl std::fmt::Display for ChangeKind {
 pub struct Change {
     /// Created, changed, ...
     pub kind: ChangeKind,
-    /// `subscriber`, `event_type`, `source`, `backoff`, `subscription`, `schema`, `key`.
+    /// `subscriber`, `event_type`, `source`, `backoff`, `subscription`, `schema`, `key`,
+    /// `user`, `token_key`, `stamp_key`.
     pub noun: String,
     /// Id, URI or name.
     pub name: String,

@@ -133,6 +133,9 @@ uuid_id!(
     /// An API key (not the token itself). Text form `key_...`.
     KeyId, "key_");
 uuid_id!(
+    /// A user, who logs in with a password. Text form `user_...`.
+    UserId, "user_");
+uuid_id!(
     /// A stored secret (not its bytes). Text form `sec_...`.
     SecretId, "sec_");
 

@@ -27,6 +27,10 @@ pub mod rules;
 pub mod command;
 pub mod log;
 
+// Who may.
+pub mod authenticate;
+pub mod permit;
+
 // The ports.
 pub mod broker;
 pub mod registry;

@@ -1,8 +1,8 @@
 //! Ports of Master API, one a noun: hop 3b. It alone touches the state database.
 
 use crate::{
-    Result,
-    access::Actor,
+    Error, ErrorCode, Result,
+    access::{Actor, Session},
     clock::Timestamp,
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
@@ -11,6 +11,7 @@ use crate::{
     log::{LogHead, LogPage, LogQuery},
     rules::RulesReceiver,
     schema::SchemaVersion,
+    secret::Secret,
     stamp::Stamp,
     uri::{EventPattern, EventUri},
 };
@@ -323,6 +324,25 @@ pub trait Configuration: Send + Sync {
             .map(|version| SchemaVersion::clone(version))
             .into_iter()
             .collect())
+    }
+    /// A token for the user of this name and password. It takes as long for a name that nobody
+    /// has as for a wrong password.
+    ///
+    /// Errors: `unauthenticated`; `rate_limited`; `unavailable`.
+    async fn log_in(&self, _name: String, _password: Secret) -> Result<Session> {
+        Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
+    }
+    /// Another token for the holder of one that is still good, until its password has to be given
+    /// again.
+    ///
+    /// Errors: `unauthenticated`; `unavailable`.
+    async fn renew_session(&self, _token: Secret) -> Result<Session> {
+        Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
+    }
+    /// Seals all stored secrets anew, under a new key. No fact tells of it, as none tells of the
+    /// key. Errors: `invalid_definition` where the key is not Master API's to choose.
+    async fn rotate_secret_key(&self) -> Result<()> {
+        Err(Error::new(ErrorCode::Unavailable, "no secrets are kept here"))
     }
 }
 

@@ -1,11 +1,11 @@
 //! The rules in force: one immutable snapshot of all configuration that the hot path needs.
 
 use crate::{
-    access::{ApiKey, Principal, token_digest},
+    access::{Actor, ApiKey, Principal, TokenKey, User, token_digest},
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
     event::{Direction, Event, Origin},
-    id::{SecretId, Sequence, SubscriptionNumber},
+    id::{SecretId, Sequence, SubscriptionNumber, UserId},
     schema::SchemaVersion,
     secret::Secret,
     source::Source,
@@ -37,6 +37,12 @@ pub struct Rules {
     pub schemas: BTreeMap<EventUri, Arc<SchemaVersion>>,
     /// API keys by SHA-256 of their token, in hex.
     pub keys: BTreeMap<String, Arc<ApiKey>>,
+    /// Users by id. Hashes of passwords are not in it.
+    #[serde(default)]
+    pub users: BTreeMap<UserId, Arc<User>>,
+    /// Keys that verify the tokens of users, the current one last.
+    #[serde(default)]
+    pub token_keys: Vec<Arc<TokenKey>>,
     /// Bytes of the secrets that sources and subscriptions name.
     pub secrets: BTreeMap<SecretId, Secret>,
     /// Stamp keys, the current one last; older ones still verify.
@@ -54,11 +60,28 @@ impl Rules {
             return None;
         }
         Some(Principal {
-            key: key.id,
+            actor: Actor::Key(key.id),
             name: key.name.clone(),
             roles: key.roles.clone(),
             subscriber: key.subscriber.clone(),
         })
+    }
+
+    /// The user `id` with a token of `epoch`, unless it was disabled, removed, or given another
+    /// password since.
+    pub fn user(&self, id: UserId, epoch: u32) -> Option<Principal> {
+        let user = self.users.get(&id).filter(|user| !user.disabled && user.epoch == epoch)?;
+        Some(Principal {
+            actor: Actor::User(id),
+            name: user.name.clone(),
+            roles: user.roles.clone(),
+            subscriber: user.subscriber.clone(),
+        })
+    }
+
+    /// The user of that name.
+    pub fn user_named(&self, name: &str) -> Option<&Arc<User>> {
+        self.users.values().find(|user| user.name == name)
     }
 
     /// The subscription of that name.

@@ -1,4 +1,4 @@
-//! Who calls the API: bearer keys, checked against the rules in force.
+//! Who calls the API: the holder of a key or token, as [`Authenticate`] knows them.
 
 use crate::respond;
 use axum::{
@@ -8,54 +8,45 @@ use axum::{
     response::Response,
 };
 use contract::{
-    Error, ErrorCode, Result, access::Principal, clock::Clock, rules::RulesReceiver, secret::Secret,
+    Result,
+    access::Principal,
+    authenticate::{Authenticate, Keys, token_of},
+    clock::Clock,
+    rules::RulesReceiver,
+    secret::Secret,
 };
 use http::{HeaderMap, Method, header};
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-/// Checks API keys. Cheap to clone.
-#[derive(Clone)]
-pub struct Authenticator {
-    rules: RulesReceiver,
-    clock: Arc<dyn Clock>,
-}
-
-impl fmt::Debug for Authenticator {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").finish_non_exhaustive()
-    }
-}
+/// Checks keys and tokens. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Authenticator(Arc<dyn Authenticate>);
 
 impl Authenticator {
-    /// Checks against `rules`, with expiry on `clock`.
+    /// Knows the keys in `rules`, with expiry on `clock`.
     pub fn new(rules: RulesReceiver, clock: Arc<dyn Clock>) -> Self {
-        Self { rules, clock }
+        Self(Arc::new(Keys::new(rules, clock)))
+    }
+
+    /// Knows whom `who` knows.
+    pub fn knowing(who: Arc<dyn Authenticate>) -> Self {
+        Self(who)
     }
 
     /// Whoever sent a request with these headers: `Authorization: Bearer KEY`, or `JWT KEY` as the
-    /// older form. Errors: `unauthenticated`.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
-        let value = headers
-            .get(header::AUTHORIZATION)
-            .ok_or_else(|| refuse("send an API key as `Authorization: Bearer KEY`"))?;
-        let token =
-            value.to_str().ok().and_then(token).ok_or_else(|| {
-                refuse("the header `authorization` must have the form `Bearer KEY`")
-            })?;
-        self.check(&Secret::new(token))
+    /// older form. Errors: `unauthenticated`; `unavailable` when it cannot be told.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        self.check(&token_of(value)?).await
     }
 
     /// Whoever holds `token`, for calls that carry it elsewhere than in a header (the first
-    /// message of a WebSocket, say). Errors: `unauthenticated`.
-    pub fn check(&self, token: &Secret) -> Result<Principal> {
-        // Bound to a name first: the guard of the channel must not live while the key is hashed.
-        let rules = Arc::clone(&self.rules.borrow());
-        rules
-            .authenticate(token, self.clock.now())
-            .ok_or_else(|| refuse("the API key is unknown, expired or revoked"))
+    /// message of a WebSocket, say). Errors: as [`Self::authenticate`].
+    pub async fn check(&self, token: &Secret) -> Result<Principal> {
+        self.0.authenticate(token).await
     }
 
-    /// Lets only requests with a valid key reach `router`; the handlers find the [`Principal`] in
+    /// Lets only requests with a valid key or token reach `router`; the handlers find the [`Principal`] in
     /// the request's extensions.
     ///
     /// A browser that asks for a page (a plain GET that accepts HTML) passes without a key, and
@@ -71,7 +62,7 @@ async fn require_key(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match authenticator.authenticate(request.headers()) {
+    match authenticator.authenticate(request.headers()).await {
         Ok(principal) => {
             request.extensions_mut().insert(principal);
             next.run(request).await
@@ -99,15 +90,4 @@ fn opens_socket(request: &Request) -> bool {
     request.method() == Method::GET
         && upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
         && !request.headers().contains_key(header::AUTHORIZATION)
-}
-
-fn token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("jwt");
-    let token = token.trim();
-    (known && !token.is_empty()).then_some(token)
-}
-
-fn refuse(message: &str) -> Error {
-    Error::new(ErrorCode::Unauthenticated, message)
 }

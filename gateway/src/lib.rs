@@ -30,6 +30,7 @@ mod trace;
 
 // The contracts that events keep.
 pub mod schemas;
+pub mod login;
 
 // The answers.
 pub mod respond;

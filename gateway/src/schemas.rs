@@ -43,7 +43,7 @@ impl Schemas {
 
     async fn find(&self, uri: &str, headers: &HeaderMap) -> Result<Arc<SchemaBundle>> {
         if let Some(authenticator) = &self.authenticator {
-            authenticator.authenticate(headers)?.require(Noun::Schemas, Access::Read)?;
+            authenticator.authenticate(headers).await?.require(Noun::Schemas, Access::Read)?;
         }
         let uri: EventUri = uri.parse()?;
         if uri.domain().is_some() {

@@ -20,7 +20,10 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
-use contract::{broker::EventBroker, clock::Clock, random::Random, rules::RulesReceiver};
+use contract::{
+    authenticate::Authenticate, broker::EventBroker, clock::Clock, random::Random,
+    rules::RulesReceiver,
+};
 use http::{HeaderMap, header};
 use http_body_util::Limited;
 use serde::Serialize;
@@ -91,7 +94,13 @@ impl Gateway {
         }
     }
 
-    /// Checks API keys against the same rules, for the routers that the wiring mounts.
+    /// The same gateway, knowing whom `who` knows.
+    #[must_use]
+    pub fn knowing(self, who: Arc<dyn Authenticate>) -> Self {
+        Self { authenticator: Authenticator::knowing(who), ..self }
+    }
+
+    /// Checks keys and tokens in the same way, for the routers that the wiring mounts.
     pub fn authenticator(&self) -> &Authenticator {
         &self.authenticator
     }

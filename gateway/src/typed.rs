@@ -15,7 +15,7 @@ use contract::{
 
 /// Checks key, address and media type of a request and makes its event.
 pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Result<Admitted> {
-    let principal = gateway.authenticator.authenticate(&arrival.headers)?;
+    let principal = gateway.authenticator.authenticate(&arrival.headers).await?;
     principal.require(Noun::Events, Access::Write)?;
     let uri: EventUri = path.parse()?;
     check_not_own(&uri)?;
@@ -31,7 +31,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
         uri,
         direction,
         audience,
-        origin: Origin::Producer(principal.key),
+        origin: Origin::Producer(principal.producer()),
         payload: body.bytes.clone(),
         content_type,
         headers: gateway.keeper.keep(&headers),

@@ -1,5 +1,6 @@
 //! What an operator can set about Master API.
 
+use crate::secrets::SECRET_KEY_FILE;
 use contract::{backoff::Span, secret::Secret};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -18,14 +19,27 @@ pub struct Config {
     /// Where it listens for other parts, when split. Default: port 9611 of loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<SocketAddr>,
-    /// Key that seals stored secrets, 64 hexadecimal digits. None: the file `secret.key` in
+    /// Key that seals stored secrets, 64 hexadecimal digits. With a comma and the key before it
+    /// behind it, all secrets are sealed anew at the next start. None: the file `secret.key` in
     /// `data_dir`, made at first start.
     #[serde(skip_serializing)]
     pub secret_key: Option<Secret>,
+    /// Another file for that key, made at first start like it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key_file: Option<PathBuf>,
     /// Token of the administrator's key, used at first start only. None: one is made and written
     /// to `admin.key` in `data_dir`.
     #[serde(skip_serializing)]
     pub admin_key: Option<Secret>,
+    /// How long the token of a user works. Default: 1 h.
+    pub token_lifetime: Span,
+    /// How long a user can go on with new tokens before the password has to be given again.
+    /// Default: 12 h.
+    pub session_max: Span,
+    /// How often a password may be tried for a name in a minute. Default: 10.
+    pub login_tries_per_minute: u32,
+    /// Passwords that are checked at once; each takes 19 MiB. Default: 2.
+    pub password_checks_max: usize,
     /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
     /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
@@ -58,7 +72,12 @@ impl Default for Config {
             http: None,
             grpc: None,
             secret_key: None,
+            secret_key_file: None,
             admin_key: None,
+            token_lifetime: millis(3_600_000),
+            session_max: millis(12 * 3_600_000),
+            login_tries_per_minute: 10,
+            password_checks_max: 2,
             cache_bytes: 64 << 20,
             store_reserve_bytes: 1 << 30,
             commands_waiting_max: 4_096,
@@ -71,6 +90,13 @@ impl Default for Config {
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
         }
+    }
+}
+
+impl Config {
+    /// Where the key is that seals stored secrets, unless it is given.
+    pub fn secret_key_path(&self) -> PathBuf {
+        self.secret_key_file.clone().unwrap_or_else(|| self.data_dir.join(SECRET_KEY_FILE))
     }
 }
 

@@ -22,13 +22,15 @@ mod set_status;
 mod publish_schema;
 mod issue_key;
 mod revoke_key;
+mod users;
+mod rotate;
 mod remove;
 
 pub use changeset::changeset;
 pub use first_start::{FirstStart, first_start};
 pub use set_status::pause_after_gone;
 
-use crate::{fact::FactBody, secrets::Vault, state::State};
+use crate::{fact::FactBody, secrets::Vault, state::State, token_key::NewTokenKey};
 use contract::{
     Error, ErrorCode,
     clock::Timestamp,
@@ -48,6 +50,9 @@ pub struct Given<'a> {
     pub vault: &'a Vault,
     /// The time of what is decided.
     pub now: Timestamp,
+    /// The key that tokens are to be signed with, if one is wanted: making it takes dice and time
+    /// that the writer does not have.
+    pub token_key: Option<&'a NewTokenKey>,
     /// For new objects.
     pub ids: &'a dyn IdGenerator,
     /// For new secrets.

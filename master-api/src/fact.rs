@@ -4,13 +4,13 @@
 use bytes::Bytes;
 pub use contract::log::Chain;
 use contract::{
-    access::{Actor, ApiKey},
+    access::{Actor, ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::Target,
     delivery::{Attempt, Next},
     event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber},
+    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
     schema::SchemaVersion,
     source::Source,
     stamp::Stamp,
@@ -199,6 +199,46 @@ pub enum FactBody {
         /// Which type and major.
         uri: EventUri,
     },
+    /// Somebody can log in. Since format 3.
+    UserCreated(Box<User>),
+    /// A user may do something else. Since format 3.
+    UserRolesSet {
+        /// Which user.
+        id: UserId,
+        /// What it may do now.
+        roles: Roles,
+    },
+    /// A user has another password; its tokens are refused. Since format 3.
+    UserPasswordSet {
+        /// Which user.
+        id: UserId,
+        /// The stored hash.
+        password: SecretRef,
+    },
+    /// A user was disabled or enabled again; its tokens are refused. Since format 3.
+    UserDisabled {
+        /// Which user.
+        id: UserId,
+        /// It cannot log in.
+        disabled: bool,
+    },
+    /// A user is gone. Since format 3.
+    UserRemoved {
+        /// Which user.
+        id: UserId,
+    },
+    /// A stored secret became the key that signs tokens. Since format 3.
+    TokenKeyCreated(Box<TokenKey>),
+    /// What a token key has signed is refused. Since format 3.
+    TokenKeyForgotten {
+        /// Which key.
+        id: SecretId,
+    },
+    /// The bytes of a secret were shown to whoever caused this. Since format 3.
+    SecretRevealed {
+        /// Which secret.
+        id: SecretId,
+    },
 }
 
 /// The newest format that this program reads and writes.
@@ -206,7 +246,10 @@ pub enum FactBody {
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
 /// 3: notable facts are indexed ([`FactBody::is_notable`]), and so are events
-/// ([`crate::search`]), with the place of the open block in the head.
+/// ([`crate::search`]), with the place of the open block in the head;
+/// [`FactBody::UserCreated`] and the other facts of users, [`FactBody::TokenKeyCreated`],
+/// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
+/// actors, and rows of secrets that name their key.
 pub const FORMAT: u32 = 3;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
@@ -307,7 +350,15 @@ impl FactBody {
             | Self::SubscriptionRemoved { .. }
             | Self::SubscriptionCleared { .. }
             | Self::ObjectManaged(_)
-            | Self::SchemaRemoved { .. } => Chain::Configuration,
+            | Self::SchemaRemoved { .. }
+            | Self::UserCreated(_)
+            | Self::UserRolesSet { .. }
+            | Self::UserPasswordSet { .. }
+            | Self::UserDisabled { .. }
+            | Self::UserRemoved { .. }
+            | Self::TokenKeyCreated(_)
+            | Self::TokenKeyForgotten { .. }
+            | Self::SecretRevealed { .. } => Chain::Configuration,
         }
     }
 }

@@ -16,19 +16,20 @@ mod query;
 mod rules;
 mod schema_sets;
 mod schemas;
+mod users;
 mod why;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
-    Data, Executor, Request, Response, Schema, ServerError,
+    Data, Executor, Pos, Request, Response, Schema, ServerError,
     futures_util::{StreamExt, future, stream, stream::BoxStream},
 };
 use contract::{
     access::Principal, broker::EventBroker, master_api::MasterApi, registry::SchemaRegistry,
 };
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
-pub use access::{code, error, refusal};
+pub use access::{Holder, code, error, refusal};
 #[cfg(test)]
 pub(crate) use live::LAG_MAX;
 
@@ -99,13 +100,28 @@ impl Executor for Connected {
             all.all(|(_, operation)| operation.node.ty == OperationType::Subscription)
         });
         let budget = if follows { budget::Budget::endless() } else { budget::Budget::default() };
-        let answers = self
-            .0
-            .execute_stream_with_session_data(request.data(budget), session.unwrap_or_default());
+        let session = session.unwrap_or_default();
+        let holder = session.get(&TypeId::of::<Holder>());
+        let holder = holder.and_then(|holder| holder.downcast_ref::<Holder>()).cloned();
+        let answers = self.0.execute_stream_with_session_data(request.data(budget), session);
+        let answers = stream::once(admitted(holder)).flat_map({
+            let mut answers = Some(answers.boxed());
+            move |refused| match refused {
+                Some(refused) => stream::once(future::ready(refused)).boxed(),
+                None => answers.take().unwrap_or_else(|| stream::empty().boxed()),
+            }
+        });
         let coded = |mut response: Response| {
             response.errors.iter_mut().for_each(access::coded);
             response
         };
         answers.map(coded).boxed()
     }
+}
+
+/// The refusal of a holder whose token is good no more.
+async fn admitted(holder: Option<Holder>) -> Option<Response> {
+    let refusal = holder?.admitted().await.err()?;
+    let refusal = error(&refusal).into_server_error(Pos::default());
+    Some(Response::from_errors(vec![refusal]))
 }

@@ -2,8 +2,6 @@
 
 mod socket;
 
-pub use socket::CheckToken;
-
 use crate::graphql::{ApiSchema, answer, code, refusal};
 use async_graphql::{Request, ServerError};
 use async_graphql_axum::GraphQLResponse;
@@ -15,7 +13,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use contract::{ErrorCode, access::Principal};
+use contract::{ErrorCode, access::Principal, authenticate::Authenticate};
+use std::sync::Arc;
 
 /// The largest request: a query and its variables.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -32,21 +31,16 @@ struct Api {
 
 /// `/graphql`, to be mounted below `/api`. Whoever mounts it puts a [`Principal`] into the
 /// request's extensions, or refuses the request; GET shows a page to everybody, or opens a
-/// WebSocket, whose first message may name the token instead: `check` says whose it is.
-pub fn router(schema: ApiSchema, check: CheckToken) -> Router {
-    let api = Api { schema, sockets: socket::Sockets::new(check) };
+/// WebSocket, whose first message may name the token instead: `who` says whose it is.
+pub fn router(schema: ApiSchema, who: Arc<dyn Authenticate>) -> Router {
+    let api = Api { schema, sockets: socket::Sockets::new(who) };
     let graphql = get(look).post(execute).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
     Router::new().route("/graphql", graphql).with_state(api)
 }
 
-async fn look(
-    State(Api { schema, sockets }): State<Api>,
-    principal: Option<Extension<Principal>>,
-    request: extract::Request,
-) -> Response {
+async fn look(State(Api { schema, sockets }): State<Api>, request: extract::Request) -> Response {
     if request.headers().contains_key(header::UPGRADE) {
-        let principal = principal.map(|Extension(principal)| principal);
-        return sockets.open(schema, principal, request).await;
+        return sockets.open(schema, request).await;
     }
     Html(PAGE).into_response()
 }

@@ -16,6 +16,12 @@ pub mod tables;
 pub mod store;
 pub mod secrets;
 
+// Who may come in.
+mod password;
+mod token_key;
+mod throttle;
+mod sessions;
+
 // One writer, many readers.
 pub mod config;
 pub mod metrics;

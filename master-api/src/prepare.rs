@@ -1,14 +1,17 @@
-//! What can be done with an event before the writer sees it: check it, hash it, encode it.
+//! What can be done before the writer sees it: an event is checked, hashed and encoded; of changes,
+//! passwords are hashed and keys made.
 
 use crate::{
     fact::{FactBody, Hash, StoredEvent},
     log::Draft,
     tables::{self, SALT_LENGTH},
+    token_key::NewTokenKey,
 };
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
+    command::Changeset,
     event::{Audience, NewEvent},
     id::{EventId, LaneId, Sequence},
     limits,
@@ -16,6 +19,15 @@ use contract::{
     random::Random,
 };
 use sha2::{Digest, Sha256};
+
+/// Changes that only have to be decided.
+#[derive(Debug)]
+pub struct PreparedChanges {
+    /// The commands, with hashes in the place of passwords.
+    pub changes: Changeset,
+    /// A new key, where the commands want one.
+    pub token_key: Option<NewTokenKey>,
+}
 
 /// An event that only lacks its place in the log.
 #[derive(Debug)]

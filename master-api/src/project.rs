@@ -168,7 +168,15 @@ impl<'a> Projector<'a> {
             | FactBody::SubscriptionRemoved { .. }
             | FactBody::SubscriptionCleared { .. }
             | FactBody::ObjectManaged(_)
-            | FactBody::SchemaRemoved { .. } => Ok(()),
+            | FactBody::SchemaRemoved { .. }
+            | FactBody::UserCreated(_)
+            | FactBody::UserRolesSet { .. }
+            | FactBody::UserPasswordSet { .. }
+            | FactBody::UserDisabled { .. }
+            | FactBody::UserRemoved { .. }
+            | FactBody::TokenKeyCreated(_)
+            | FactBody::TokenKeyForgotten { .. }
+            | FactBody::SecretRevealed { .. } => Ok(()),
         }
     }
 

@@ -3,10 +3,14 @@
 
 use crate::{
     log::LogError,
-    store::{Rows, Scan, Table},
+    service::MasterApi,
+    shared::Shared,
+    store::{Batch, Rows, Scan, Table},
+    writer::Command,
 };
 use contract::{Error, ErrorCode, Result, id::SecretId, random::Random, secret::Secret};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use sha2::{Digest, Sha256};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -14,6 +18,7 @@ use std::{
     io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::Arc,
 };
 use zeroize::Zeroizing;
 
@@ -23,11 +28,29 @@ pub const SECRET_KEY_FILE: &str = "secret.key";
 /// All secrets, open, by id.
 pub type Vault = BTreeMap<SecretId, Secret>;
 
-/// Seals secrets and opens them.
-pub struct Sealer(LessSafeKey);
+/// Seals secrets with a key, and opens what it or an older one has sealed.
+pub struct Sealer {
+    /// The first one seals.
+    keys: Vec<Key>,
+}
+
+/// A key, and what rows call it.
+struct Key {
+    mark: Mark,
+    key: LessSafeKey,
+    /// As it stands in its file.
+    text: Secret,
+}
+
+/// The beginning of the key's SHA-256: enough to tell keys apart, and nothing to find them by.
+type Mark = [u8; 8];
+
+/// What a row of format 3 starts with. It goes on with the mark of its key, the nonce, and the
+/// sealed bytes. Older rows have nonce and sealed bytes alone.
+const ROW_VERSION: u8 = 1;
 
 impl Sealer {
-    /// With the key `given`, else with the one in `file`, which is made when it is not there.
+    /// With the keys `given`, else with those in `file`, which is made when it is not there.
     pub fn new(given: Option<&Secret>, file: &Path, random: &dyn Random) -> Result<Self> {
         let text = match given {
             Some(key) => key.clone(),
@@ -36,43 +59,66 @@ impl Sealer {
         Self::from_text(&text)
     }
 
-    /// With the key in a file that is there.
+    /// With the keys in a file that is there.
     pub fn from_file(file: &Path) -> Result<Self> {
         let text = fs::read_to_string(file).map_err(|error| cannot_use(file, &error))?;
         Self::from_text(&Secret::new(text))
     }
 
-    fn from_text(text: &Secret) -> Result<Self> {
-        let bad = || {
-            let message = "the secret key is not what it has to be: 64 hexadecimal digits";
-            Error::new(ErrorCode::InvalidDefinition, message)
-        };
-        // Exposed to become the key.
-        let bytes = Zeroizing::new(hex::decode(text.expose().trim()).map_err(|_hex| bad())?);
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_length| bad())?;
-        Ok(Self(LessSafeKey::new(key)))
+    /// Keys with commas or white space between them, the newest first.
+    pub(crate) fn from_text(text: &Secret) -> Result<Self> {
+        // Exposed to become keys.
+        let texts = text.expose().split(|c: char| c == ',' || c.is_whitespace());
+        let keys = texts.filter(|text| !text.is_empty()).map(Key::from_text);
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        if keys.is_empty() { Err(bad_key()) } else { Ok(Self { keys }) }
     }
 
-    /// Nonce and sealed bytes. The id is sealed with them, so that two rows cannot be exchanged.
+    /// The same with a new key before the others.
+    fn with_new_key(&self, random: &dyn Random) -> Result<Self> {
+        let olds = self.keys.iter().map(|old| old.text.expose());
+        let text =
+            [new_key(random).expose()].into_iter().chain(olds).collect::<Vec<_>>().join("\n");
+        Self::from_text(&Secret::new(text))
+    }
+
+    /// All keys as a file holds them.
+    fn text(&self) -> Secret {
+        let texts: Vec<_> = self.keys.iter().map(|key| key.text.expose()).collect();
+        Secret::new(texts.join("\n"))
+    }
+
+    /// Version, mark, nonce and sealed bytes. The id is sealed with them, so that two rows cannot
+    /// be exchanged.
     pub fn seal(&self, id: SecretId, secret: &Secret, random: &dyn Random) -> Result<Vec<u8>> {
+        let failed = || Error::internal("a secret could not be sealed");
+        let Key { mark, key, .. } = self.keys.first().ok_or_else(failed)?;
         let mut nonce = [0; NONCE_LEN];
         random.fill(&mut nonce);
-        // Exposed to be sealed.
+        // Exposed to be sealed: what is left of it is not readable.
         let mut sealed = secret.expose().as_bytes().to_vec();
         let aad = Aad::from(id.to_bytes());
-        self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
-            .map_err(|_unspecified| Error::internal("a secret could not be sealed"))?;
-        Ok([nonce.as_slice(), &sealed].concat())
+        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
+            .map_err(|_unspecified| failed())?;
+        Ok([&[ROW_VERSION], mark.as_slice(), &nonce, &sealed].concat())
     }
 
-    /// The reverse of [`Self::seal`]; None if it was sealed with another key or changed since.
+    /// The reverse of [`Self::seal`]; None if no key of ours has sealed it or it was changed since.
     pub fn open(&self, id: SecretId, row: &[u8]) -> Option<Secret> {
-        let (nonce, sealed) = row.split_first_chunk::<NONCE_LEN>()?;
-        let mut bytes = Zeroizing::new(sealed.to_vec());
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let open = self.0.open_in_place(nonce, Aad::from(id.to_bytes()), &mut bytes).ok()?;
-        std::str::from_utf8(open).ok().map(Secret::new)
+        let named = self.named(row).and_then(|key| key.open(id, row.get(ROW_HEAD..)?));
+        named.or_else(|| self.keys.iter().find_map(|key| key.open(id, row)))
+    }
+
+    /// Is the row sealed with the newest key?
+    fn is_fresh(&self, row: &[u8]) -> bool {
+        let newest = self.keys.first().map(|key| key.mark);
+        newest.is_some() && self.named(row).map(|key| key.mark) == newest
+    }
+
+    /// The key that a row names.
+    fn named(&self, row: &[u8]) -> Option<&Key> {
+        let mark = row.strip_prefix(&[ROW_VERSION])?.get(..MARK_LEN)?;
+        self.keys.iter().find(|key| key.mark == mark)
     }
 
     /// All secrets of the store.
@@ -90,6 +136,94 @@ impl Sealer {
             vault.insert(id, secret);
         }
         Ok(vault)
+    }
+}
+
+const MARK_LEN: usize = size_of::<Mark>();
+const ROW_HEAD: usize = 1 + MARK_LEN;
+
+impl Key {
+    fn from_text(text: &str) -> Result<Self> {
+        let bytes = Zeroizing::new(hex::decode(text).map_err(|_hex| bad_key())?);
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &bytes).map_err(|_length| bad_key())?;
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&Sha256::digest(&bytes)[..MARK_LEN]);
+        Ok(Self { mark, key: LessSafeKey::new(key), text: Secret::new(text) })
+    }
+
+    fn open(&self, id: SecretId, row: &[u8]) -> Option<Secret> {
+        let (nonce, sealed) = row.split_first_chunk::<NONCE_LEN>()?;
+        let mut bytes = Zeroizing::new(sealed.to_vec());
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let open = self.key.open_in_place(nonce, Aad::from(id.to_bytes()), &mut bytes).ok()?;
+        std::str::from_utf8(open).ok().map(Secret::new)
+    }
+}
+
+fn bad_key() -> Error {
+    let message = "the secret key is not what it has to be: 64 hexadecimal digits";
+    Error::new(ErrorCode::InvalidDefinition, message)
+}
+
+fn new_key(random: &dyn Random) -> Secret {
+    let mut bytes = Zeroizing::new([0; 32]);
+    random.fill(bytes.as_mut());
+    Secret::new(hex::encode(bytes.as_ref()))
+}
+
+/// Ends what a rotation began, before anybody writes: rows under older keys are sealed anew in one
+/// batch, and then the older keys leave their file.
+pub(crate) fn renew(shared: &Shared) -> Result<()> {
+    let sealer = shared.sealer.load();
+    let rows = shared.store.scan(&Scan::all(Table::Secrets, usize::MAX)).map_err(LogError::from)?;
+    let mut batch = Batch::default();
+    for (key, row) in rows.iter().filter(|(_, row)| !sealer.is_fresh(row)) {
+        let id = key.as_ref().try_into().map(SecretId::from_bytes).map_err(Error::internal)?;
+        let secret = sealer.open(id, row).ok_or_else(bad_key)?;
+        let sealed = sealer.seal(id, &secret, &*shared.around.random)?;
+        batch.put(Table::Secrets, id.to_bytes(), sealed);
+    }
+    if !batch.0.is_empty() {
+        let count = batch.0.len();
+        shared.store.commit(batch).map_err(LogError::from)?;
+        tracing::info!(count, "sealed the stored secrets anew");
+    }
+    forget_old_keys(shared, &sealer)
+}
+
+/// Leaves the newest key in its file alone, if they are kept in one.
+fn forget_old_keys(shared: &Shared, sealer: &Sealer) -> Result<()> {
+    match sealer.keys.first() {
+        Some(newest) if sealer.keys.len() > 1 && shared.config.secret_key.is_none() => {
+            let file = shared.config.secret_key_path();
+            write_private(&file, &newest.text).map_err(|error| cannot_use(&file, &error))?;
+            shared.sealer.store(Arc::new(Sealer::from_text(&newest.text)?));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+impl MasterApi {
+    /// Makes a new key and seals all secrets with it. Whatever the moment at which this is cut
+    /// short, the file holds the keys of all rows, which name theirs, and the next start ends it.
+    pub(crate) async fn seal_anew(&self) -> Result<()> {
+        let shared = &self.shared;
+        if shared.config.secret_key.is_some() {
+            let message = "the key is given by the configuration: put a new one, a comma, and the \
+                           old one there, and start again";
+            return Err(Error::new(ErrorCode::InvalidDefinition, message));
+        }
+        let _one_at_a_time = self.sessions.making.lock().await;
+        let sealer = shared.sealer.load().with_new_key(&*shared.around.random)?;
+        let file = shared.config.secret_key_path();
+        let text = sealer.text();
+        let write = move || write_private(&file, &text).map_err(|error| cannot_use(&file, &error));
+        tokio::task::spawn_blocking(write).await.map_err(Error::internal)??;
+        self.writer.ask(|reply| Command::Reseal(sealer, reply)).await?;
+        let shared = Arc::clone(shared);
+        let forget = move || forget_old_keys(&shared, &shared.sealer.load_full());
+        tokio::task::spawn_blocking(forget).await.map_err(Error::internal)?
     }
 }
 
@@ -120,9 +254,7 @@ fn key_in(file: &Path, random: &dyn Random) -> Result<Secret> {
     match fs::read_to_string(file) {
         Ok(text) => Ok(Secret::new(text)),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut bytes = Zeroizing::new([0; 32]);
-            random.fill(bytes.as_mut());
-            let key = Secret::new(hex::encode(bytes.as_ref()));
+            let key = new_key(random);
             write_private(file, &key).map_err(failed)?;
             Ok(key)
         }

@@ -12,7 +12,8 @@ use crate::{
     },
     metrics::Metrics,
     search,
-    secrets::{SECRET_KEY_FILE, Sealer, Vault, write_private},
+    secrets::{self, Sealer, Vault, write_private},
+    sessions::Sessions,
     shared::{Health, Shared, Surroundings, unavailable},
     state::State,
     store::{Embedded, Memory, Scan, StateStore, Table},
@@ -35,6 +36,7 @@ pub const ADMIN_KEY_FILE: &str = "admin.key";
 pub struct MasterApi {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,
+    pub(crate) sessions: Sessions,
     keeper: Keeper,
 }
 
@@ -80,7 +82,7 @@ impl MasterApi {
             _ => search::load(as_rows(&*store), &loaded)?,
         };
         let Loaded { head, state } = loaded;
-        let key_file = config.data_dir.join(SECRET_KEY_FILE);
+        let key_file = config.secret_key_path();
         if state.format > 0 && config.secret_key.is_none() && !key_file.exists() {
             let message = format!(
                 "{} is missing: without it the stored secrets cannot be read",
@@ -105,13 +107,15 @@ impl MasterApi {
         } else if shared.state.load().format < FORMAT {
             raise(&shared)?;
         }
+        secrets::renew(&shared)?;
         keeper::run_once(&shared, &mut None);
         let newest = newest_event(&shared)?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
         let keeper = Keeper::start(Arc::clone(&shared)).map_err(thread_failed)?;
         let head = *shared.head();
         tracing::info!(sequence = head.sequence.0, format = FORMAT, "the log is open");
-        Ok(Arc::new(Self { shared, writer, keeper }))
+        let sessions = Sessions::new(&shared.config, Arc::clone(&shared.around.random));
+        Ok(Arc::new(Self { shared, writer, sessions, keeper }))
     }
 
     /// Can events be accepted?
@@ -193,7 +197,7 @@ fn begin(shared: &Shared) -> Result<()> {
 fn given<'a>(shared: &'a Shared, state: &'a State, vault: &'a Vault) -> Given<'a> {
     let around = &shared.around;
     let now = around.clock.now();
-    Given { state, vault, now, ids: &*around.ids, random: &*around.random }
+    Given { state, vault, now, token_key: None, ids: &*around.ids, random: &*around.random }
 }
 
 /// Records what was decided before the writer runs.

@@ -60,7 +60,7 @@ pub struct Shared {
     /// The rows.
     pub store: Arc<dyn StateStore>,
     /// Seals secrets.
-    pub sealer: Sealer,
+    pub sealer: ArcSwap<Sealer>,
     /// The configuration.
     pub state: ArcSwap<State>,
     /// Bytes of the secrets.
@@ -96,7 +96,7 @@ impl Shared {
             config,
             around,
             store,
-            sealer,
+            sealer: ArcSwap::from_pointee(sealer),
             state: ArcSwap::from_pointee(state),
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),

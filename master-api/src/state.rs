@@ -2,11 +2,11 @@
 
 use crate::fact::{Bucket, FactBody, Hash};
 use contract::{
-    access::ApiKey,
+    access::{ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
     command::Target,
     event::Direction,
-    id::{KeyId, SecretId, Sequence, SubscriptionNumber},
+    id::{KeyId, SecretId, Sequence, SubscriptionNumber, UserId},
     rules::Rules,
     schema::SchemaVersion,
     secret::Secret,
@@ -36,6 +36,10 @@ pub struct State {
     pub stamp_keys: Vec<SecretRef>,
     /// API keys that work.
     pub keys: BTreeMap<KeyId, Arc<ApiKey>>,
+    /// Users by id.
+    pub users: BTreeMap<UserId, Arc<User>>,
+    /// Keys whose tokens are taken, the current one last.
+    pub token_keys: Vec<Arc<TokenKey>>,
     /// Subscribers by id.
     pub subscribers: BTreeMap<String, Arc<Subscriber>>,
     /// Event types with defaults.
@@ -106,9 +110,7 @@ impl State {
             }
             FactBody::SecretErased { id } => _ = self.secrets.remove(id),
             FactBody::StampKeyCreated(secret) => self.stamp_keys.push(secret.clone()),
-            FactBody::KeyIssued(key) => {
-                self.keys.insert(key.id, Arc::new(ApiKey::clone(key)));
-            }
+            FactBody::KeyIssued(key) => self.issue_key(key),
             FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
             FactBody::SchemaPublished(version) => self.publish_schema(version),
             FactBody::SchemaRemoved { uri } => self.remove_schema(uri),
@@ -147,6 +149,15 @@ impl State {
             }
             FactBody::SubscriptionRemoved { number } => self.remove_subscription(*number),
             FactBody::SubscriptionCleared { number } => _ = self.clearing.remove(number),
+            FactBody::UserCreated(user) => self.create_user(user),
+            FactBody::UserRolesSet { id, roles } => self.set_roles(*id, roles),
+            FactBody::UserPasswordSet { id, password } => self.set_password(*id, password),
+            FactBody::UserDisabled { id, disabled } => self.set_disabled(*id, *disabled),
+            FactBody::UserRemoved { id } => _ = self.users.remove(id),
+            FactBody::TokenKeyCreated(key) => self.token_keys.push(Arc::new(TokenKey::clone(key))),
+            FactBody::TokenKeyForgotten { id } => self.token_keys.retain(|key| key.id != *id),
+            // It changes nothing but what is known of it.
+            FactBody::SecretRevealed { .. } => {}
         }
         self.sequence = sequence;
     }
@@ -166,6 +177,8 @@ impl State {
             backoffs: self.backoffs.values().cloned().collect(),
             schemas: self.schemas.clone(),
             keys: self.keys.values().map(by_digest).collect(),
+            users: self.users.clone(),
+            token_keys: self.token_keys.clone(),
             secrets: of_sources.chain(of_subscriptions).filter_map(bytes).collect(),
             stamp_keys: self.stamp_keys.iter().filter_map(bytes).collect(),
         }
@@ -211,7 +224,15 @@ impl State {
             | FactBody::SubscriptionStatusChanged { .. }
             | FactBody::SubscriptionCleared { .. }
             | FactBody::ObjectManaged(_)
-            | FactBody::SchemaRemoved { .. } => false,
+            | FactBody::SchemaRemoved { .. }
+            | FactBody::UserCreated(_)
+            | FactBody::UserRolesSet { .. }
+            | FactBody::UserPasswordSet { .. }
+            | FactBody::UserDisabled { .. }
+            | FactBody::UserRemoved { .. }
+            | FactBody::TokenKeyCreated(_)
+            | FactBody::TokenKeyForgotten { .. }
+            | FactBody::SecretRevealed { .. } => false,
         }
     }
 }
@@ -269,5 +290,40 @@ impl State {
             self.managed.remove(&Target::Subscription(name));
         }
         self.clearing.insert(number);
+    }
+}
+
+/// Who may come in. What ends the tokens of a user raises its epoch.
+impl State {
+    fn issue_key(&mut self, key: &ApiKey) {
+        self.keys.insert(key.id, Arc::new(key.clone()));
+    }
+
+    fn create_user(&mut self, user: &User) {
+        self.users.insert(user.id, Arc::new(user.clone()));
+    }
+
+    fn set_roles(&mut self, id: UserId, roles: &Roles) {
+        self.change_user(id, |user| user.roles = roles.clone());
+    }
+
+    fn set_password(&mut self, id: UserId, password: &SecretRef) {
+        self.change_user(id, |user| {
+            user.password = password.clone();
+            user.epoch += 1;
+        });
+    }
+
+    fn set_disabled(&mut self, id: UserId, disabled: bool) {
+        self.change_user(id, |user| {
+            user.disabled = disabled;
+            user.epoch += 1;
+        });
+    }
+
+    fn change_user(&mut self, id: UserId, change: impl FnOnce(&mut User)) {
+        if let Some(user) = self.users.get_mut(&id) {
+            change(Arc::make_mut(user));
+        }
     }
 }

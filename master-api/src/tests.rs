@@ -13,3 +13,4 @@ mod sequences;
 mod asking;
 mod racing;
 mod looking;
+mod letting_in;

@@ -166,9 +166,10 @@ fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
         Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
         Command::Release(event, reply) => answer(reply, spared(round.release_event(&event))?),
         Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
-        Command::Execute(actor, changeset, reply) => {
-            answer(reply, spared(round.execute(&actor, &changeset))?)
+        Command::Execute(actor, changes, reply) => {
+            answer(reply, spared(round.execute(&actor, &changes))?)
         }
+        Command::Reseal(sealer, reply) => answer(reply, round.reseal(sealer)),
     })
 }
 

@@ -2,9 +2,11 @@
 
 use crate::{access::Rpc, status::public_status};
 use contract::{
-    Error, ErrorCode, Result, access::Principal, clock::Clock, rules::RulesReceiver, secret::Secret,
+    Error, ErrorCode, Result,
+    access::Principal,
+    authenticate::{Authenticate, token_of},
 };
-use futures_util::future::{Either, Ready, ready};
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use std::{
     sync::Arc,
@@ -22,11 +24,10 @@ const OPEN: [&str; 3] = [
 /// Puts [`Auth`] before a service.
 #[derive(Clone)]
 pub struct AuthLayer {
-    rules: RulesReceiver,
-    clock: Arc<dyn Clock>,
+    who: Arc<dyn Authenticate>,
 }
 
-/// Lets through whoever holds a key that the RPC's row of [`crate::access::TABLE`] admits, with
+/// Lets through whoever holds a key or token that the RPC's row of [`crate::access::TABLE`] admits, with
 /// the [`Principal`] in the request's extensions.
 #[derive(Clone)]
 pub struct Auth<S> {
@@ -35,34 +36,22 @@ pub struct Auth<S> {
 }
 
 impl AuthLayer {
-    /// A lock for the keys in `rules`.
-    pub fn new(rules: RulesReceiver, clock: Arc<dyn Clock>) -> Self {
-        Self { rules, clock }
+    /// A lock for those whom `who` knows.
+    pub fn new(who: Arc<dyn Authenticate>) -> Self {
+        Self { who }
     }
 
     /// Who calls, if they may; None where nobody has to say.
-    fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Principal>> {
+    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Principal>> {
         if OPEN.iter().any(|service| path.starts_with(service)) {
             return Ok(None);
         }
         let unknown = || Error::new(ErrorCode::MethodNotAllowed, format!("no RPC `{path}`"));
         let rpc = Rpc::find(path).ok_or_else(unknown)?;
-        let principal = self.authenticate(headers)?;
+        let token = token_of(headers.get(AUTHORIZATION).map(|value| value.as_bytes()))?;
+        let principal = self.who.authenticate(&token).await?;
         rpc.admit(&principal)?;
         Ok(Some(principal))
-    }
-
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Principal> {
-        let refuse = |why: &str| Error::new(ErrorCode::Unauthenticated, why);
-        let token = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| Secret::new(token.trim()))
-            .ok_or_else(|| refuse("a key is needed: `authorization: Bearer certes_...`"))?;
-        let principal = self.rules.borrow().authenticate(&token, self.clock.now());
-        principal.ok_or_else(|| refuse("the key is unknown, expired or revoked"))
     }
 }
 
@@ -76,26 +65,34 @@ impl<S> Layer<S> for AuthLayer {
 
 impl<S, In, Out> Service<Request<In>> for Auth<S>
 where
-    S: Service<Request<In>, Response = Response<Out>>,
+    S: Service<Request<In>, Response = Response<Out>> + Clone + Send + 'static,
+    S::Future: Send,
+    In: Send + 'static,
     Out: Default,
 {
     type Response = Response<Out>;
     type Error = S::Error;
-    type Future = Either<S::Future, Ready<Result<Response<Out>, S::Error>>>;
+    type Future = BoxFuture<'static, Result<Response<Out>, S::Error>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<In>) -> Self::Future {
-        match self.lock.admit(request.uri().path(), request.headers()) {
-            Ok(principal) => {
-                if let Some(principal) = principal {
-                    request.extensions_mut().insert(principal);
+        // The one that is ready goes with the request, and a new one takes its place.
+        let spare = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, spare);
+        let lock = self.lock.clone();
+        Box::pin(async move {
+            match lock.admit(request.uri().path(), request.headers()).await {
+                Ok(principal) => {
+                    if let Some(principal) = principal {
+                        request.extensions_mut().insert(principal);
+                    }
+                    inner.call(request).await
                 }
-                Either::Left(self.inner.call(request))
+                Err(error) => Ok(public_status(error).into_http()),
             }
-            Err(error) => Either::Right(ready(Ok(public_status(error).into_http()))),
-        }
+        })
     }
 }

@@ -11,6 +11,7 @@ mod schema;
 mod backoff;
 mod source;
 mod subscription;
+mod access;
 mod command;
 mod broker;
 mod master_api;

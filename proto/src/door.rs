@@ -5,7 +5,7 @@ use crate::status::{public_status, status};
 use contract::{
     Error, ErrorCode, Result,
     access::{Actor, Principal},
-    id::{KeyId, SubscriptionNumber},
+    id::SubscriptionNumber,
     rules::{Rules, RulesReceiver},
     subscription::Subscription,
 };
@@ -15,7 +15,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
 };
 
-/// Metadata in which a part says who caused a change: a key's id, or a part of the server.
+/// Metadata in which a part says who caused a change, as [`Actor::to_ascii`].
 const ACTOR: &str = "certes-actor";
 
 /// Who is on the other side.
@@ -41,7 +41,7 @@ impl Door {
         match self {
             Self::Internal => {
                 let actor = request.metadata().get(ACTOR).and_then(|actor| actor.to_str().ok());
-                Ok(Caller::Peer(actor.filter(|actor| !actor.is_empty()).map(actor_from)))
+                Ok(Caller::Peer(actor.filter(|actor| !actor.is_empty()).map(Actor::from_ascii)))
             }
             Self::Public(rules) => {
                 Ok(Caller::Key(principal(request.extensions())?, rules.borrow().clone()))
@@ -71,7 +71,7 @@ impl Caller {
     /// Who is to be recorded as the cause of a change.
     pub(crate) fn actor(self) -> Result<Actor> {
         match self {
-            Self::Key(principal, _) => Ok(Actor::Key(principal.key)),
+            Self::Key(principal, _) => Ok(principal.actor),
             Self::Peer(actor) => actor.ok_or_else(|| {
                 let message = format!("the metadata `{ACTOR}` is missing");
                 Error::new(ErrorCode::InvalidRequest, message)
@@ -102,14 +102,6 @@ impl Caller {
 
 /// An actor as metadata.
 pub(crate) fn actor_metadata(actor: &Actor) -> Result<(&'static str, MetadataValue<Ascii>)> {
-    let value = actor.to_string().parse().map_err(Error::internal)?;
+    let value = actor.to_ascii().parse().map_err(Error::internal)?;
     Ok((ACTOR, value))
-}
-
-/// An actor out of its text.
-pub(crate) fn actor_from(text: &str) -> Actor {
-    match text.parse::<KeyId>() {
-        Ok(key) => Actor::Key(key),
-        Err(_) => Actor::Component(text.to_owned()),
-    }
 }

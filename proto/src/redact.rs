@@ -19,6 +19,43 @@ impl Debug for v1::PutSubscription {
     }
 }
 
+impl Debug for v1::CreateUser {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let (name, roles) = (&self.name, &self.roles);
+        f.debug_struct("CreateUser")
+            .field("name", name)
+            .field("password", &HIDDEN)
+            .field("roles", roles)
+            .field("subscriber", &self.subscriber)
+            .finish()
+    }
+}
+
+impl Debug for v1::SetPassword {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("SetPassword").field("name", &self.name).field("password", &HIDDEN).finish()
+    }
+}
+
+impl Debug for v1::internal::LogInRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("LogInRequest").field("name", &self.name).field("password", &HIDDEN).finish()
+    }
+}
+
+impl Debug for v1::internal::RenewSessionRequest {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("RenewSessionRequest").field("token", &HIDDEN).finish()
+    }
+}
+
+impl Debug for v1::internal::Session {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let expires_at = &self.expires_at;
+        f.debug_struct("Session").field("token", &HIDDEN).field("expires_at", expires_at).finish()
+    }
+}
+
 impl Debug for v1::Change {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         f.debug_struct("Change")

@@ -37,8 +37,8 @@ use crate::{
     },
 };
 use contract::{
-    Error, Result, broker::EventBroker, clock::Clock, master_api::MasterApi, queue::MessageQueue,
-    random::Random, registry::SchemaRegistry,
+    Error, Result, authenticate::Authenticate, broker::EventBroker, clock::Clock,
+    master_api::MasterApi, queue::MessageQueue, random::Random, registry::SchemaRegistry,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,9 @@ pub struct PublicPorts {
     pub registry: Arc<dyn SchemaRegistry>,
     /// All else, and the rules with the keys.
     pub master_api: Arc<dyn MasterApi>,
-    /// When keys expire and events were received.
+    /// Knows who calls.
+    pub who: Arc<dyn Authenticate>,
+    /// When events were received.
     pub clock: Arc<dyn Clock>,
     /// For trace ids.
     pub random: Arc<dyn Random>,
@@ -73,8 +75,8 @@ pub async fn public_routes(
     config: PublicConfig,
 ) -> Result<(Routes, HealthReporter)> {
     let rules = ports.master_api.rules();
-    let door = Door::Public(rules.clone());
-    let lock = AuthLayer::new(rules, Arc::clone(&ports.clock));
+    let door = Door::Public(rules);
+    let lock = AuthLayer::new(Arc::clone(&ports.who));
     let broker = event_broker::Service { door: door.clone(), ports: ports.clone(), config };
     let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(broker)));
 

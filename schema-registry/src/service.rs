@@ -220,7 +220,7 @@ impl SchemaRegistry for Registry {
     }
 
     async fn delete(&self, actor: Actor, uri: &EventUri) -> Result<()> {
-        if uri.is_own() && matches!(actor, Actor::Key(_)) {
+        if uri.is_own() && !matches!(actor, Actor::Component(_)) {
             return Err(not_yours(uri));
         }
         let command = Command::Remove(Target::Schema(uri.clone()));

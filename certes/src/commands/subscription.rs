@@ -1,7 +1,7 @@
 //! `certes subscription`: looks at subscriptions, pauses and resumes them.
 
 use crate::{cli::ServerArgs, output, remote::Remote};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Subcommand;
 use contract::{command::Command, subscription::SubscriptionStatus};
 
@@ -24,6 +24,26 @@ pub enum SubscriptionCommand {
     },
     /// Deliver again, beginning with what was kept
     Resume {
+        /// Its name
+        name: String,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Sign its deliveries with a new secret, which is shown; the one before it signs beside it
+    /// until the next rotation
+    RotateSecret {
+        /// Its name
+        name: String,
+        /// Let the secrets so far sign no more
+        #[arg(long)]
+        forget: bool,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show the secret that signs its deliveries; that it was shown is recorded
+    RevealSecret {
         /// Its name
         name: String,
         /// Server.
@@ -55,6 +75,12 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             let headings = ["name", "status", "priority", "subscriber", "url", "events"];
             return output::table(&headings, rows);
         }
+        SubscriptionCommand::RotateSecret { name, forget, server } => {
+            return show_secret(Command::RotateSecret { name, forget }, &server).await;
+        }
+        SubscriptionCommand::RevealSecret { name, server } => {
+            return show_secret(Command::RevealSecret { name }, &server).await;
+        }
         SubscriptionCommand::Pause { name, server } => (name, SubscriptionStatus::Paused, server),
         SubscriptionCommand::Resume { name, server } => (name, SubscriptionStatus::Active, server),
     };
@@ -64,4 +90,14 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
         true => output::json(&change),
         false => output::line(&format!("{} is {status}", change.name)),
     }
+}
+
+async fn show_secret(command: Command, server: &ServerArgs) -> Result<()> {
+    let change = Remote::find(server).await?.execute_one(command).await?;
+    if server.json {
+        return output::json(&change);
+    }
+    let secret = change.revealed.context("the server showed no secret")?;
+    // Exposed to whoever asked for it.
+    output::line(secret.expose())
 }

@@ -85,11 +85,8 @@ fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
     }
     for (name, text) in &layers.environment {
         // Without `__` a variable is none of ours, or has a meaning of its own (CERTES_KEY).
-        let Some(key) = name.strip_prefix("CERTES_").filter(|key| key.contains("__")) else {
-            continue;
-        };
-        let key = key.to_lowercase().replace("__", ".");
-        set(&mut merged, &key, text).with_context(|| format!("environment variable {name}"))?;
+        let Some((key, text)) = meant(name, text)? else { continue };
+        set(&mut merged, &key, &text).with_context(|| format!("environment variable {name}"))?;
         origins.insert(key, Origin::Environment(name.clone()));
     }
     for (key, text) in &layers.flags {
@@ -102,6 +99,24 @@ fn merge_layers(layers: &Layers) -> Result<(Config, BTreeMap<String, Origin>)> {
         origins.entry(key).or_insert(Origin::Default);
     }
     Ok((config, origins))
+}
+
+/// The key that a variable sets, and to what.
+fn meant(name: &str, text: &str) -> Result<Option<(String, String)>> {
+    let key = |key: &str| key.to_owned();
+    Ok(match name {
+        "CERTES_SECRET_KEY" => Some((key("master_api.secret_key"), text.to_owned())),
+        "CERTES_ADMIN_KEY_FILE" => {
+            let token =
+                std::fs::read_to_string(text).with_context(|| format!("cannot read {text}"));
+            let token = token.with_context(|| format!("environment variable {name}"))?;
+            Some((key("master_api.admin_key"), token.trim().to_owned()))
+        }
+        _ => name
+            .strip_prefix("CERTES_")
+            .filter(|key| key.contains("__"))
+            .map(|key| (key.to_lowercase().replace("__", "."), text.to_owned())),
+    })
 }
 
 fn read_file(given: Option<&Path>) -> Result<Option<(PathBuf, Table)>> {

@@ -13,7 +13,9 @@ use super::{
     refused,
     remove::remove,
     revoke_key::revoke_key,
+    rotate::{reveal_secret, rotate_secret, rotate_stamp_key, rotate_token_key},
     set_status::set_status,
+    users,
 };
 use crate::fact::FactBody;
 use contract::{
@@ -67,6 +69,20 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         }
         Command::RevokeKey(id) => revoke_key(desk, *id),
         Command::Remove(target) => remove(desk, target),
+        Command::CreateUser { name, password, roles, subscriber } => {
+            users::create(desk, name, password, (roles, subscriber.as_deref()))
+        }
+        Command::SetUserRoles { name, roles } => users::set_roles(desk, name, roles),
+        Command::SetPassword { name, password } => users::set_password(desk, name, password),
+        Command::SetUserDisabled { name, disabled } => users::set_disabled(desk, name, *disabled),
+        Command::RemoveUser(name) => users::remove(desk, name),
+        Command::RotateTokenKey { forget } => rotate_token_key(desk, *forget),
+        Command::RotateSecret { name, forget } => rotate_secret(desk, name, *forget),
+        Command::RevealSecret { name } => reveal_secret(desk, name),
+        Command::RotateStampKey => {
+            rotate_stamp_key(desk);
+            Ok(())
+        }
     }
 }
 
@@ -97,7 +113,16 @@ pub(super) fn put_by(command: &Command) -> Option<Target> {
         | Command::PublishSchema(_)
         | Command::IssueKey { .. }
         | Command::RevokeKey(_)
-        | Command::Remove(_) => None,
+        | Command::Remove(_)
+        | Command::CreateUser { .. }
+        | Command::SetUserRoles { .. }
+        | Command::SetPassword { .. }
+        | Command::SetUserDisabled { .. }
+        | Command::RemoveUser(_)
+        | Command::RotateTokenKey { .. }
+        | Command::RotateSecret { .. }
+        | Command::RevealSecret { .. }
+        | Command::RotateStampKey => None,
     }
 }
 

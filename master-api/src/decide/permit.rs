@@ -38,6 +38,8 @@ fn owned(desk: &Desk<'_>, mode: Mode, subscriber: &str, command: &Command) -> Re
             (&spec.name, true)
         }
         Command::SetSubscriptionStatus { name, .. }
+        | Command::RotateSecret { name, .. }
+        | Command::RevealSecret { name }
         | Command::Remove(Target::Subscription(name)) => (name, false),
         _ => return Err(denied(subscriber, "it may change subscriptions alone")),
     };

@@ -34,11 +34,7 @@ fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> R
         let why = format!("no more than {SUBSCRIPTION_NUMBER_MAX} subscriptions can ever be made");
         return Err(refused("subscription", &spec.name, why));
     }
-    let made = secrets.is_empty().then(|| {
-        let mut bytes = [0; SECRET_BYTES];
-        desk.given.random.fill(&mut bytes);
-        Secret::webhook(&bytes)
-    });
+    let made = secrets.is_empty().then(|| new_secret(desk));
     let secrets = made.as_ref().map_or(secrets, std::slice::from_ref);
     let subscription = Subscription {
         id: SubscriptionId::from_bytes(desk.given.ids.uuid()),
@@ -54,6 +50,13 @@ fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> R
     desk.changed(ChangeKind::Created, "subscription", &spec.name);
     desk.changed_with(Some(id), made);
     Ok(())
+}
+
+/// A signing secret.
+pub(super) fn new_secret(desk: &Desk<'_>) -> Secret {
+    let mut bytes = [0; SECRET_BYTES];
+    desk.given.random.fill(&mut bytes);
+    Secret::webhook(&bytes)
 }
 
 fn change(desk: &mut Desk<'_>, held: &Subscription, spec: &SubscriptionSpec, secrets: &[Secret]) {

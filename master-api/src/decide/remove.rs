@@ -55,6 +55,10 @@ fn remove_subscriber(desk: &mut Desk<'_>, id: &str) -> Result<Option<()>> {
         let why = format!("the key `{}` is still its own", held.name);
         return Err(conflict("subscriber", id, why));
     }
+    if let Some(held) = state.users.values().find(|user| of_it(&user.subscriber)) {
+        let why = format!("the user `{}` is still its own", held.name);
+        return Err(conflict("subscriber", id, why));
+    }
     let known = state.subscribers.contains_key(id);
     Ok(known.then(|| desk.record(FactBody::SubscriberRemoved { id: id.to_owned() })))
 }

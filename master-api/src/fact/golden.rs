@@ -212,8 +212,39 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
     ]
 }
 
+fn access() -> Vec<(&'static str, FactBody)> {
+    let id = UserId::from_bytes([11; 16]);
+    let user = User {
+        id,
+        name: "ada".into(),
+        password: secret_ref(),
+        roles: Roles::parse(["events:read", "subscriptions:write"]).unwrap(),
+        subscriber: Some("org_123".into()),
+        disabled: false,
+        epoch: 0,
+        created_at: time(0),
+    };
+    let key = TokenKey {
+        id: secret_ref().id,
+        n: "0vx7agoebGcQSuu".into(),
+        e: "AQAB".into(),
+        created_at: time(0),
+    };
+    let roles = Roles::parse(["events:read"]).unwrap();
+    vec![
+        ("user_created", FactBody::UserCreated(Box::new(user))),
+        ("user_roles_set", FactBody::UserRolesSet { id, roles }),
+        ("user_password_set", FactBody::UserPasswordSet { id, password: secret_ref() }),
+        ("user_disabled", FactBody::UserDisabled { id, disabled: true }),
+        ("user_removed", FactBody::UserRemoved { id }),
+        ("token_key_created", FactBody::TokenKeyCreated(Box::new(key))),
+        ("token_key_forgotten", FactBody::TokenKeyForgotten { id: secret_ref().id }),
+        ("secret_revealed", FactBody::SecretRevealed { id: secret_ref().id }),
+    ]
+}
+
 fn samples() -> Vec<(&'static str, FactBody)> {
-    [traffic(), housekeeping(), objects(), subscriptions()].concat()
+    [traffic(), housekeeping(), objects(), subscriptions(), access()].concat()
 }
 
 fn directory() -> &'static Path {

@@ -102,7 +102,7 @@ impl DeliveryFilterInput {
         };
         let subscriber = match (&principal.subscriber, self.subscriber) {
             (Some(own), Some(other)) if *own != other => {
-                let message = format!("the key `{}` sees only `{own}`", principal.name);
+                let message = format!("{} sees only `{own}`", principal.title());
                 return Err(error(&Error::new(ErrorCode::PermissionDenied, message)));
             }
             (own, wanted) => own.clone().or(wanted),

@@ -3,7 +3,7 @@
 //! end of the log, and the next message says how many facts were passed over.
 
 use super::{
-    access::{OrShow, Result, allowed, allowed_everywhere, error, master_api, rules},
+    access::{Holder, OrShow, Result, allowed, allowed_everywhere, error, master_api, rules},
     events::EventSummaryNode,
     filters::{DeliveryFilterInput, EventFilterInput},
     nodes::{DeliveryNode, StatsNode},
@@ -14,8 +14,8 @@ use async_graphql::{
     futures_util::{Stream, stream},
 };
 use contract::{
-    Error, ErrorCode,
-    access::{Access, Noun, Principal},
+    Error,
+    access::{Access, Noun},
     delivery::Delivery,
     event::Event,
     id::{DeliveryId, SubscriptionNumber},
@@ -67,10 +67,10 @@ impl Live {
         context: &Context<'_>,
         filter: Option<EventFilterInput>,
     ) -> Result<impl Stream<Item = Result<LiveEvent>> + use<>> {
-        let principal = allowed_everywhere(context, Noun::Events, Access::Read)?;
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
         let filter: EventFilter = filter.unwrap_or_default().try_into()?;
         let kinds = ["event_accepted", "event_quarantined", "quarantine_released"];
-        let follower = Follower::new(context, principal, &kinds).await?;
+        let follower = Follower::new(context, &kinds).await?;
         Ok(stream::try_unfold(follower, move |mut follower| {
             let filter = filter.clone();
             async move {
@@ -97,7 +97,7 @@ impl Live {
         let principal = allowed(context, Noun::Subscriptions, Access::Read)?;
         let filter = filter.unwrap_or_default().resolve(&*rules(context)?, principal)?;
         let kinds = ["attempt_recorded", "delivery_resent", "delivery_cancelled"];
-        let follower = Follower::new(context, principal, &kinds).await?;
+        let follower = Follower::new(context, &kinds).await?;
         Ok(stream::try_unfold(follower, move |mut follower| {
             let filter = filter.clone();
             async move {
@@ -121,17 +121,14 @@ impl Live {
         &self,
         context: &Context<'_>,
     ) -> Result<impl Stream<Item = Result<StatsNode>> + use<>> {
-        let principal = allowed_everywhere(context, Noun::Events, Access::Read)?;
-        let watch = Watch {
-            reader: Reader::new(context, principal)?,
-            last: None,
-            interval: interval(STATS_INTERVAL),
-        };
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
+        let watch =
+            Watch { reader: Reader::new(context)?, last: None, interval: interval(STATS_INTERVAL) };
         Ok(stream::try_unfold(watch, |mut watch| async move {
             watch.interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 watch.interval.tick().await;
-                watch.reader.admitted()?;
+                watch.reader.admitted().await?;
                 let stats = watch.reader.master_api.stats().await.or_show()?;
                 if watch.last != Some(stats) {
                     watch.last = Some(stats);
@@ -152,31 +149,22 @@ struct Watch {
 /// Whoever reads, for as long as it may.
 struct Reader {
     master_api: Arc<dyn MasterApi>,
-    principal: Principal,
-    /// Its key was in force when it began.
-    by_key: bool,
+    holder: Option<Holder>,
 }
 
 impl Reader {
-    fn new(context: &Context<'_>, principal: &Principal) -> Result<Self> {
+    fn new(context: &Context<'_>) -> Result<Self> {
         let master_api = Arc::clone(master_api(context)?);
-        let by_key = has_key(&master_api.rules().borrow(), principal);
-        Ok(Self { master_api, principal: principal.clone(), by_key })
+        Ok(Self { master_api, holder: context.data_opt::<Holder>().cloned() })
     }
 
-    /// `unauthenticated` once its key was revoked.
-    fn admitted(&self) -> Result<()> {
-        let rules = Arc::clone(&self.master_api.rules().borrow());
-        if self.by_key && !has_key(&rules, &self.principal) {
-            let message = "the key was revoked";
-            return Err(error(&Error::new(ErrorCode::Unauthenticated, message)));
+    /// `unauthenticated` once its key or token is good no more.
+    async fn admitted(&self) -> Result<()> {
+        match &self.holder {
+            Some(holder) => holder.admitted().await.or_show(),
+            None => Ok(()),
         }
-        Ok(())
     }
-}
-
-fn has_key(rules: &Rules, principal: &Principal) -> bool {
-    rules.keys.values().any(|key| key.id == principal.key)
 }
 
 /// Goes along with the log.
@@ -190,8 +178,8 @@ struct Follower {
 
 impl Follower {
     /// From the end of the log on.
-    async fn new(context: &Context<'_>, principal: &Principal, kinds: &[&str]) -> Result<Self> {
-        let reader = Reader::new(context, principal)?;
+    async fn new(context: &Context<'_>, kinds: &[&str]) -> Result<Self> {
+        let reader = Reader::new(context)?;
         let after = reader.master_api.log_head().await.or_show()?.sequence;
         let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
         let chain = Some(Chain::Traffic);
@@ -206,7 +194,7 @@ impl Follower {
             if let Some(fact) = self.pending.pop_front() {
                 return Ok(Some(fact));
             }
-            self.reader.admitted()?;
+            self.reader.admitted().await?;
             let head = self.reader.master_api.log_head().await.or_show()?.sequence;
             let behind = head.0.saturating_sub(self.query.after.0);
             if behind > LAG_MAX {

@@ -10,6 +10,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     rules::RulesMutation,
     schemas::SchemaMutation,
+    users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
 use contract::{
@@ -17,6 +18,7 @@ use contract::{
     access::{Access, Noun, Principal, Roles},
     command::{Change, Changeset, Command, Mode, Target},
     id::{DeliveryId, EventId, KeyId},
+    permit::permit,
     subscription::{Subscription, SubscriptionStatus},
 };
 use std::sync::Arc;
@@ -25,9 +27,9 @@ use std::sync::Arc;
 #[derive(Debug, SimpleObject)]
 pub(super) struct SubscriptionPayload {
     /// The subscription.
-    subscription: SubscriptionNode,
+    pub(super) subscription: SubscriptionNode,
     /// The signing secret that was made for it. It is shown this once.
-    secret: Option<String>,
+    pub(super) secret: Option<String>,
 }
 
 /// A key and its token.
@@ -41,7 +43,7 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, RulesMutation, SchemaMutation);
+pub struct Mutation(ConfigurationMutation, RulesMutation, SchemaMutation, UserMutation);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]
@@ -147,7 +149,6 @@ impl ConfigurationMutation {
     ) -> Result<KeyPayload> {
         let principal = allowed_everywhere(context, Noun::Keys, Access::Write)?;
         let roles = Roles::parse(roles.iter().map(String::as_str)).map_err(invalid)?;
-        principal.may_give(&roles, subscriber.as_deref()).or_show()?;
         let command = Command::IssueKey { name, roles, subscriber, expires_at: None };
         let change = execute(context, principal, command).await?;
         let rules = super::access::rules(context)?;
@@ -207,7 +208,7 @@ async fn set_status(
 }
 
 /// The very subscription that was changed: its name may be another's by now.
-fn subscription(context: &Context<'_>, change: &Change) -> Result<SubscriptionNode> {
+pub(super) fn subscription(context: &Context<'_>, change: &Change) -> Result<SubscriptionNode> {
     let rules = rules(context)?;
     let changed = |found: &&Arc<Subscription>| Some(found.id.to_string()) == change.id;
     let found = rules.subscriptions.values().find(changed).cloned();
@@ -230,8 +231,8 @@ async fn execute_as(
     command: Command,
     mode: Mode,
 ) -> Result<Change> {
-    let (commands, acting_for) = (vec![command], principal.subscriber.clone());
-    let changes = Changeset { commands, mode, acting_for, ..Changeset::default() };
+    let changes = Changeset { commands: vec![command], mode, ..Changeset::default() };
+    let changes = permit(principal, changes, &*rules(context)?).or_show()?;
     let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
 }

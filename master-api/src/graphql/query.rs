@@ -11,6 +11,7 @@ use super::{
     past::PastQuery,
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
+    users::UserQuery,
     why::WhyQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
@@ -28,7 +29,7 @@ const PAGE: usize = limits::PAGE_DEFAULT as usize;
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, WhyQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, WhyQuery, UserQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

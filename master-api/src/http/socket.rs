@@ -1,6 +1,6 @@
 //! GraphQL over a WebSocket, as `graphql-transport-ws` says it: its life and its limits.
 
-use crate::graphql::{ApiSchema, Connected, error};
+use crate::graphql::{ApiSchema, Connected, Holder, error};
 use async_graphql::Data;
 use async_graphql_axum::{GraphQLProtocol, GraphQLWebSocket};
 use axum::{
@@ -8,15 +8,16 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use contract::{Error, ErrorCode, access::Principal, secret::Secret};
+use contract::{
+    Error, ErrorCode,
+    authenticate::{Authenticate, token_of},
+    secret::Secret,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::timeout,
 };
-
-/// Says whose a token is. Errors: `unauthenticated`.
-pub type CheckToken = Arc<dyn Fn(&Secret) -> contract::Result<Principal> + Send + Sync>;
 
 /// Connections at once.
 const SOCKETS_MAX: usize = 256;
@@ -34,22 +35,19 @@ const KEEPALIVE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 pub(super) struct Sockets {
     slots: Arc<Semaphore>,
-    check: CheckToken,
+    who: Arc<dyn Authenticate>,
 }
 
 impl Sockets {
-    pub(super) fn new(check: CheckToken) -> Self {
-        Self { slots: Arc::new(Semaphore::new(SOCKETS_MAX)), check }
+    pub(super) fn new(who: Arc<dyn Authenticate>) -> Self {
+        Self { slots: Arc::new(Semaphore::new(SOCKETS_MAX)), who }
     }
 
-    /// Opens one. `principal`: whom the request's header named; else the first message has to.
-    pub(super) async fn open(
-        &self,
-        schema: ApiSchema,
-        principal: Option<Principal>,
-        request: Request,
-    ) -> Response {
+    /// Opens one. The request's header names the token; else the first message has to.
+    pub(super) async fn open(&self, schema: ApiSchema, request: Request) -> Response {
         let (mut parts, _body) = request.into_parts();
+        let named = parts.headers.get(header::AUTHORIZATION);
+        let named = named.and_then(|value| token_of(Some(value.as_bytes())).ok());
         let offered = parts.headers.get(header::SEC_WEBSOCKET_PROTOCOL);
         let offered = offered.and_then(|offered| offered.to_str().ok()).unwrap_or_default();
         if !offered.split(',').any(|protocol| protocol.trim() == PROTOCOL) {
@@ -70,8 +68,8 @@ impl Sockets {
             let sentence = format!("there are {SOCKETS_MAX} WebSockets already; try again later");
             return (StatusCode::SERVICE_UNAVAILABLE, sentence).into_response();
         };
-        let check = Arc::clone(&self.check);
-        let life = Life { schema, principal, check, protocol, slot };
+        let who = Arc::clone(&self.who);
+        let life = Life { schema, named, who, protocol, slot };
         upgrade.on_upgrade(|socket| life.serve(socket))
     }
 }
@@ -79,23 +77,23 @@ impl Sockets {
 /// One connection.
 struct Life {
     schema: ApiSchema,
-    principal: Option<Principal>,
-    check: CheckToken,
+    /// The token of its header.
+    named: Option<Secret>,
+    who: Arc<dyn Authenticate>,
     protocol: GraphQLProtocol,
     slot: OwnedSemaphorePermit,
 }
 
 impl Life {
     async fn serve(self, socket: WebSocket) {
-        let Self { schema, principal, check, protocol, slot } = self;
+        let Self { schema, named, who, protocol, slot } = self;
         let (opened, opening) = oneshot::channel();
         let begin = move |payload: serde_json::Value| async move {
-            let found = match principal {
-                Some(principal) => Ok(principal),
-                None => token(&payload).and_then(|token| check(&token)),
-            };
+            let token = named.map_or_else(|| token(&payload), Ok).map_err(|none| error(&none))?;
+            let principal = who.authenticate(&token).await.map_err(|refusal| error(&refusal))?;
             let mut data = Data::default();
-            data.insert(found.map_err(|refusal| error(&refusal))?);
+            data.insert(Holder::new(who, token, principal.clone()));
+            data.insert(principal);
             // Whoever waits for it may have given up by now, and the connection with it.
             opened
                 .send(())

@@ -4,11 +4,12 @@ use crate::{service::MasterApi, writer::Command};
 use async_trait::async_trait;
 use contract::{
     Result,
-    access::Actor,
+    access::{Actor, Session},
     command::{Change, Changeset},
     master_api::Configuration,
     rules::RulesReceiver,
     schema::SchemaVersion,
+    secret::Secret,
     uri::EventUri,
 };
 
@@ -20,7 +21,20 @@ impl Configuration for MasterApi {
 
     async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>> {
         // The writer answers after it has published the rules.
+        let changes = Box::new(self.prepare_changes(changes).await?);
         self.writer.ask(|reply| Command::Execute(actor, changes, reply)).await
+    }
+
+    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+        self.let_in(&name, password).await
+    }
+
+    async fn renew_session(&self, token: Secret) -> Result<Session> {
+        self.renew(&token).await
+    }
+
+    async fn rotate_secret_key(&self) -> Result<()> {
+        self.seal_anew().await
     }
 
     async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {

@@ -8,8 +8,13 @@ use axum::{
     extract::Request as HttpRequest,
 };
 use bytes::Bytes;
-use contract::{access::Principal, master_api::Events};
+use contract::{
+    access::Principal,
+    authenticate::Keys,
+    master_api::{Configuration, Events},
+};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tower::ServiceExt;
 
 async fn ask(bench: &Bench, principal: Principal, query: &str) -> Value {
@@ -162,7 +167,8 @@ async fn what_cannot_be_read_is_refused_as_json() {
         (&[b' '; 1024 * 1024 + 1], 413, "body_too_large"),
     ];
     for (body, status, expected) in table {
-        let router = router(graphql::schema(bench.api.clone(), None, None), refuse_all());
+        let who = Arc::new(Keys::new(bench.api.rules(), bench.clock.clone()));
+        let router = router(graphql::schema(bench.api.clone(), None, None), who);
         let request = HttpRequest::post("/graphql").body(Body::from(body.to_vec())).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status);
@@ -172,9 +178,4 @@ async fn what_cannot_be_read_is_refused_as_json() {
         assert_eq!(code(&body), expected, "{body}");
         assert!(!body.to_string().contains("hunter2"), "{body}");
     }
-}
-
-fn refuse_all() -> crate::http::CheckToken {
-    use contract::{Error, ErrorCode};
-    std::sync::Arc::new(|_token| Err(Error::new(ErrorCode::Unauthenticated, "unknown")))
 }

@@ -190,16 +190,18 @@ async fn keys_are_issued_and_revoked() {
     let token = made.revealed.unwrap();
     let rules = bench.api.rules().borrow().clone();
     let principal = rules.authenticate(&token, super::harness::now(&bench)).unwrap();
-    assert_eq!((principal.name.as_str(), principal.key.to_string()), ("shop", made.id.unwrap()));
+    let id = made.id.unwrap();
+    assert_eq!((principal.name.as_str(), principal.actor.to_string()), ("shop", id.clone()));
+    let id = id.parse().unwrap();
     let twice = bench.execute(vec![issue("shop", "producer", None)]).await.unwrap_err();
     assert_eq!(twice.code, ErrorCode::Conflict);
     let past = bench.execute(vec![issue("late", "producer", Some(Timestamp(1)))]).await;
     assert_eq!(past.unwrap_err().code, ErrorCode::InvalidDefinition);
 
-    bench.execute(vec![Command::RevokeKey(principal.key)]).await.unwrap();
+    bench.execute(vec![Command::RevokeKey(id)]).await.unwrap();
     let rules = bench.api.rules().borrow().clone();
     assert!(rules.authenticate(&token, super::harness::now(&bench)).is_none());
-    let error = bench.execute(vec![Command::RevokeKey(principal.key)]).await.unwrap_err();
+    let error = bench.execute(vec![Command::RevokeKey(id)]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::NotFound);
     let last = bench.execute(vec![Command::RevokeKey(admin_key(&bench))]).await.unwrap_err();
     assert_eq!(last.code, ErrorCode::Conflict);

@@ -228,7 +228,7 @@ pub fn now(bench: &Bench) -> Timestamp {
 
 pub fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
     Principal {
-        key: KeyId::from_bytes([1; 16]),
+        actor: Actor::Key(KeyId::from_bytes([1; 16])),
         name: "test".into(),
         roles: Roles::parse(roles.iter().copied()).unwrap(),
         subscriber: subscriber.map(str::to_owned),

@@ -1,13 +1,14 @@
 //! What happens, as it happens: who is told what, and what a slow reader costs.
 
 use super::harness::{Bench, principal, put_subscription, subscription};
-use crate::graphql::{self, Connected, LAG_MAX};
+use crate::graphql::{self, Connected, Holder, LAG_MAX};
 use async_graphql::{
     Data, Executor, Request, Response,
     futures_util::{Stream, StreamExt, stream},
 };
 use contract::{
-    access::Principal,
+    access::{Actor, Principal, Roles},
+    authenticate::{Authenticate, Keys},
     command::Command,
     delivery::Next,
     id::{DeliveryId, LaneId},
@@ -21,9 +22,13 @@ type Answers = Pin<Box<dyn Stream<Item = Response> + Send>>;
 
 /// Subscribes, and begins to listen: what is stored after this is seen.
 async fn listen(bench: &Bench, principal: Principal, query: &str) -> Answers {
-    let schema = graphql::schema(bench.api.clone(), None, None);
     let mut session = Data::default();
     session.insert(principal);
+    listen_within(bench, session, query).await
+}
+
+async fn listen_within(bench: &Bench, session: Data, query: &str) -> Answers {
+    let schema = graphql::schema(bench.api.clone(), None, None);
     let mut answers =
         Connected(schema).execute_stream(Request::new(query), Some(Arc::new(session)));
     // The first look is what finds the end of the log.
@@ -84,6 +89,35 @@ async fn a_key_of_one_subscriber_hears_of_its_own_deliveries() {
     let wanted = json!({ "change": "attempt_recorded",
         "delivery": { "id": id.to_string(), "state": "delivered" } });
     assert_eq!(next(&mut answers).await["data"]["deliveries"], wanted);
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_hears_and_asks_no_more() {
+    let bench = Bench::memory();
+    let roles = Roles::parse(["events:read"]).unwrap();
+    let (name, subscriber, expires_at) = ("ears".into(), None, None);
+    let issue = Command::IssueKey { name, roles, subscriber, expires_at };
+    let token = bench.execute(vec![issue]).await.unwrap().remove(0).revealed.unwrap();
+    let who = Arc::new(Keys::new(bench.api.rules(), bench.clock.clone()));
+    let caller = who.authenticate(&token).await.unwrap();
+    let session = || {
+        let mut session = Data::default();
+        session.insert(Holder::new(who.clone(), token.clone(), caller.clone()));
+        session.insert(caller.clone());
+        session
+    };
+    let query = "subscription { events { event { id } } }";
+    let mut answers = listen_within(&bench, session(), query).await;
+    let id = bench.store(&[]).await.id.to_string();
+    assert_eq!(next(&mut answers).await["data"]["events"]["event"]["id"], id);
+    let Actor::Key(key) = caller.actor else { panic!("a key's holder is {caller:?}") };
+    bench.execute(vec![Command::RevokeKey(key)]).await.unwrap();
+    let code = |answer: Value| answer["errors"][0]["extensions"]["code"].clone();
+    assert_eq!(code(next(&mut answers).await), "unauthenticated");
+    for query in [query, "{ stats { accepted } }"] {
+        let refused = next(&mut listen_within(&bench, session(), query).await).await;
+        assert_eq!(code(refused), "unauthenticated", "{query}");
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! The way to the writer: bounded, with a deadline on every wait.
 
-use crate::{config::Config, prepare::Prepared, shared::unavailable};
+use crate::{
+    config::Config,
+    prepare::{Prepared, PreparedChanges},
+    secrets::Sealer,
+    shared::unavailable,
+};
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
-    command::{Change, Changeset},
+    command::Change,
     delivery::{AttemptReport, Delivery},
     id::DeliveryId,
     master_api::Stored,
@@ -34,7 +39,9 @@ pub enum Command {
     /// Make a delivery wait again.
     Resend(Actor, DeliveryId, Reply<Delivery>),
     /// Change the configuration.
-    Execute(Actor, Changeset, Reply<Vec<Change>>),
+    Execute(Actor, Box<PreparedChanges>, Reply<Vec<Change>>),
+    /// Seal all secrets anew.
+    Reseal(Sealer, Reply<()>),
 }
 
 /// Attempt reports of one caller.

@@ -10,9 +10,9 @@ use crate::{
     fact::{Bucket, FactBody},
     lanes::LaneTable,
     log::{Draft, LogError},
-    prepare::Prepared,
+    prepare::{Prepared, PreparedChanges},
     project::{Projector, decode, encode},
-    secrets::Vault,
+    secrets::{Sealer, Vault},
     shared::Shared,
     state::State,
     store::{Batch, Table},
@@ -22,7 +22,7 @@ use contract::{
     Error, Result,
     access::Actor,
     clock::Timestamp,
-    command::{Change, ChangeKind, Changeset},
+    command::{Change, ChangeKind},
     delivery::{AttemptReport, Delivery, DeliveryState},
     id::{DeliveryId, EventId, SecretId, Sequence, SubscriptionNumber},
     master_api::Stored,
@@ -174,7 +174,7 @@ impl<'a> Round<'a> {
     pub fn execute(
         &mut self,
         actor: &Actor,
-        changeset: &Changeset,
+        PreparedChanges { changes: changeset, token_key }: &PreparedChanges,
     ) -> Result<Result<Vec<Change>>, LogError> {
         let (state, vault) = (Arc::clone(&self.state), Arc::clone(&self.vault));
         let around = &self.shared.around;
@@ -182,6 +182,7 @@ impl<'a> Round<'a> {
             state: &state,
             vault: &vault,
             now: self.now,
+            token_key: token_key.as_ref(),
             ids: &*around.ids,
             random: &*around.random,
         };
@@ -190,15 +191,31 @@ impl<'a> Round<'a> {
             Err(refusal) => return Ok(Err(refusal)),
         };
         if changeset.dry_run {
+            // Nothing was made: an id or secret shown here would never come true. And nothing was
+            // recorded: so nothing is shown.
             let would = |change: Change| match change.kind {
-                // Nothing was made: an id or secret shown here would never come true.
                 ChangeKind::Created => Change { id: None, revealed: None, ..change },
-                ChangeKind::Changed | ChangeKind::Unchanged | ChangeKind::Removed => change,
+                ChangeKind::Changed | ChangeKind::Unchanged | ChangeKind::Removed => {
+                    Change { revealed: None, ..change }
+                }
             };
             return Ok(Ok(decided.changes.into_iter().map(would).collect()));
         }
         drop((state, vault));
         self.record_all(actor, decided)
+    }
+
+    /// Seals all secrets anew; from here on, `sealer` seals. No fact: what is sealed is the same.
+    pub fn reseal(&mut self, sealer: Sealer) -> Result<()> {
+        let random = &*self.shared.around.random;
+        let sealed = self
+            .vault
+            .iter()
+            .map(|(id, secret)| Ok((*id, Some(sealer.seal(*id, secret, random)?))));
+        let sealed = sealed.collect::<Result<Vec<_>>>()?;
+        self.sealed.extend(sealed);
+        self.shared.sealer.store(Arc::new(sealer));
+        Ok(())
     }
 
     /// Records what was decided, with its secrets.
@@ -208,8 +225,9 @@ impl<'a> Round<'a> {
         decided: Decided,
     ) -> Result<Result<Vec<Change>>, LogError> {
         let mut sealed = Vec::with_capacity(decided.secrets.len());
+        let sealer = self.shared.sealer.load();
         for (id, secret) in &decided.secrets {
-            match self.shared.sealer.seal(*id, secret, &*self.shared.around.random) {
+            match sealer.seal(*id, secret, &*self.shared.around.random) {
                 Ok(row) => sealed.push((*id, Some(row))),
                 Err(error) => return Ok(Err(error)),
             }

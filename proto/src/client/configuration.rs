@@ -6,16 +6,20 @@ use super::{
 };
 use crate::{
     convert::each,
-    v1::internal::{ExecuteRequest, ListVersionsRequest, rules_client::RulesClient},
+    v1::internal::{
+        ExecuteRequest, ListVersionsRequest, LogInRequest, RenewSessionRequest,
+        RotateSecretKeyRequest, rules_client::RulesClient,
+    },
 };
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
-    access::Actor,
+    access::{Actor, Session},
     command::{Change, Changeset},
     master_api::Configuration,
     rules::RulesReceiver,
     schema::SchemaVersion,
+    secret::Secret,
     uri::EventUri,
 };
 use tokio::time::timeout;
@@ -54,5 +58,34 @@ impl Configuration for RemoteMasterApi {
         let message = ListVersionsRequest { uri: uri.to_string() };
         let answer = self.peers.call(Call::repeatable(), message, send).await?;
         each(answer.versions, "versions", SchemaVersion::try_from).map_err(unreadable)
+    }
+
+    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.log_in(request).await }
+        };
+        let message = LogInRequest { name, password: password.expose().to_owned() };
+        let answer = self.peers.call(Call::once(), message, send).await?;
+        answer.try_into().map_err(unreadable)
+    }
+
+    async fn renew_session(&self, token: Secret) -> Result<Session> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.renew_session(request).await }
+        };
+        let message = RenewSessionRequest { token: token.expose().to_owned() };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        answer.try_into().map_err(unreadable)
+    }
+
+    async fn rotate_secret_key(&self) -> Result<()> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.rotate_secret_key(request).await }
+        };
+        let message = RotateSecretKeyRequest {};
+        self.peers.call(Call::once(), message, send).await.map(|_done| ())
     }
 }

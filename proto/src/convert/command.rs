@@ -1,5 +1,7 @@
 //! Commands, and what they changed.
 
+mod user;
+
 use super::{
     Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, optional, parsed,
     required, text,
@@ -18,9 +20,13 @@ use contract::{
 same_variants!(ChangeKind, v1::ChangeKind, [Created, Changed, Unchanged, Removed]);
 same_variants!(Mode, v1::Mode, [Put, Create, Update]);
 
-/// Secrets as texts, because this message is how they are given to the server.
+/// A secret as a text, because these messages are how it is given to the server.
+fn shown(secret: &Secret) -> String {
+    secret.expose().to_owned()
+}
+
 fn exposed(secrets: &[Secret]) -> Vec<String> {
-    secrets.iter().map(|secret| secret.expose().to_owned()).collect()
+    secrets.iter().map(shown).collect()
 }
 
 fn secrets_from(texts: Vec<String>) -> Result<Vec<Secret>, Malformed> {
@@ -55,6 +61,28 @@ impl From<Command> for v1::Command {
             }
             Command::RevokeKey(id) => Wire::RevokeKey(id.to_string()),
             Command::Remove(target) => Wire::Remove(target.into()),
+            Command::CreateUser { name, password, roles, subscriber } => {
+                let (password, roles) = (shown(&password), roles.names());
+                Wire::CreateUser(v1::CreateUser { name, password, roles, subscriber })
+            }
+            Command::SetUserRoles { name, roles } => {
+                Wire::SetUserRoles(v1::SetUserRoles { name, roles: roles.names() })
+            }
+            Command::SetPassword { name, password } => {
+                Wire::SetPassword(v1::SetPassword { name, password: shown(&password) })
+            }
+            Command::SetUserDisabled { name, disabled } => {
+                Wire::SetUserDisabled(v1::SetUserDisabled { name, disabled })
+            }
+            Command::RemoveUser(name) => Wire::RemoveUser(name),
+            Command::RotateTokenKey { forget } => {
+                Wire::RotateTokenKey(v1::RotateTokenKey { forget })
+            }
+            Command::RotateSecret { name, forget } => {
+                Wire::RotateSecret(v1::RotateSecret { name, forget })
+            }
+            Command::RevealSecret { name } => Wire::RevealSecret(name),
+            Command::RotateStampKey => Wire::RotateStampKey(v1::RotateStampKey {}),
         };
         Self { command: Some(command) }
     }
@@ -87,6 +115,18 @@ impl TryFrom<v1::Command> for Command {
             Wire::IssueKey(wire) => at("issue_key", issue_key(wire))?,
             Wire::RevokeKey(id) => Self::RevokeKey(parsed(&id, "revoke_key")?),
             Wire::Remove(wire) => Self::Remove(at("remove", Target::try_from(wire))?),
+            Wire::CreateUser(wire) => at("create_user", user::create(wire))?,
+            Wire::SetUserRoles(wire) => at("set_user_roles", user::set_roles(wire))?,
+            Wire::SetPassword(wire) => at("set_password", user::set_password(wire))?,
+            Wire::SetUserDisabled(wire) => at("set_user_disabled", user::set_disabled(wire))?,
+            Wire::RemoveUser(name) => Self::RemoveUser(text(name, "remove_user")?),
+            Wire::RotateTokenKey(wire) => Self::RotateTokenKey { forget: wire.forget },
+            Wire::RotateSecret(wire) => {
+                let name = text(wire.name, "rotate_secret.name")?;
+                Self::RotateSecret { name, forget: wire.forget }
+            }
+            Wire::RevealSecret(name) => Self::RevealSecret { name: text(name, "reveal_secret")? },
+            Wire::RotateStampKey(v1::RotateStampKey {}) => Self::RotateStampKey,
         })
     }
 }
@@ -109,11 +149,15 @@ fn set_status(wire: v1::SetSubscriptionStatus) -> Result<Command, Malformed> {
     })
 }
 
+fn roles(names: &[String]) -> Result<Roles, Malformed> {
+    let roles = Roles::parse(names.iter().map(String::as_str));
+    roles.map_err(|why| Malformed::invalid("roles", why))
+}
+
 fn issue_key(wire: v1::IssueKey) -> Result<Command, Malformed> {
-    let roles = Roles::parse(wire.roles.iter().map(String::as_str));
     Ok(Command::IssueKey {
         name: text(wire.name, "name")?,
-        roles: roles.map_err(|why| Malformed::invalid("roles", why))?,
+        roles: roles(&wire.roles)?,
         subscriber: wire.subscriber,
         expires_at: optional(wire.expires_at, "expires_at", moment_from)?,
     })

@@ -33,7 +33,7 @@ impl TryFrom<v1::Fact> for LoggedFact {
         Ok(Self {
             sequence: Sequence(wire.sequence),
             time: message(wire.time, "time", moment_from)?,
-            actor: crate::door::actor_from(&text(wire.actor, "actor")?),
+            actor: contract::access::Actor::from_ascii(&text(wire.actor, "actor")?),
             chain: one_of::<v1::Chain, _>(wire.chain, "chain")?,
             kind: text(wire.kind, "kind")?,
             body: parsed(&wire.body, "body")?,

@@ -1,4 +1,4 @@
-//! Subscriptions, their owners, and the keys of the API.
+//! Subscriptions and their owners.
 
 use super::{
     Malformed, each, into_each, message, moment, moment_from, narrow, one_of, optional, parsed,
@@ -6,7 +6,6 @@ use super::{
 };
 use crate::v1;
 use contract::{
-    access::ApiKey,
     backoff::BackoffPolicy,
     id::SubscriptionNumber,
     subscription::{
@@ -135,22 +134,5 @@ impl TryFrom<v1::Subscription> for Subscription {
             secrets: each(wire.secrets, "secrets", SecretRef::try_from)?,
             created_at: message(wire.created_at, "created_at", moment_from)?,
         })
-    }
-}
-
-/// One way only: the digest of the token stays here.
-impl From<ApiKey> for v1::ApiKey {
-    fn from(key: ApiKey) -> Self {
-        let ApiKey { id, name, prefix, token_sha256: _, roles, subscriber, created_at, expires_at } =
-            key;
-        Self {
-            id: id.to_string(),
-            name,
-            prefix,
-            roles: roles.names(),
-            subscriber,
-            created_at: Some(moment(created_at)),
-            expires_at: expires_at.map(moment),
-        }
     }
 }

@@ -1,12 +1,11 @@
 //! The configuration, to be listed from the rules in force and changed by commands.
 
 use crate::{
-    access::permit,
     convert::{into_each, message},
     door::{Caller, Door},
     v1,
 };
-use contract::{Result, command::Changeset, master_api::MasterApi, rules::Rules};
+use contract::{Result, command::Changeset, master_api::MasterApi, permit::permit, rules::Rules};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -43,7 +42,7 @@ impl v1::configuration_server::Configuration for Service {
             let changes = request.into_inner().changeset;
             let changes = message(changes, "changeset", Changeset::try_from)?;
             let changes = match &caller {
-                Caller::Key(principal, _rules) => permit(principal, changes)?,
+                Caller::Key(principal, rules) => permit(principal, changes, rules)?,
                 Caller::Peer(_actor) => changes,
             };
             let changes = self.configuration.execute(caller.actor()?, changes).await?;
@@ -116,5 +115,24 @@ impl v1::configuration_server::Configuration for Service {
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
         let list = |rules: &Rules| v1::ListKeysResponse { keys: all(rules.keys.values()) };
         self.list(list).await
+    }
+
+    async fn list_users(
+        &self,
+        _request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
+        let list = |rules: &Rules| v1::ListUsersResponse { users: all(rules.users.values()) };
+        self.list(list).await
+    }
+
+    async fn rotate_secret_key(
+        &self,
+        _request: Request<v1::RotateSecretKeyRequest>,
+    ) -> Result<Response<v1::RotateSecretKeyResponse>, Status> {
+        let work = async {
+            self.configuration.rotate_secret_key().await?;
+            Ok(v1::RotateSecretKeyResponse {})
+        };
+        self.door.serve(work).await
     }
 }

@@ -37,7 +37,7 @@ fn narrowed(caller: &Caller, filter: DeliveryFilter) -> Result<DeliveryFilter> {
     });
     let others = filter.subscriber.as_ref().is_some_and(|wanted| wanted != own);
     if others || filter.subscription.is_some() && subscription.is_none() {
-        let message = format!("the key `{}` is for the subscriber `{own}` only", principal.name);
+        let message = format!("{} is for the subscriber `{own}` only", principal.title());
         return Err(Error::new(ErrorCode::PermissionDenied, message));
     }
     Ok(DeliveryFilter { subscriber: Some(own.clone()), ..filter })

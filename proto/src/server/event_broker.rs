@@ -136,7 +136,7 @@ impl Service {
             uri,
             direction: Direction::Incoming,
             audience: Audience::Own,
-            origin: Origin::Producer(principal.key),
+            origin: Origin::Producer(principal.producer()),
             payload,
             content_type,
             headers,

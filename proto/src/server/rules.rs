@@ -6,7 +6,9 @@ use crate::{
     v1::internal,
 };
 use bytes::Bytes;
-use contract::{Error, Result, command::Changeset, master_api::MasterApi, rules::Rules};
+use contract::{
+    Error, Result, command::Changeset, master_api::MasterApi, rules::Rules, secret::Secret,
+};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use tokio_stream::wrappers::WatchStream;
@@ -47,6 +49,39 @@ impl internal::rules_server::Rules for Service {
             let uri = parsed(&request.get_ref().uri, "uri")?;
             let versions = into_each(self.configuration.schema_versions(&uri).await?);
             Ok(internal::ListVersionsResponse { versions })
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn log_in(
+        &self,
+        request: Request<internal::LogInRequest>,
+    ) -> Result<Response<internal::Session>, Status> {
+        let work = async {
+            let internal::LogInRequest { name, password } = request.into_inner();
+            Ok(self.configuration.log_in(name, Secret::new(password)).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn renew_session(
+        &self,
+        request: Request<internal::RenewSessionRequest>,
+    ) -> Result<Response<internal::Session>, Status> {
+        let work = async {
+            let token = Secret::new(request.into_inner().token);
+            Ok(self.configuration.renew_session(token).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn rotate_secret_key(
+        &self,
+        _request: Request<internal::RotateSecretKeyRequest>,
+    ) -> Result<Response<internal::RotateSecretKeyResponse>, Status> {
+        let work = async {
+            self.configuration.rotate_secret_key().await?;
+            Ok(internal::RotateSecretKeyResponse {})
         };
         Door::Internal.serve(work).await
     }

@@ -104,9 +104,22 @@ fn a_key_is_told_without_its_digest() {
 }
 
 #[test]
+fn a_user_is_told_without_anything_of_its_password() {
+    let user = samples::user();
+    let told = v1::User::from(user.clone());
+    assert_eq!((told.id.as_str(), told.name.as_str()), (&*user.id.to_string(), "ada"));
+    assert!(told.disabled && told.roles == ["events:read"]);
+    assert!(!format!("{told:?}").contains("hidden"));
+}
+
+#[test]
 fn messages_with_secrets_do_not_print_them() {
     let printed = format!("{:?}", v1::Changeset::from(samples::changeset()));
     assert!(printed.contains("PutSubscription") && !printed.contains("whsec_c"), "{printed}");
+    let passwords = printed.contains("correct horse") || printed.contains("battery staple");
+    assert!(printed.contains("CreateUser") && !passwords, "{printed}");
+    let session = v1::internal::Session::from(samples::session());
+    assert!(!format!("{session:?}").contains("hidden"));
     let changes: Vec<v1::Change> = samples::changes().into_iter().map(Into::into).collect();
     let printed = format!("{changes:?}");
     assert!(printed.contains("***") && !printed.contains("whsec_shown"), "{printed}");

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
-    access::Actor,
+    access::{Actor, Session},
     broker::EventBroker,
     clock::Timestamp,
     command::{Change, Changeset},
@@ -23,6 +23,7 @@ use contract::{
     schema::{
         Difference, Rulebook, SchemaBundle, SchemaSet, SchemaVerdict, SchemaVersion, VersionNumber,
     },
+    secret::Secret,
     uri::EventUri,
 };
 use std::{
@@ -41,6 +42,8 @@ pub struct Fake {
     pub accepted: Mutex<Vec<NewEvent>>,
     /// What was executed, and by whom.
     pub executed: Mutex<Vec<(Actor, Changeset)>>,
+    /// How often secrets were sealed anew.
+    pub rotated: AtomicU32,
     /// Calls so far.
     pub calls: AtomicU32,
     /// So many calls are refused as `unavailable` first.
@@ -55,6 +58,7 @@ impl Fake {
             rules: watch::Sender::new(Arc::new(samples::rules(1))),
             accepted: Mutex::default(),
             executed: Mutex::default(),
+            rotated: AtomicU32::new(0),
             calls: AtomicU32::new(0),
             refusals: AtomicU32::new(0),
             error: Mutex::default(),
@@ -294,6 +298,24 @@ impl Configuration for Fake {
         let next = self.rules.borrow().sequence.0 + 1;
         self.rules.send_replace(Arc::new(samples::rules(next)));
         Ok(samples::changes())
+    }
+
+    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+        self.ready()?;
+        assert_eq!((name.as_str(), password.expose()), ("ada", "correct horse"));
+        Ok(samples::session())
+    }
+
+    async fn renew_session(&self, token: Secret) -> Result<Session> {
+        self.ready()?;
+        assert_eq!(token, samples::session().token);
+        Ok(samples::session())
+    }
+
+    async fn rotate_secret_key(&self) -> Result<()> {
+        self.ready()?;
+        self.rotated.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn schema_versions(&self, uri: &EventUri) -> Result<Vec<SchemaVersion>> {

@@ -2,7 +2,9 @@
 
 use crate::fake::Fake;
 use contract::{
+    authenticate::Keys,
     backoff::Span,
+    master_api::Configuration,
     testing::{ManualClock, SeededRandom},
 };
 use proto::{
@@ -75,6 +77,7 @@ pub async fn public(fake: &Arc<Fake>) -> Listener {
         broker: fake.clone(),
         registry: fake.clone(),
         master_api: fake.clone(),
+        who: Arc::new(Keys::new(fake.rules(), ManualClock::new(crate::samples::NOW))),
         clock: ManualClock::new(crate::samples::NOW),
         random: SeededRandom::new(1),
         stop: CancellationToken::new(),

@@ -13,6 +13,7 @@ use contract::{
     queue::MessageQueue,
     registry::SchemaRegistry,
     schema::{Rulebook, VersionNumber},
+    secret::Secret,
 };
 use proto::{
     client::{RemoteBroker, RemoteQueue, RemoteRegistry},
@@ -164,4 +165,15 @@ async fn the_history_of_a_schema() {
     let listener = master_api(&Fake::new()).await;
     let versions = listener.master_api().await.schema_versions(&samples::uri()).await.unwrap();
     assert_eq!(versions, vec![samples::schema_version(); 3]);
+}
+
+#[tokio::test]
+async fn sessions_and_the_key_that_seals() {
+    let fake = Fake::new();
+    let api = master_api(&fake).await.master_api().await;
+    let session = api.log_in("ada".into(), Secret::new("correct horse")).await.unwrap();
+    assert_eq!(session, samples::session());
+    assert_eq!(api.renew_session(session.token).await.unwrap(), samples::session());
+    api.rotate_secret_key().await.unwrap();
+    assert_eq!(fake.rotated.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

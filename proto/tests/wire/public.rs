@@ -304,7 +304,9 @@ async fn listings_show_everything_but_secrets() {
     assert_eq!(backoffs.get_ref().backoffs[0].target, "type:github/1/push");
     assert_eq!(schemas.get_ref().schemas, [samples::schema_version().into()]);
     assert_eq!(keys.get_ref().keys.len(), 5);
-    let everything = format!("{sources:?}{subscriptions:?}{keys:?}");
+    let users = admin.list_users(v1::ListUsersRequest {}).await.unwrap();
+    assert_eq!(users.get_ref().users, [samples::user().into()]);
+    let everything = format!("{sources:?}{subscriptions:?}{keys:?}{users:?}");
     assert!(!everything.contains("hidden"), "{everything}");
 }
 

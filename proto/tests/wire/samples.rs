@@ -13,7 +13,7 @@ use contract::{
         Accepted, Audience, Direction, Disposition, Event, EventState, Headers, NewEvent, Origin,
         Trace,
     },
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, UserId},
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
@@ -49,8 +49,14 @@ pub fn delivery_id() -> DeliveryId {
     DeliveryId { lane: lane(), sequence: Sequence(u64::MAX) }
 }
 
-pub fn actors() -> [Actor; 2] {
-    [Actor::Key(key_id()), Actor::Component("broker".into())]
+pub fn actors() -> [Actor; 4] {
+    let (issuer, subject) = ("https://login.example".to_owned(), "été:1".to_owned());
+    [
+        Actor::Key(key_id()),
+        Actor::Component("broker".into()),
+        Actor::User(UserId::from_bytes([6; 16])),
+        Actor::External { issuer, subject },
+    ]
 }
 
 fn headers() -> Headers {

@@ -15,5 +15,7 @@ mod main_path;
 mod priority;
 mod publishing;
 mod quarantine;
+mod roles;
 mod rule_of_dependencies;
 mod schemas;
+mod users;

@@ -4,12 +4,12 @@ use super::{NOW, key_id, uri};
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode,
-    access::{ApiKey, Roles, token_digest},
+    access::{ApiKey, Roles, Session, TokenKey, User, token_digest},
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
     clock::Timestamp,
     command::{Change, ChangeKind, Changeset, Command, Mode, Target},
     event::{Direction, Disposition},
-    id::{KeyId, SecretId, Sequence},
+    id::{KeyId, SecretId, Sequence, UserId},
     rules::Rules,
     schema::{
         Difference, ProtoFile, PublishSettings, Published, Rulebook, SchemaBundle, SchemaSet,
@@ -222,6 +222,20 @@ pub fn commands() -> Vec<Command> {
             expires_at: Some(NOW),
         },
         Command::RevokeKey(key_id()),
+        Command::CreateUser {
+            name: "ada".into(),
+            password: Secret::new("correct horse"),
+            roles: Roles::parse(["events:read"]).unwrap(),
+            subscriber: Some("org_123".into()),
+        },
+        Command::SetUserRoles { name: "ada".into(), roles: Roles::parse(["producer"]).unwrap() },
+        Command::SetPassword { name: "ada".into(), password: Secret::new("battery staple") },
+        Command::SetUserDisabled { name: "ada".into(), disabled: true },
+        Command::RemoveUser("ada".into()),
+        Command::RotateTokenKey { forget: true },
+        Command::RotateSecret { name: "ci".into(), forget: true },
+        Command::RevealSecret { name: "ci".into() },
+        Command::RotateStampKey,
         Command::Remove(Target::Subscriber("org_123".into())),
         Command::Remove(Target::EventType(uri())),
         Command::Remove(Target::Source("github".into())),
@@ -268,6 +282,24 @@ pub fn key(name: &str, number: u8, roles: &[&str], subscriber: Option<&str>) -> 
     }
 }
 
+pub fn user() -> User {
+    let id = SecretId::from_bytes([7; 16]);
+    User {
+        id: UserId::from_bytes([6; 16]),
+        name: "ada".into(),
+        password: SecretRef { id, fingerprint: "hidden-fingerprint".into() },
+        roles: Roles::parse(["events:read"]).unwrap(),
+        subscriber: None,
+        disabled: true,
+        epoch: 3,
+        created_at: NOW,
+    }
+}
+
+pub fn session() -> Session {
+    Session { token: Secret::new("head.claims.hidden"), expires_at: NOW }
+}
+
 pub fn token(name: &str) -> Secret {
     Secret::new(format!("certes_{name}"))
 }
@@ -302,6 +334,13 @@ pub fn rules(sequence: u64) -> Rules {
         backoffs: vec![Arc::new(rule())],
         schemas: [(uri(), Arc::new(schema_version()))].into(),
         keys: keys.map(|key| (key.token_sha256.clone(), Arc::new(key))).into(),
+        users: [(user().id, Arc::new(user()))].into(),
+        token_keys: vec![Arc::new(TokenKey {
+            id: SecretId::from_bytes([8; 16]),
+            n: "n".into(),
+            e: "AQAB".into(),
+            created_at: NOW,
+        })],
         secrets: [(secret, Secret::new("hidden-secret"))].into(),
         stamp_keys: vec![(SecretId::from_bytes([9; 16]), Secret::new("hidden-stamp"))],
     }

@@ -1,0 +1,59 @@
+//! Keys, users and their sessions.
+
+use super::{Malformed, message, moment, moment_from, text};
+use crate::v1::{self, internal};
+use contract::{
+    access::{ApiKey, Session, User},
+    secret::Secret,
+};
+
+impl From<Session> for internal::Session {
+    fn from(session: Session) -> Self {
+        // The one answer in which a token is shown to whoever logged in.
+        let token = session.token.expose().to_owned();
+        Self { token, expires_at: Some(moment(session.expires_at)) }
+    }
+}
+
+impl TryFrom<internal::Session> for Session {
+    type Error = Malformed;
+    fn try_from(wire: internal::Session) -> Result<Self, Malformed> {
+        Ok(Self {
+            token: Secret::new(text(wire.token, "token")?),
+            expires_at: message(wire.expires_at, "expires_at", moment_from)?,
+        })
+    }
+}
+
+/// One way only: nothing of the password leaves, nor what tokens of it are refused.
+impl From<User> for v1::User {
+    fn from(user: User) -> Self {
+        let User { id, name, password: _, roles, subscriber, disabled, epoch: _, created_at } =
+            user;
+        Self {
+            id: id.to_string(),
+            name,
+            roles: roles.names(),
+            subscriber,
+            disabled,
+            created_at: Some(moment(created_at)),
+        }
+    }
+}
+
+/// One way only: the digest of the token stays here.
+impl From<ApiKey> for v1::ApiKey {
+    fn from(key: ApiKey) -> Self {
+        let ApiKey { id, name, prefix, token_sha256: _, roles, subscriber, created_at, expires_at } =
+            key;
+        Self {
+            id: id.to_string(),
+            name,
+            prefix,
+            roles: roles.names(),
+            subscriber,
+            created_at: Some(moment(created_at)),
+            expires_at: expires_at.map(moment),
+        }
+    }
+}
