@@ -86,7 +86,7 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
          { name } }",
     ),
     ("deleteSource", "sources:write", false, "mutation { deleteSource(name: \"x\") }"),
-    ("putSubscriber", "subscriptions:write", false, "mutation { putSubscriber(id: \"\") }"),
+    ("putSubscriber", "subscriptions:write", false, "mutation { putSubscriber(id: \"\") { id } }"),
     ("deleteSubscriber", "subscriptions:write", false, "mutation { deleteSubscriber(id: \"x\") }"),
     ("putEventType", "schemas:write", false, "mutation { putEventType(uri: \"x\") { uri } }"),
     ("deleteEventType", "schemas:write", false, "mutation { deleteEventType(uri: \"a/1/b\") }"),
@@ -300,7 +300,7 @@ async fn callers(certes: &Deployment) -> Vec<Caller> {
         .into_iter()
         .map(|role| (role.clone(), Roles::parse([role.as_str()]).unwrap(), None))
         .collect();
-    callers.push(("admin".into(), Roles::admin(), None));
+    callers.push(("everything".into(), Roles::admin(), None));
     callers.push(("tenant".into(), Roles::admin(), Some("org_1".to_owned())));
     let subscriber = Subscriber { id: "org_1".into(), name: String::new() };
     let issue = |(name, roles, subscriber): &(String, Roles, Option<String>)| Command::IssueKey {
