@@ -129,14 +129,14 @@ impl Broker {
 
     /// What becomes of an event by its contract, and the rules to match it by. A contract at hand
     /// that is older than the one in force may let an event pass, as newer minor versions let pass
-    /// what older ones did; it may not refuse one.
+    /// what older ones did; it may not refuse one. Where none is in force, none lets pass.
     async fn judge(&self, event: &NewEvent) -> Result<(Arc<Snapshot>, Verdict)> {
         let snapshot = self.snapshots.current();
         if self.is_current(&snapshot, event) {
             let verdict = check::judge(&*self.validator, event)?;
             return Ok((snapshot, verdict));
         }
-        if let Some(verdict) = self.passes(event) {
+        if let Some(verdict) = self.passes(&snapshot, event) {
             return Ok((snapshot, verdict));
         }
         let limit = self.config.rules_timeout.0;
@@ -147,8 +147,14 @@ impl Broker {
         judged
     }
 
-    /// The verdict if it keeps the contract that is at hand, of whatever age.
-    fn passes(&self, event: &NewEvent) -> Option<Verdict> {
+    /// The verdict if it keeps the contract that is at hand, of whatever age, of a type that was
+    /// not deleted as far as the door knew.
+    fn passes(&self, snapshot: &Snapshot, event: &NewEvent) -> Option<Verdict> {
+        let known = snapshot.rules.sequence >= event.rules;
+        let foreign = event.uri.domain().is_some();
+        if !known || !foreign && !snapshot.rules.schemas.contains_key(&event.uri) {
+            return None;
+        }
         let verdict = check::judge(&*self.validator, event).ok()?;
         matches!(verdict, Verdict::Deliver { schema_minor: Some(_) }).then_some(verdict)
     }
@@ -167,7 +173,7 @@ impl Broker {
                 let verdict = check::judge(&*self.validator, event)?;
                 return Ok((snapshot, verdict));
             }
-            if let Some(verdict) = self.passes(event) {
+            if let Some(verdict) = self.passes(&snapshot, event) {
                 return Ok((snapshot, verdict));
             }
             let in_force = snapshot.rules.schemas.get(&event.uri).map(Arc::as_ref);

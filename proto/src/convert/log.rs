@@ -6,6 +6,7 @@ use super::{
 };
 use crate::v1;
 use contract::{
+    access::Actor,
     id::Sequence,
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
 };
@@ -18,7 +19,7 @@ impl From<LoggedFact> for v1::Fact {
         Self {
             sequence: sequence.0,
             time: Some(moment(time)),
-            actor: actor.to_string(),
+            actor: actor.to_ascii(),
             chain: v1::Chain::from(chain).into(),
             kind,
             body: body.to_string(),
@@ -33,7 +34,7 @@ impl TryFrom<v1::Fact> for LoggedFact {
         Ok(Self {
             sequence: Sequence(wire.sequence),
             time: message(wire.time, "time", moment_from)?,
-            actor: contract::access::Actor::from_ascii(&text(wire.actor, "actor")?),
+            actor: Actor::from_ascii(&text(wire.actor, "actor")?),
             chain: one_of::<v1::Chain, _>(wire.chain, "chain")?,
             kind: text(wire.kind, "kind")?,
             body: parsed(&wire.body, "body")?,

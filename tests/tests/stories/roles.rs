@@ -228,6 +228,8 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("SchemaRegistry/List", "schemas:read", false),
     ("SchemaRegistry/Publish", "schemas:write", false),
     ("SchemaRegistry/Check", "schemas:read", false),
+    ("SchemaRegistry/Announce", "schemas:write", false),
+    ("SchemaRegistry/ListPeerMarks", "schemas:read", false),
     ("SchemaRegistry/PublishAll", "schemas:write", false),
     ("SchemaRegistry/CheckAll", "schemas:read", false),
     ("SchemaRegistry/GetVersion", "schemas:read", false),
