@@ -236,8 +236,6 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("SchemaRegistry/ListVersions", "schemas:read", false),
     ("SchemaRegistry/Diff", "schemas:read", false),
     ("SchemaRegistry/Delete", "schemas:write", false),
-    ("SchemaRegistry/Announce", "schemas:write", false),
-    ("SchemaRegistry/ListPeerMarks", "schemas:read", false),
     ("SchemaRegistry/Ping", "schemas:read", false),
     // What it needs depends on its commands (`contract::permit`).
     ("Configuration/Execute", ANY, true),
