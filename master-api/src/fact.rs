@@ -324,7 +324,7 @@ pub enum FactBody {
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
-/// 4: events are indexed ([`crate::search`]), with the place of the open block in the head.
+/// 4: events are indexed (`search.rs`), with the place of the open block in the head.
 pub const FORMAT: u32 = 4;
 
 impl FactBody {

@@ -6,7 +6,7 @@
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
-//! | `Search(day)` | `s` or `c`, sequence | a block of events, see [`crate::search`] |
+//! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
 //! | `Due` | lane, due time, sequence | nothing |
@@ -70,7 +70,7 @@ pub struct Head {
     pub bucket_count: u64,
     /// Numbers of the whole deployment.
     pub stats: Stats,
-    /// First event of the block of [`crate::search`] that is open; 0: it is empty. Since format 4.
+    /// First event of the block of the search index that is open; 0: it is empty. Since format 4.
     #[serde(default, skip_serializing_if = "is_none")]
     pub open_block: Sequence,
 }
