@@ -226,6 +226,7 @@ impl Announcer {
         let filter = DeliveryFilter {
             state: Some(DeliveryState::Waiting),
             subscription: Some(subscription),
+            ..DeliveryFilter::default()
         };
         let page = PageRequest { first: PAGE_MAX, after: None };
         let found = self.log.deliveries(filter, page);

@@ -158,7 +158,7 @@ fn greet(server: &Server, dir: &Path, receiver: SocketAddr) -> Result<()> {
     output::line(&format!(
         "certes {version} is ready, with its data in {dir}
 
-  http      http://{http}        events, GraphQL explorer at /api/graphql
+  http      http://{http}        events, GraphQL at /api/graphql
   grpc      http://{grpc}
   admin     http://{admin}/metrics
   receiver  http://{receiver}/hook   prints below what it verified

@@ -351,7 +351,7 @@ impl Wiring<'_> {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
         let schema = master_api::graphql::schema(master_api, broker, registry);
-        let router = master_api::http::router(schema);
+        let router = master_api::http::router(schema, self.who.clone());
         // A backup is taken where the log is.
         match &self.store {
             Some(store) => router.merge(master_api::backup::router(store.clone())),

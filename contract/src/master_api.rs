@@ -6,15 +6,15 @@ use crate::{
     clock::Timestamp,
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
-    event::{Event, EventState, NewEvent},
-    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
+    event::{Audience, Direction, Event, EventState, NewEvent, Origin},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
     secret::Secret,
     stamp::Stamp,
-    uri::EventUri,
+    uri::{EventPattern, EventUri},
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -70,10 +70,22 @@ pub struct Stored {
 /// Which events a listing is about. All given conditions hold together.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EventFilter {
-    /// Of this type.
-    pub uri: Option<EventUri>,
+    /// Of this type, or of one that this pattern selects.
+    pub uri: Option<EventPattern>,
+    /// Of a type whose URI starts with this text.
+    #[serde(default)]
+    pub prefix: Option<String>,
     /// From this source.
     pub source: Option<String>,
+    /// From the producer with this key.
+    #[serde(default)]
+    pub producer: Option<KeyId>,
+    /// Addressed to this subscriber; `*`: addressed to all of them.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Travelling this way.
+    #[serde(default)]
+    pub direction: Option<Direction>,
     /// In this state.
     pub state: Option<EventState>,
     /// Received at or after.
@@ -84,6 +96,28 @@ pub struct EventFilter {
     pub idempotency_key: Option<String>,
 }
 
+impl EventFilter {
+    /// Does it want this event?
+    pub fn matches(&self, event: &Event) -> bool {
+        let from = |name: &String| matches!(&event.origin, Origin::Source(found) if found == name);
+        let to = |id: &String| match &event.audience {
+            Audience::Own => false,
+            Audience::Subscriber(found) => found == id,
+            Audience::All => id == "*",
+        };
+        self.uri.as_ref().is_none_or(|pattern| pattern.matches(&event.uri))
+            && self.prefix.as_ref().is_none_or(|start| event.uri.as_str().starts_with(start))
+            && self.source.as_ref().is_none_or(from)
+            && self.producer.is_none_or(|key| event.origin == Origin::Producer(key))
+            && self.subscriber.as_ref().is_none_or(to)
+            && self.direction.is_none_or(|direction| direction == event.direction)
+            && self.state.is_none_or(|state| state == event.state)
+            && self.since.is_none_or(|since| event.received_at >= since)
+            && self.until.is_none_or(|until| event.received_at < until)
+            && (self.idempotency_key.is_none() || self.idempotency_key == event.idempotency_key)
+    }
+}
+
 /// Which deliveries a listing is about.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DeliveryFilter {
@@ -91,6 +125,18 @@ pub struct DeliveryFilter {
     pub state: Option<DeliveryState>,
     /// Of this subscription.
     pub subscription: Option<SubscriptionId>,
+    /// Of any subscription that this subscriber has now.
+    #[serde(default)]
+    pub subscriber: Option<String>,
+    /// Of events of this type, or of one that this pattern selects.
+    #[serde(default)]
+    pub uri: Option<EventPattern>,
+    /// Made at or after.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// Made before.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
 }
 
 /// Where a page starts and how long it is.
@@ -131,10 +177,29 @@ pub trait Events: Send + Sync {
     /// Whether the payload of an event is there. An event that has gone with its day is `Expired`,
     /// as far as its id tells that it was; None: no such event is known.
     async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>>;
-    /// Events, newest first.
+    /// Events, in the order of the log, the newest first. A page may be short: it has a cursor
+    /// as long as there may be more.
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
     /// The deliveries of an event, by lane.
     async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>>;
+    /// Events by id, in the same order; at most [`crate::limits::PAGE_MAX`]. Whoever can reads
+    /// them together instead of one by one.
+    async fn events_by_id(&self, ids: Vec<EventId>) -> Result<Vec<Option<Event>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.event(id).await?);
+        }
+        Ok(found)
+    }
+    /// The deliveries of each of these events, in the same order; at most
+    /// [`crate::limits::PAGE_MAX`]. Whoever can reads them together instead of one by one.
+    async fn deliveries_of_each(&self, ids: Vec<EventId>) -> Result<Vec<Vec<Delivery>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.deliveries_of(id).await?);
+        }
+        Ok(found)
+    }
 }
 
 /// All that a consumer needs for an attempt.

@@ -51,7 +51,7 @@ impl Authenticator {
     ///
     /// A browser that asks for a page (a plain GET that accepts HTML) passes without a key, and
     /// then without a principal: the page holds no data, and whoever answers data must insist on
-    /// the principal.
+    /// the principal. So does the opening of a WebSocket.
     pub fn guard(&self, router: Router) -> Router {
         router.layer(from_fn_with_state(self.clone(), require_key))
     }
@@ -67,7 +67,7 @@ async fn require_key(
             request.extensions_mut().insert(principal);
             next.run(request).await
         }
-        Err(_) if wants_page(&request) => next.run(request).await,
+        Err(_) if wants_page(&request) || opens_socket(&request) => next.run(request).await,
         Err(error) => respond::problem(&error),
     }
 }
@@ -82,4 +82,12 @@ fn wants_page(request: &Request) -> bool {
         && !request.headers().contains_key(header::UPGRADE)
         && !request.headers().contains_key(header::AUTHORIZATION)
         && accepts_html().unwrap_or(false)
+}
+
+/// A browser can give a WebSocket no header: its first message names the key.
+fn opens_socket(request: &Request) -> bool {
+    let upgrade = request.headers().get(header::UPGRADE).and_then(|value| value.to_str().ok());
+    request.method() == Method::GET
+        && upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"))
+        && !request.headers().contains_key(header::AUTHORIZATION)
 }

@@ -324,7 +324,8 @@ pub enum FactBody {
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
-pub const FORMAT: u32 = 3;
+/// 4: events are indexed (`search.rs`), with the place of the open block in the head.
+pub const FORMAT: u32 = 4;
 
 impl FactBody {
     /// The chain that this kind belongs to.

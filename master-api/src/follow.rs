@@ -6,6 +6,7 @@ use crate::{
     lanes::LaneTable,
     log::{LogError, hash_of, read_fact},
     project::{LaneGain, decode, read_event},
+    search::{self, OpenBlock},
     secrets::Vault,
     shared::Shared,
     state::State,
@@ -42,6 +43,8 @@ pub struct Followed {
     pub gone: Vec<Sequence>,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
+    /// The block of the search index that is open there; None: the log has no index.
+    pub block: Option<OpenBlock>,
     /// The lanes from their rows, if too much was written.
     pub reloaded: Option<LaneTable>,
     /// The newest event id among what was written.
@@ -80,16 +83,23 @@ pub fn follow(shared: &Shared, to: &Head) -> Result<Option<Followed>, LogError> 
         notable: None,
         gone: Vec::new(),
         lanes: BTreeMap::new(),
+        block: None,
         reloaded: None,
         newest_event: EventId::from_bytes([0; 16]),
     };
     followed.configuration(shared, &own)?;
     // The facts of a day that is gone may not be there any more.
     let missing = followed.state.dropped.last > own.sequence;
+    let searched = followed.state.format >= search::SINCE_FORMAT;
     if missing || to.sequence.0 - own.sequence.0 > FACTS_FOLLOWED_MAX {
         followed.reload(shared)?;
     } else {
+        let block = shared.block.load_full().filter(|_| searched);
+        followed.block = block.map(Arc::unwrap_or_clone);
         followed.traffic(shared.rows(), &own)?;
+    }
+    if searched && followed.block.is_none() {
+        followed.block = Some(search::load(shared.rows(), to)?);
     }
     Ok(Some(followed))
 }
@@ -144,7 +154,7 @@ impl Followed {
                     return Err(LogError::Changed { sequence: fact.sequence });
                 }
                 hash = hash_of(row)?;
-                self.traffic_fact(&fact);
+                self.traffic_fact(&fact, day);
                 if let FactBody::PayloadRemoved { event, .. } = &fact.body {
                     gone.push(*event);
                 }
@@ -154,6 +164,12 @@ impl Followed {
         if hash != self.head.traffic {
             return Err(LogError::Changed { sequence: self.head.last_traffic });
         }
+        // Whoever wrote the facts wrote the rows of the blocks that ended.
+        let closed = self.state.buckets.keys().next_back().copied();
+        self.block = self.block.take().map(|block| match closed {
+            Some(day) if block.ends_with(day) => OpenBlock::default(),
+            Some(_) | None => block,
+        });
         for event in gone {
             self.gone.extend(read_event(rows, event)?.map(|row| row.sequence));
         }
@@ -166,8 +182,11 @@ impl Followed {
         }
     }
 
-    fn traffic_fact(&mut self, fact: &Fact) {
+    fn traffic_fact(&mut self, fact: &Fact, day: Bucket) {
         self.note(fact);
+        if let Some(block) = &mut self.block {
+            block.next(fact.sequence, day, &fact.body);
+        }
         match &fact.body {
             FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. } => {
                 self.newest_event = self.newest_event.max(event.id);

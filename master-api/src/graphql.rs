@@ -4,30 +4,41 @@ mod access;
 mod budget;
 mod document;
 mod events;
+mod filters;
 mod inputs;
+mod live;
 mod log;
 mod mutation;
 mod nodes;
 mod paging;
+mod past;
 mod query;
+mod rules;
 mod schema_sets;
 mod retention;
 mod schemas;
 mod users;
+mod why;
 
-use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{
+    Data, Executor, Pos, Request, Response, Schema, ServerError,
+    futures_util::{StreamExt, future, stream, stream::BoxStream},
+};
 use contract::{
     access::Principal, broker::EventBroker, master_api::MasterApi, registry::SchemaRegistry,
 };
-use std::sync::Arc;
+use std::{any::TypeId, sync::Arc};
 
-pub use access::{code, error, refusal};
+pub use access::{Holder, code, error, refusal};
+#[cfg(test)]
+pub(crate) use live::LAG_MAX;
 
 /// The whole schema.
-pub type ApiSchema = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+pub type ApiSchema = Schema<query::Query, mutation::Mutation, live::Live>;
 
-/// Deepest nesting of a query.
-const DEPTH_MAX: usize = 12;
+/// Deepest nesting of a query: the introspection that clients send needs 15.
+const DEPTH_MAX: usize = 16;
 /// Most fields of a query, with pages counted by their length.
 const COMPLEXITY_MAX: usize = 20_000;
 
@@ -38,7 +49,7 @@ pub fn schema(
     broker: Option<Arc<dyn EventBroker>>,
     registry: Option<Arc<dyn SchemaRegistry>>,
 ) -> ApiSchema {
-    Schema::build(query::Query::default(), mutation::Mutation::default(), EmptySubscription)
+    Schema::build(query::Query::default(), mutation::Mutation::default(), live::Live)
         .data(master_api)
         .data(broker)
         .data(registry)
@@ -62,4 +73,56 @@ pub async fn answer(
     let mut response = schema.execute(request).await;
     response.errors.iter_mut().for_each(access::coded);
     Ok(response)
+}
+
+/// The schema for a connection that asks many things. The caller is in the connection's data.
+#[derive(Clone)]
+pub struct Connected(pub ApiSchema);
+
+impl Executor for Connected {
+    async fn execute(&self, request: Request) -> Response {
+        match answer(&self.0, None, request).await {
+            Ok(response) => response,
+            Err(refusal) => Response::from_errors(vec![refusal]),
+        }
+    }
+
+    fn execute_stream(
+        &self,
+        mut request: Request,
+        session: Option<Arc<Data>>,
+    ) -> BoxStream<'static, Response> {
+        if let Err(refusal) = document::read(&mut request) {
+            let refused = Response::from_errors(vec![refusal]);
+            return stream::once(future::ready(refused)).boxed();
+        }
+        let follows = request.parsed_query().is_ok_and(|document| {
+            let mut all = document.operations.iter();
+            all.all(|(_, operation)| operation.node.ty == OperationType::Subscription)
+        });
+        let budget = if follows { budget::Budget::endless() } else { budget::Budget::default() };
+        let session = session.unwrap_or_default();
+        let holder = session.get(&TypeId::of::<Holder>());
+        let holder = holder.and_then(|holder| holder.downcast_ref::<Holder>()).cloned();
+        let answers = self.0.execute_stream_with_session_data(request.data(budget), session);
+        let answers = stream::once(admitted(holder)).flat_map({
+            let mut answers = Some(answers.boxed());
+            move |refused| match refused {
+                Some(refused) => stream::once(future::ready(refused)).boxed(),
+                None => answers.take().unwrap_or_else(|| stream::empty().boxed()),
+            }
+        });
+        let coded = |mut response: Response| {
+            response.errors.iter_mut().for_each(access::coded);
+            response
+        };
+        answers.map(coded).boxed()
+    }
+}
+
+/// The refusal of a holder whose token is good no more.
+async fn admitted(holder: Option<Holder>) -> Option<Response> {
+    let refusal = holder?.admitted().await.err()?;
+    let refusal = error(&refusal).into_server_error(Pos::default());
+    Some(Response::from_errors(vec![refusal]))
 }

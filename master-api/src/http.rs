@@ -1,30 +1,52 @@
-//! Routes of Master API over HTTP: GraphQL and its explorer.
+//! Routes of Master API over HTTP: GraphQL, also over a WebSocket, and a page about it.
+
+mod socket;
 
 use crate::graphql::{ApiSchema, answer, code, refusal};
-use async_graphql::{Request, ServerError, http::GraphiQLSource};
+use async_graphql::{Request, ServerError};
 use async_graphql_axum::GraphQLResponse;
 use axum::{
     Extension, Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
-    http::StatusCode,
+    extract::{self, DefaultBodyLimit, State, rejection::BytesRejection},
+    http::{StatusCode, header},
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use contract::{ErrorCode, access::Principal};
+use contract::{ErrorCode, access::Principal, authenticate::Authenticate};
+use std::sync::Arc;
 
 /// The largest request: a query and its variables.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// `/graphql`, to be mounted below `/api`. Whoever mounts it puts a [`Principal`] into the request's extensions, or
-/// refuses the request; GET shows an explorer to everybody.
-pub fn router(schema: ApiSchema) -> Router {
-    let graphql = get(explorer).post(execute).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-    Router::new().route("/graphql", graphql).with_state(schema)
+/// What the page says. It loads nothing from elsewhere, and holds no data.
+const PAGE: &str = include_str!("http/page.html");
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Api {
+    schema: ApiSchema,
+    sockets: socket::Sockets,
+}
+
+/// `/graphql`, to be mounted below `/api`. Whoever mounts it puts a [`Principal`] into the
+/// request's extensions, or refuses the request; GET shows a page to everybody, or opens a
+/// WebSocket, whose first message may name the token instead: `who` says whose it is.
+pub fn router(schema: ApiSchema, who: Arc<dyn Authenticate>) -> Router {
+    let api = Api { schema, sockets: socket::Sockets::new(who) };
+    let graphql = get(look).post(execute).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    Router::new().route("/graphql", graphql).with_state(api)
+}
+
+async fn look(State(Api { schema, sockets }): State<Api>, request: extract::Request) -> Response {
+    if request.headers().contains_key(header::UPGRADE) {
+        return sockets.open(schema, request).await;
+    }
+    Html(PAGE).into_response()
 }
 
 async fn execute(
-    State(schema): State<ApiSchema>,
+    State(Api { schema, .. }): State<Api>,
     principal: Option<Extension<Principal>>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
@@ -59,8 +81,4 @@ fn read(body: &[u8]) -> Result<Request, ServerError> {
 
 fn refuse(status: StatusCode, error: &ServerError) -> Response {
     (status, Json(serde_json::json!({ "errors": [error] }))).into_response()
-}
-
-async fn explorer() -> impl IntoResponse {
-    Html(GraphiQLSource::build().endpoint("/api/graphql").finish())
 }

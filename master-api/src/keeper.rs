@@ -98,10 +98,15 @@ impl DayTables {
 }
 
 /// Idempotency keys live for 24 hours, so those from before yesterday are spent. Other tables are
-/// if nothing was ever written to them: retention takes away the rest.
+/// if nothing was ever written to them: retention takes away the rest. The search index of a day
+/// may still be in memory.
 fn is_spent(shared: &Shared, table: Table) -> Result<bool, LogError> {
-    Ok(matches!(table, Table::Idempotency(_))
-        || shared.store.scan(&Scan::all(table, 1))?.is_empty())
+    let filled = match table {
+        Table::Idempotency(_) => return Ok(true),
+        Table::Search(day) => Table::Traffic(day),
+        other => other,
+    };
+    Ok(shared.store.scan(&Scan::all(filled, 1))?.is_empty())
 }
 
 /// Writes the head file if the log grew, and takes note of the space.

@@ -7,6 +7,7 @@ pub mod fact;
 pub mod state;
 pub mod decide;
 pub mod project;
+mod search;
 
 // Where it is kept.
 pub mod log;

@@ -233,6 +233,13 @@ pub fn read_fact(row: &Row) -> Result<Fact, LogError> {
     Ok(Fact { sequence, time, actor, prev_hash, body })
 }
 
+/// When a fact was recorded, from its row.
+pub fn time_of(row: &Row) -> Result<Timestamp, LogError> {
+    let sequence = tables::sequence_of(&row.0).unwrap_or_default();
+    let (time, ..) = split_row(&row.1).map_err(|source| LogError::Fact { sequence, source })?;
+    Ok(time)
+}
+
 /// Hash of a fact from its row.
 pub fn hash_of(row: &Row) -> Result<Hash, LogError> {
     let sequence = tables::sequence_of(&row.0).unwrap_or_default();

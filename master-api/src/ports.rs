@@ -11,7 +11,8 @@ use crate::{
     fact::{Bucket, FactBody},
     follow,
     log::{LogError, read_fact},
-    project::{read_delivery, read_event},
+    project::{decode, read_delivery, read_event},
+    search::{self, Query, Visit, Walked},
     service::MasterApi,
     shared::{Shared, unavailable},
     store::{Rows, StoreError, Table},
@@ -20,12 +21,16 @@ use crate::{
 use bytes::Bytes;
 use contract::{
     Error, Result,
+    delivery::Delivery,
     event::Event,
     id::{DeliveryId, EventId, Sequence},
     limits,
     master_api::PageRequest,
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Rows that one request looks at before it answers with what it has: a page may be short, and
 /// its cursor says that there is more.
@@ -103,12 +108,87 @@ impl Shared {
         Ok(event_of(fact.body, sequence))
     }
 
+    /// Visits the events that fit, newest first.
+    fn search(&self, query: &Query, visit: Visit<'_>) -> Result<Walked, LogError> {
+        let open = self.block.load_full();
+        let newest = self.head().bucket;
+        let state = self.state.load();
+        let days = state.buckets.keys().copied().filter(|day| Some(*day) != newest).chain(newest);
+        let days = days.filter(|day| !state.dropped.day(*day));
+        match open {
+            Some(open) => search::walk(self.rows(), &open, days, query, visit),
+            None => search::walk_facts(self.rows(), days, query, visit),
+        }
+    }
+
+    /// Events by their places, in the same order; places of one day are read together.
+    fn events_at(&self, places: &[(Bucket, Sequence)]) -> Result<Vec<Option<Event>>, LogError> {
+        let days: BTreeSet<_> = places.iter().map(|(bucket, _)| *bucket).collect();
+        let mut events = BTreeMap::new();
+        for day in days {
+            let of_day = places.iter().filter(|(bucket, _)| *bucket == day);
+            let keys: Vec<_> = of_day.map(|(_, at)| tables::sequence_key(*at).to_vec()).collect();
+            for row in self.store.get_many(Table::Traffic(day), &keys)? {
+                let fact = read_fact(&row)?;
+                events.extend(event_of(fact.body, fact.sequence).map(|e| (fact.sequence, e)));
+            }
+        }
+        Ok(places.iter().map(|(_, sequence)| events.get(sequence).cloned()).collect())
+    }
+
+    /// The same with the rows of their ids, of those that have no other place by now: one that was
+    /// released or carried on is found there.
+    fn events_still_at(
+        &self,
+        places: &[(Bucket, Sequence)],
+    ) -> Result<Vec<(Event, EventIdRow)>, LogError> {
+        let events = places.iter().zip(self.events_at(places)?);
+        let (places, events): (Vec<_>, Vec<_>) =
+            events.filter_map(|(place, event)| Some((*place, event?))).unzip();
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        let rows = self.event_ids(&ids)?.into_iter().zip(places);
+        let still = rows.map(|(row, place)| row.filter(|row| row.place() == place));
+        Ok(events.into_iter().zip(still).filter_map(|(event, row)| Some((event, row?))).collect())
+    }
+
+    /// Where events lie, by id, in the same order.
+    fn event_ids(&self, ids: &[EventId]) -> Result<Vec<Option<EventIdRow>>, LogError> {
+        let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
+        let dropped = self.state.load().dropped;
+        let read = |row: Option<Bytes>| {
+            let row: Option<EventIdRow> = row.map(|row| decode("event id", &row)).transpose()?;
+            Ok(row.filter(|row| !dropped.day(row.bucket)))
+        };
+        self.store.get_each(Table::EventIds, &keys)?.into_iter().map(read).collect()
+    }
+
+    /// Deliveries by id, in the same order.
+    fn deliveries_at(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, LogError> {
+        let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
+        let dropped = self.state.load().dropped;
+        let read = |(id, row): (&DeliveryId, Option<Bytes>)| {
+            let row: Option<DeliveryRow> = row.map(|row| decode("delivery", &row)).transpose()?;
+            let row = row.filter(|row| !dropped.delivery(id.sequence, row.carried));
+            Ok(row.map(|row| row.into_delivery(*id)))
+        };
+        ids.iter().zip(self.store.get_each(Table::Deliveries, &keys)?).map(read).collect()
+    }
+
     fn payload_at(
         &self,
         (bucket, sequence): (Bucket, Sequence),
     ) -> Result<Option<Bytes>, StoreError> {
         let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
+    }
+}
+
+impl Walked {
+    fn cursor(self) -> Option<String> {
+        match self {
+            Self::Through => None,
+            Self::Before(sequence) => Some(sequence.to_string()),
+        }
     }
 }
 

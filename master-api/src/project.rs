@@ -5,6 +5,7 @@ use crate::{
     codec,
     fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
+    search::{self, OpenBlock},
     state::Dropped,
     store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow},
@@ -17,7 +18,10 @@ use contract::{
     log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
@@ -34,6 +38,8 @@ pub struct Projector<'a> {
     pub stats: Stats,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
+    /// The newest events, not yet in the rows of the index; None: the log has no index.
+    pub block: Option<Arc<OpenBlock>>,
 }
 
 /// What facts added to a lane.
@@ -74,9 +80,15 @@ impl Standing {
 }
 
 impl<'a> Projector<'a> {
-    /// On top of `rows`, whose counters are `stats`, of a log of `format`. What is `dropped` counts
-    /// as not there.
-    pub fn new(rows: &'a dyn Rows, stats: Stats, dropped: Dropped, format: u32) -> Self {
+    /// On top of `rows`, whose counters are `stats`, of a log of `format`, and the block that is
+    /// open there. What is `dropped` counts as not there.
+    pub fn new(
+        rows: &'a dyn Rows,
+        stats: Stats,
+        dropped: Dropped,
+        format: u32,
+        block: Option<Arc<OpenBlock>>,
+    ) -> Self {
         Self {
             rows,
             dropped,
@@ -87,6 +99,7 @@ impl<'a> Projector<'a> {
             batch: Batch::default(),
             stats,
             lanes: BTreeMap::new(),
+            block,
         }
     }
 
@@ -97,6 +110,14 @@ impl<'a> Projector<'a> {
         }
         let row = read_event(self.rows, id)?;
         Ok(row.filter(|row| !self.dropped.day(row.bucket)))
+    }
+
+    /// A day has ended, and its last block with it.
+    pub fn end_day(&mut self, bucket: Bucket) -> Result<(), LogError> {
+        match &mut self.block {
+            Some(block) if block.ends_with(bucket) => std::mem::take(block).close(&mut self.batch),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// A day is gone: its deliveries are no longer there, and its counts are not of here.
@@ -122,6 +143,7 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
+        self.index((sequence, bucket), body)?;
         if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
@@ -252,6 +274,23 @@ impl<'a> Projector<'a> {
         }
         *self.stats.of(row.state) += 1;
         self.touched.insert(id, Touched { before: None, after: row });
+        Ok(())
+    }
+
+    /// Blocks are shared with those who search: they are touched only by what changes them.
+    fn index(
+        &mut self,
+        (sequence, bucket): (Sequence, Bucket),
+        body: &FactBody,
+    ) -> Result<(), LogError> {
+        let Some(block) = &mut self.block else { return Ok(()) };
+        if search::is_indexed(body) {
+            if let Some(ended) = Arc::make_mut(block).next(sequence, bucket, body) {
+                ended.close(&mut self.batch)?;
+            }
+        } else if block.ends_before(sequence, bucket, body) {
+            std::mem::take(block).close(&mut self.batch)?;
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::{
     },
     metrics::Metrics,
     retention::{Retention, RetentionThread},
+    search::{self, OpenBlock},
     secrets::{self, Sealer, Vault, write_private},
     sessions::Sessions,
     shared::{Health, Shared, Surroundings, unavailable},
@@ -96,6 +97,13 @@ impl MasterApi {
         if store.replicated().is_none() || head_file::path_in(&config.data_dir).exists() {
             head_file::vouch(&config.data_dir, &*rows, &loaded)?;
         }
+        let block = match loaded.state.format {
+            0 => Some(OpenBlock::default()),
+            search::SINCE_FORMAT.. => Some(search::load(&*rows, &loaded.head)?),
+            // The leader makes it, once nobody lives who does not go on with it.
+            _ if store.replicated().is_some() => None,
+            _ => Some(search::backfill(&*store, &loaded)?),
+        };
         let Loaded { head, state } = loaded;
         let key_file = config.secret_key_path();
         if state.format > 0 && config.secret_key.is_none() && !key_file.exists() {
@@ -110,8 +118,12 @@ impl MasterApi {
         let lanes = LaneTable::load(&*rows, state.subscriptions.keys().copied())?;
         drop(rows);
         let begun = state.format > 0;
-        let shared =
-            Arc::new(Shared::new((config, around), (store, sealer), (head, state, vault), lanes));
+        let shared = Arc::new(Shared::new(
+            (config, around),
+            (store, sealer),
+            (head, state, vault),
+            (lanes, block),
+        ));
         if !begun {
             // A crash from here on leaves a head file beside whatever was begun.
             head_file::write(&shared.config.data_dir, &HeadMark::NONE)?;

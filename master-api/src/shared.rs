@@ -6,13 +6,14 @@ use crate::{
     lanes::LaneTable,
     metrics::Metrics,
     recent::Recent,
+    search::OpenBlock,
     secrets::{Sealer, Vault},
     space::Space,
     state::State,
     store::{Rows, StateStore},
     tables::Head,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use contract::{
     Error, ErrorCode,
     clock::Clock,
@@ -73,6 +74,8 @@ pub struct Shared {
     pub rules: watch::Sender<Arc<Rules>>,
     /// Whether work can be done.
     pub health: watch::Sender<Health>,
+    /// The newest events, as they are searched; None: the log has no index yet.
+    pub block: ArcSwapOption<OpenBlock>,
     /// Events on their way to a first attempt.
     pub recent: Recent,
     /// Where the log ends.
@@ -90,7 +93,7 @@ impl Shared {
         (config, around): (Config, Surroundings),
         (store, sealer): (Arc<dyn StateStore>, Sealer),
         (head, state, vault): (Head, State, Vault),
-        lanes: LaneTable,
+        (lanes, block): (LaneTable, Option<OpenBlock>),
     ) -> Self {
         let rules = Arc::new(state.rules(&vault));
         Self {
@@ -108,6 +111,7 @@ impl Shared {
             head: Mutex::new(head),
             followers: Mutex::default(),
             lanes: Mutex::new(lanes),
+            block: ArcSwapOption::from_pointee(block),
         }
     }
 

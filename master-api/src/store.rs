@@ -20,7 +20,7 @@ pub use postgres::{Postgres, PostgresConfig};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
-use std::ops::Bound;
+use std::{collections::HashMap, ops::Bound};
 
 /// An ordered set of rows. Keys and rows are described in [`crate::tables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +35,8 @@ pub enum Table {
     Payloads(Bucket),
     /// Idempotency keys of a day.
     Idempotency(Bucket),
+    /// The index that events of a day are searched by.
+    Search(Bucket),
     /// Events by id, which is also by time.
     EventIds,
     /// Deliveries by lane and age.
@@ -114,14 +116,17 @@ pub struct Batch(pub Vec<Change>);
 
 impl Table {
     /// The tables of a day.
-    pub const fn of_day(day: Bucket) -> [Self; 3] {
-        [Self::Traffic(day), Self::Payloads(day), Self::Idempotency(day)]
+    pub const fn of_day(day: Bucket) -> [Self; 4] {
+        [Self::Traffic(day), Self::Payloads(day), Self::Idempotency(day), Self::Search(day)]
     }
 
     /// The day whose rows it holds; None: of all days.
     pub const fn day(self) -> Option<Bucket> {
         match self {
-            Self::Traffic(day) | Self::Payloads(day) | Self::Idempotency(day) => Some(day),
+            Self::Traffic(day)
+            | Self::Payloads(day)
+            | Self::Idempotency(day)
+            | Self::Search(day) => Some(day),
             Self::Meta
             | Self::Configuration
             | Self::EventIds
@@ -250,6 +255,11 @@ pub trait Rows: Send + Sync {
             Some(row.map(|row| (Bytes::copy_from_slice(key), row)))
         });
         found.collect()
+    }
+    /// The same, in the order of the keys.
+    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let found: HashMap<_, _> = self.get_many(table, keys)?.into_iter().collect();
+        Ok(keys.iter().map(|key| found.get(key.as_slice()).cloned()).collect())
     }
 }
 

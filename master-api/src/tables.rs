@@ -6,6 +6,7 @@
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
+//! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
 //! | `Due` | lane, due time, sequence | nothing |
@@ -14,9 +15,8 @@
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
-//! Numbers in keys are big-endian, so that keys sort as the numbers do. `EventIds` to `Notable`
-//! can be rebuilt from the facts ([`crate::project`]).
-
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
+//! be rebuilt from the facts ([`crate::project`]).
 //!
 //! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
 //! gives the space back at once. The chain still verifies, because `BucketClosed` keeps each day's
@@ -70,6 +70,9 @@ pub struct Head {
     pub bucket_count: u64,
     /// Numbers of the whole deployment.
     pub stats: Stats,
+    /// First event of the block of the search index that is open; 0: it is empty. Since format 4.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub open_block: Sequence,
 }
 
 /// What an event id leads to.
@@ -201,6 +204,10 @@ impl DeliveryRow {
             attempts_before_resend: self.attempts_before_resend,
         }
     }
+}
+
+const fn is_none(sequence: &Sequence) -> bool {
+    sequence.0 == 0
 }
 
 /// Key of a fact or a payload.

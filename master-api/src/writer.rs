@@ -15,6 +15,7 @@ pub use upkeep::{Upkeep, Upkept};
 use crate::{
     decide::cancel::Progress,
     log::LogError,
+    search::Backfill,
     shared::{Shared, unavailable},
     store::{Ahead, Batch, StoreError},
 };
@@ -31,6 +32,7 @@ struct Loop {
     newest_event: EventId,
     cancelling: Option<Progress>,
     contact: Contact,
+    backfill: Backfill,
 }
 
 /// Sends an answer; `Some` error: the batch failed, and nothing is known of what was in it.
@@ -43,7 +45,8 @@ pub fn start(shared: Arc<Shared>, newest_event: EventId) -> std::io::Result<Writ
     let run = move || {
         let guard = StopOnExit(Arc::clone(&shared));
         let contact = Contact::default();
-        Loop { shared, inbox, newest_event, cancelling: None, contact }.run();
+        let backfill = Backfill::default();
+        Loop { shared, inbox, newest_event, cancelling: None, contact, backfill }.run();
         drop(guard);
     };
     let thread = std::thread::Builder::new().name("certes-writer".into()).spawn(run)?;
@@ -194,6 +197,7 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     let Round { head, state, vault, removed, projector, notable, .. } = round;
     let mut lanes = shared.lanes();
     lanes.gain(projector.lanes);
+    shared.block.store(projector.block);
     // A late attempt of a removed subscription may have brought its lane back.
     removed.iter().chain(&state.clearing).for_each(|number| lanes.remove(*number));
     drop(lanes);

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 41] = {
+pub const TABLE: [Rpc; 43] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -33,6 +33,8 @@ pub const TABLE: [Rpc; 41] = {
         rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
+        rpc("/certes.v1.Events/BatchGet", Events, Read, false),
+        rpc("/certes.v1.Events/BatchListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Deliveries/Get", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/List", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),

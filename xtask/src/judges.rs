@@ -13,12 +13,13 @@ use std::{
 };
 
 /// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
-/// protovalidate, and a server that speaks S3.
-const PYTHON_PACKAGES: [&str; 4] = [
+/// protovalidate, a server that speaks S3, and a client of GraphQL.
+const PYTHON_PACKAGES: [&str; 5] = [
     "standardwebhooks==1.1.0",
     "grpcio-tools==1.85.1",
     "protovalidate==2.1.0",
     "moto[server]==5.2.5",
+    "gql[aiohttp,websockets]==4.4.0",
 ];
 /// From npm: GitHub's own example payloads, and a Standard Webhooks verifier.
 const NODE_PACKAGES: [&str; 2] = ["@octokit/webhooks-examples@7.6.1", "standardwebhooks@1.1.1"];

@@ -4,6 +4,7 @@ use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use contract::{
+    clock::Timestamp,
     delivery::Delivery,
     id::DeliveryId,
     master_api::{DeliveryFilter, PageRequest},
@@ -20,6 +21,18 @@ pub enum DeliveryCommand {
         /// Only of this subscription
         #[arg(long)]
         subscription: Option<String>,
+        /// Only of any subscription that this subscriber has now
+        #[arg(long)]
+        subscriber: Option<String>,
+        /// Only of events of this type, as in github/1/push; `*` is one whole segment
+        #[arg(long = "type", value_name = "URI")]
+        uri: Option<String>,
+        /// Only made at or after, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Only made before, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -48,14 +61,24 @@ pub enum DeliveryCommand {
 /// Runs the command.
 pub async fn run(command: DeliveryCommand) -> Result<()> {
     match command {
-        DeliveryCommand::List { state, subscription, limit, server } => {
+        DeliveryCommand::List {
+            state,
+            subscription,
+            subscriber,
+            uri,
+            since,
+            until,
+            limit,
+            server,
+        } => {
+            let uri = uri.map(|uri| uri.parse()).transpose()?;
             let remote = Remote::find(&server).await?;
             let state = state.map(|state| state.parse()).transpose().map_err(Misuse::new)?;
             let subscription = match subscription {
                 None => None,
                 Some(name) => Some(remote.subscription(&name).await?.id),
             };
-            let filter = DeliveryFilter { state, subscription };
+            let filter = DeliveryFilter { state, subscription, subscriber, uri, since, until };
             let page = PageRequest { first: limit, after: None };
             let deliveries = remote.deliveries(filter, page).await?.items;
             if server.json {

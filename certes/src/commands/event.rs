@@ -4,8 +4,9 @@ use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use contract::{
+    clock::Timestamp,
     delivery::Delivery,
-    event::{Event, EventState, Origin},
+    event::{Direction, Event, EventState, Origin},
     id::EventId,
     master_api::{EventFilter, PageRequest},
     retention::{ErasureTarget, PayloadState},
@@ -18,15 +19,21 @@ use std::{collections::VecDeque, time::Duration};
 pub enum EventCommand {
     /// List events, newest first
     List {
-        /// Only this type, as in github/1/push
-        #[arg(long = "type", value_name = "URI")]
-        uri: Option<String>,
-        /// Only from this source
-        #[arg(long)]
-        source: Option<String>,
+        /// Which ones.
+        #[command(flatten)]
+        filter: Box<FilterArgs>,
         /// Only in this state: accepted, quarantined
         #[arg(long)]
         state: Option<String>,
+        /// Only received at or after, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        since: Option<Timestamp>,
+        /// Only received before, RFC 3339
+        #[arg(long, value_name = "TIME")]
+        until: Option<Timestamp>,
+        /// Only with this idempotency key
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -55,12 +62,35 @@ pub enum EventCommand {
     },
 }
 
+/// What events are chosen by.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Only this type, as in github/1/push; `*` is one whole segment
+    #[arg(long = "type", value_name = "URI")]
+    uri: Option<String>,
+    /// Only types that start with this text, as in github/
+    #[arg(long, value_name = "TEXT")]
+    type_prefix: Option<String>,
+    /// Only from this source
+    #[arg(long)]
+    source: Option<String>,
+    /// Only from the producer with this key: key_...
+    #[arg(long, value_name = "KEY")]
+    producer: Option<String>,
+    /// Only addressed to this subscriber; `*`: addressed to all of them
+    #[arg(long)]
+    subscriber: Option<String>,
+    /// Only this way: incoming, outgoing
+    #[arg(long)]
+    direction: Option<String>,
+}
+
 /// `certes tail`
 #[derive(Debug, Args)]
 pub struct TailArgs {
-    /// Only this type, as in github/1/push
-    #[arg(long = "type", value_name = "URI")]
-    pub uri: Option<String>,
+    /// Which ones.
+    #[command(flatten)]
+    pub filter: FilterArgs,
     /// Stop after so many events
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
@@ -77,8 +107,10 @@ const TAIL_PAGE: u32 = 200;
 /// Runs `certes event`.
 pub async fn run(command: EventCommand) -> Result<()> {
     match command {
-        EventCommand::List { uri, source, state, limit, server } => {
-            let filter = filter(uri.as_deref(), source, state.as_deref())?;
+        EventCommand::List { filter, state, since, until, idempotency_key, limit, server } => {
+            let state = state.as_deref().map(event_state).transpose()?;
+            let chosen = filter.chosen()?;
+            let filter = EventFilter { state, since, until, idempotency_key, ..chosen };
             let remote = Remote::find(&server).await?;
             let page = PageRequest { first: limit, after: None };
             let events = remote.events(filter, page).await?.items;
@@ -128,10 +160,10 @@ pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bo
 /// Runs `certes tail`.
 pub async fn tail(args: TailArgs) -> Result<()> {
     let remote = Remote::find(&args.server).await?;
-    let filter = filter(args.uri.as_deref(), None, None)?;
+    let filter = args.filter.chosen()?;
     let page = |first| PageRequest { first, after: None };
     let newest = remote.events(filter.clone(), page(1)).await?.items;
-    let mut last = newest.first().map(|event| event.id);
+    let mut last = newest.first().map(|event| event.sequence);
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut interval = tokio::time::interval(TAIL_INTERVAL);
     while left > 0 {
@@ -142,7 +174,7 @@ pub async fn tail(args: TailArgs) -> Result<()> {
         'looking: loop {
             let found = remote.events(filter.clone(), request).await?;
             for event in found.items {
-                if last.is_some_and(|last| event.id <= last) {
+                if last.is_some_and(|last| event.sequence <= last) {
                     break 'looking;
                 }
                 fresh.push_front(event);
@@ -155,7 +187,7 @@ pub async fn tail(args: TailArgs) -> Result<()> {
                 break;
             }
             left -= 1;
-            last = Some(event.id);
+            last = Some(event.sequence);
             match args.server.json {
                 true => output::json(&event)?,
                 false => output::line(&row(&event).join("  "))?,
@@ -165,18 +197,38 @@ pub async fn tail(args: TailArgs) -> Result<()> {
     Ok(())
 }
 
-fn filter(uri: Option<&str>, source: Option<String>, state: Option<&str>) -> Result<EventFilter> {
-    let state = match state {
-        None => None,
-        Some("accepted") => Some(EventState::Accepted),
-        Some("quarantined") => Some(EventState::Quarantined),
-        Some(other) => {
+impl FilterArgs {
+    fn chosen(self) -> Result<EventFilter> {
+        let Self { uri, type_prefix, source, producer, subscriber, direction } = self;
+        let direction = direction.as_deref().map(|direction| match direction {
+            "incoming" => Ok(Direction::Incoming),
+            "outgoing" => Ok(Direction::Outgoing),
+            other => {
+                let text = format!("`{other}` is no direction; allowed: incoming, outgoing");
+                bail!(Misuse::new(text))
+            }
+        });
+        Ok(EventFilter {
+            uri: uri.map(|uri| uri.parse()).transpose()?,
+            prefix: type_prefix,
+            source,
+            producer: producer.map(|id| id.parse()).transpose()?,
+            subscriber,
+            direction: direction.transpose()?,
+            ..EventFilter::default()
+        })
+    }
+}
+
+fn event_state(name: &str) -> Result<EventState> {
+    match name {
+        "accepted" => Ok(EventState::Accepted),
+        "quarantined" => Ok(EventState::Quarantined),
+        other => {
             let text = format!("`{other}` is no state; allowed: accepted, quarantined");
             bail!(Misuse::new(text))
         }
-    };
-    let uri = uri.map(str::parse).transpose()?;
-    Ok(EventFilter { uri, source, state, ..EventFilter::default() })
+    }
 }
 
 /// Who sent it.

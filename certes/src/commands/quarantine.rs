@@ -10,7 +10,7 @@ use contract::{
     id::EventId,
     limits::PAGE_MAX,
     master_api::{EventFilter, PageRequest},
-    uri::EventUri,
+    uri::EventPattern,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -106,7 +106,7 @@ pub async fn run(command: QuarantineCommand) -> Result<()> {
     }
 }
 
-fn filter(uri: Option<EventUri>, source: Option<String>) -> EventFilter {
+fn filter(uri: Option<EventPattern>, source: Option<String>) -> EventFilter {
     let state = Some(EventState::Quarantined);
     EventFilter { uri, source, state, ..EventFilter::default() }
 }

@@ -95,6 +95,7 @@ impl Contents {
             | Table::Due
             | Table::Dead
             | Table::Notable
+            | Table::Search(_)
             | Table::Cursors => return,
         };
         *counter += u64::try_from(rows).unwrap_or(u64::MAX);

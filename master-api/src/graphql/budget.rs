@@ -24,6 +24,13 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// For a stream of answers, each of which is small by itself.
+    pub(super) const fn endless() -> Self {
+        Self(AtomicUsize::new(usize::MAX))
+    }
+}
+
 /// Takes `bytes` from what is left, or refuses the field.
 pub(super) fn spend(context: &Context<'_>, bytes: usize) -> Result<()> {
     let missing = |_none| error(&Error::internal("a query without a budget"));

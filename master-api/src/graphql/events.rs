@@ -6,12 +6,14 @@ use super::{
     nodes::DeliveryNode,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use contract::{
     access::{Access, Noun},
+    delivery::Delivery,
     event::{Audience, Event, Origin},
-    id::EventId,
     retention::PayloadState,
 };
+use std::sync::Arc;
 
 /// An event: what is known of it, and what hangs on it.
 #[derive(Debug, MergedObject)]
@@ -20,15 +22,33 @@ pub(super) struct EventNode(EventSummaryNode, EventContents);
 
 impl From<Event> for EventNode {
     fn from(event: Event) -> Self {
-        let contents =
-            EventContents { id: event.id, size: event.size, deliveries: event.lanes.len() };
+        let event = Arc::new(event);
+        let contents = EventContents { event: Arc::clone(&event), deliveries: None };
         Self(EventSummaryNode(event), contents)
+    }
+}
+
+impl EventNode {
+    /// A page of events. If their deliveries are asked for, too, all are read at once.
+    pub(super) async fn all(context: &Context<'_>, events: Vec<Event>) -> Result<Vec<Self>> {
+        let asked = context.look_ahead().field("nodes").field("deliveries").exists();
+        // Who may not see them is told so by the field itself.
+        if !asked || allowed_everywhere(context, Noun::Subscriptions, Access::Read).is_err() {
+            return Ok(events.into_iter().map(Self::from).collect());
+        }
+        let ids = events.iter().map(|event| event.id).collect();
+        let deliveries = master_api(context)?.deliveries_of_each(ids).await.or_show()?;
+        let node = |(event, deliveries)| {
+            let Self(summary, contents) = Self::from(event);
+            Self(summary, EventContents { deliveries: Some(deliveries), ..contents })
+        };
+        Ok(events.into_iter().zip(deliveries).map(node).collect())
     }
 }
 
 /// An event without its payload and deliveries: a delivery leads to it, and no further.
 #[derive(Debug)]
-pub(super) struct EventSummaryNode(pub(super) Event);
+pub(super) struct EventSummaryNode(pub(super) Arc<Event>);
 
 #[Object(name = "EventSummary")]
 impl EventSummaryNode {
@@ -121,35 +141,43 @@ impl EventSummaryNode {
 /// What hangs on an event.
 #[derive(Debug)]
 pub(super) struct EventContents {
-    id: EventId,
-    size: u64,
-    deliveries: usize,
+    event: Arc<Event>,
+    /// None: not read yet.
+    deliveries: Option<Vec<Delivery>>,
 }
 
 #[Object]
 impl EventContents {
     /// Whether the payload is there: `present`, `expired`, `erased`.
     async fn payload_state(&self, context: &Context<'_>) -> Result<Option<&'static str>> {
-        let state = master_api(context)?.payload_state(self.id).await.or_show()?;
+        let state = master_api(context)?.payload_state(self.event.id).await.or_show()?;
         Ok(state.map(PayloadState::as_str))
     }
     /// The payload as text; null if it is no UTF-8 or not there.
     async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
-        spend(context, usize::try_from(self.size).unwrap_or(usize::MAX))?;
-        let payload = master_api(context)?.payload(self.id).await.or_show()?;
+        spend(context, usize::try_from(self.event.size).unwrap_or(usize::MAX))?;
+        let payload = master_api(context)?.payload(self.event.id).await.or_show()?;
         Ok(payload.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
+    }
+    /// The payload in base64; null once its retention has passed.
+    async fn payload_base64(&self, context: &Context<'_>) -> Result<Option<String>> {
+        spend(context, usize::try_from(self.event.size).unwrap_or(usize::MAX))?;
+        let payload = master_api(context)?.payload(self.event.id).await.or_show()?;
+        Ok(payload.map(|bytes| STANDARD.encode(bytes)))
     }
     /// Its deliveries, one for each subscription that matched. For keys that see everybody's
     /// subscriptions.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn deliveries(&self, context: &Context<'_>) -> Result<Vec<DeliveryNode>> {
         allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
-        if self.deliveries == 0 {
-            return Ok(Vec::new());
-        }
-        spend(context, self.deliveries.saturating_mul(NODE_BYTES))?;
-        let deliveries = master_api(context)?.deliveries_of(self.id).await.or_show()?;
-        Ok(deliveries.into_iter().map(DeliveryNode).collect())
+        spend(context, self.event.lanes.len().saturating_mul(NODE_BYTES))?;
+        let deliveries = match &self.deliveries {
+            Some(deliveries) => deliveries.clone(),
+            None if self.event.lanes.is_empty() => Vec::new(),
+            None => master_api(context)?.deliveries_of(self.event.id).await.or_show()?,
+        };
+        let event = |delivery| DeliveryNode::of(delivery, Arc::clone(&self.event));
+        Ok(deliveries.into_iter().map(event).collect())
     }
 }
 

@@ -1,91 +1,15 @@
 //! What callers give: filters and declarations, turned into the contract's nouns.
 
-use super::access::{OrShow, Result, error, invalid, sees};
+use super::access::{OrShow, Result, invalid};
 use async_graphql::{InputObject, Json};
 use contract::{
-    Error, ErrorCode,
-    access::Principal,
     backoff::BackoffPolicy,
-    command::Command,
-    event::{Disposition, EventState},
-    master_api::{DeliveryFilter, EventFilter},
-    rules::Rules,
+    command::{Command, Target},
+    event::{Direction, Disposition},
     secret::Secret,
     source::{SourceSpec, Template},
     subscription::{Priority, SubscriptionSpec},
 };
-
-/// Which events. All given conditions hold together.
-#[derive(Debug, Default, InputObject)]
-#[graphql(name = "EventFilter")]
-pub(super) struct EventFilterInput {
-    /// Of this type: an event URI.
-    r#type: Option<String>,
-    /// From this source.
-    source: Option<String>,
-    /// `accepted` or `quarantined`.
-    state: Option<String>,
-    /// Received at or after, RFC 3339.
-    since: Option<String>,
-    /// Received before, RFC 3339.
-    until: Option<String>,
-    /// With this idempotency key.
-    idempotency_key: Option<String>,
-}
-
-impl TryFrom<EventFilterInput> for EventFilter {
-    type Error = async_graphql::Error;
-
-    fn try_from(input: EventFilterInput) -> Result<Self> {
-        let time = |name: &str, text: Option<String>| {
-            let parse = |text: String| {
-                text.parse()
-                    .map_err(|_e| invalid(format!("`{name}`: `{text}` is no RFC 3339 time")))
-            };
-            text.map(parse).transpose()
-        };
-        let state = input.state.as_deref().map(|state| match state {
-            "accepted" => Ok(EventState::Accepted),
-            "quarantined" => Ok(EventState::Quarantined),
-            other => Err(invalid(format!("`{other}` is no state; allowed: accepted, quarantined"))),
-        });
-        Ok(Self {
-            uri: input.r#type.map(|uri| uri.parse().or_show()).transpose()?,
-            source: input.source,
-            state: state.transpose()?,
-            since: time("since", input.since)?,
-            until: time("until", input.until)?,
-            idempotency_key: input.idempotency_key,
-        })
-    }
-}
-
-/// Which deliveries.
-#[derive(Debug, Default, InputObject)]
-#[graphql(name = "DeliveryFilter")]
-pub(super) struct DeliveryFilterInput {
-    /// `waiting`, `delivered`, `dead` or `cancelled`.
-    state: Option<String>,
-    /// Of the subscription of this name.
-    subscription: Option<String>,
-}
-
-impl DeliveryFilterInput {
-    /// The filter, within what the caller may see.
-    pub(super) fn resolve(self, rules: &Rules, principal: &Principal) -> Result<DeliveryFilter> {
-        let state = self.state.map(|state| state.parse().map_err(invalid)).transpose()?;
-        let find = |name: &str| {
-            let found = rules.subscription_named(name).filter(|found| sees(principal, found));
-            let missing = || Error::new(ErrorCode::NotFound, format!("no subscription `{name}`"));
-            found.map(|found| found.id).ok_or_else(|| error(&missing()))
-        };
-        let subscription = self.subscription.as_deref().map(find).transpose()?;
-        if subscription.is_none() && principal.subscriber.is_some() {
-            return Err(invalid("a key of one subscriber must name a `subscription`"));
-        }
-        Ok(DeliveryFilter { state, subscription })
-    }
-}
 
 /// What is declared of a source.
 #[derive(Debug, InputObject)]
@@ -182,7 +106,7 @@ impl TryFrom<SubscriptionInput> for Command {
     }
 }
 
-fn priority(level: Option<u8>) -> Result<Option<Priority>> {
+pub(super) fn priority(level: Option<u8>) -> Result<Option<Priority>> {
     level.map(Priority::try_from).transpose().map_err(invalid)
 }
 
@@ -199,4 +123,18 @@ fn disposition(text: Option<&str>) -> Result<Disposition> {
             Err(invalid(format!("`{other}` is not allowed; write reject, accept or quarantine")))
         }
     }
+}
+
+/// A back-off by its level and direction.
+pub(super) fn backoff_key(target: &str, direction: &str) -> Result<Target> {
+    let direction = match direction {
+        "incoming" => Direction::Incoming,
+        "outgoing" => Direction::Outgoing,
+        other => {
+            let message = format!("`{other}` is no direction; allowed: incoming, outgoing");
+            return Err(invalid(message));
+        }
+    };
+    let target = target.parse().map_err(invalid)?;
+    Ok(Target::Backoff(target, direction))
 }

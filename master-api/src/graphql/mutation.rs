@@ -3,23 +3,24 @@
 use super::{
     access::{
         OrShow, Result, actor, allowed, allowed_everywhere, broker, error, invalid, master_api,
-        rules,
+        missing, rules,
     },
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     retention::RetentionMutation,
+    rules::RulesMutation,
     schemas::SchemaMutation,
     users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
 use contract::{
-    Error, ErrorCode,
+    Error,
     access::{Access, Noun, Principal, Roles},
     command::{Change, Changeset, Command, Mode, Target},
     id::{DeliveryId, EventId, KeyId},
     permit::permit,
-    subscription::{Subscriber, Subscription, SubscriptionStatus},
+    subscription::{Subscription, SubscriptionStatus},
 };
 use std::sync::Arc;
 
@@ -43,7 +44,13 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, SchemaMutation, RetentionMutation, UserMutation);
+pub struct Mutation(
+    ConfigurationMutation,
+    RulesMutation,
+    SchemaMutation,
+    RetentionMutation,
+    UserMutation,
+);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]
@@ -65,18 +72,6 @@ impl ConfigurationMutation {
     async fn delete_source(&self, context: &Context<'_>, name: String) -> Result<bool> {
         let principal = allowed_everywhere(context, Noun::Sources, Access::Write)?;
         execute(context, principal, Command::Remove(Target::Source(name))).await.map(|_| true)
-    }
-
-    /// Makes a subscriber, or changes its name.
-    async fn put_subscriber(
-        &self,
-        context: &Context<'_>,
-        id: String,
-        name: Option<String>,
-    ) -> Result<String> {
-        let principal = allowed_everywhere(context, Noun::Subscriptions, Access::Write)?;
-        let subscriber = Subscriber { id: id.clone(), name: name.unwrap_or_default() };
-        execute(context, principal, Command::PutSubscriber(subscriber)).await.map(|_| id)
     }
 
     /// Makes a subscription.
@@ -116,6 +111,16 @@ impl ConfigurationMutation {
         set_status(context, name, SubscriptionStatus::Active, None).await
     }
 
+    /// Takes a subscription out of service until it is resumed. Deliveries are kept.
+    async fn disable_subscription(
+        &self,
+        context: &Context<'_>,
+        name: String,
+        reason: Option<String>,
+    ) -> Result<SubscriptionNode> {
+        set_status(context, name, SubscriptionStatus::Disabled, reason).await
+    }
+
     /// Removes a subscription; its waiting deliveries are cancelled.
     async fn delete_subscription(&self, context: &Context<'_>, name: String) -> Result<bool> {
         let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
@@ -127,7 +132,7 @@ impl ConfigurationMutation {
         let principal = allowed_everywhere(context, Noun::Subscriptions, Access::Write)?;
         let id: DeliveryId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         let delivery = master_api(context)?.resend(actor(principal), id).await.or_show()?;
-        Ok(DeliveryNode(delivery))
+        Ok(DeliveryNode::from(delivery))
     }
 
     /// Checks an event anew that was kept aside, and accepts it under its id if it keeps its
@@ -237,8 +242,4 @@ async fn execute_as(
     let changes = permit(principal, changes, &*rules(context)?).or_show()?;
     let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
-}
-
-pub(super) fn missing(noun: &str, name: &str) -> async_graphql::Error {
-    error(&Error::new(ErrorCode::NotFound, format!("no {noun} `{name}`")))
 }

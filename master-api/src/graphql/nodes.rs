@@ -9,63 +9,108 @@ use async_graphql::{Context, ID, Object};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
+    event::Event,
     master_api::Stats,
     source::Source,
     subscription::Subscription,
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// One event for one subscription.
 #[derive(Debug)]
-pub(super) struct DeliveryNode(pub(super) Delivery);
+pub(super) struct DeliveryNode {
+    delivery: Delivery,
+    /// None: not read yet.
+    event: Option<Option<Arc<Event>>>,
+}
+
+impl From<Delivery> for DeliveryNode {
+    fn from(delivery: Delivery) -> Self {
+        Self { delivery, event: None }
+    }
+}
+
+impl DeliveryNode {
+    /// A delivery of this event.
+    pub(super) fn of(delivery: Delivery, event: Arc<Event>) -> Self {
+        Self { delivery, event: Some(Some(event)) }
+    }
+
+    /// A page of deliveries. If their events are asked for, too, all are read at once.
+    pub(super) async fn all(context: &Context<'_>, found: Vec<Delivery>) -> Result<Vec<Self>> {
+        let asked = context.look_ahead().field("nodes").field("event").exists();
+        // Who may not see them is told so by the field itself.
+        let seen = allowed_everywhere(context, Noun::Events, Access::Read).is_ok();
+        if !asked || !seen || found.is_empty() {
+            return Ok(found.into_iter().map(Self::from).collect());
+        }
+        let ids: BTreeSet<_> = found.iter().map(|delivery| delivery.event).collect();
+        let ids: Vec<_> = ids.into_iter().collect();
+        let events = master_api(context)?.events_by_id(ids.clone()).await.or_show()?;
+        let events: BTreeMap<_, _> =
+            ids.into_iter().zip(events.into_iter().map(|event| event.map(Arc::new))).collect();
+        let node = |delivery: Delivery| {
+            let event = events.get(&delivery.event).cloned();
+            Self { delivery, event }
+        };
+        Ok(found.into_iter().map(node).collect())
+    }
+}
 
 #[Object(name = "Delivery")]
 impl DeliveryNode {
     /// `dlv_...`
     async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        self.delivery.id.to_string().into()
     }
     /// `waiting`, `delivered`, `dead`, `cancelled`.
     async fn state(&self) -> &str {
-        self.0.state.as_str()
+        self.delivery.state.as_str()
     }
     /// Why it is dead.
     async fn cause(&self) -> Option<&str> {
-        self.0.cause.map(contract::delivery::Cause::as_str)
+        self.delivery.cause.map(contract::delivery::Cause::as_str)
     }
     /// Priority it was accepted at, 0 to 9.
     async fn priority(&self) -> u8 {
-        self.0.id.lane.priority().into()
+        self.delivery.id.lane.priority().into()
     }
     /// When it was made, RFC 3339.
     async fn created_at(&self) -> String {
-        self.0.created_at.to_string()
+        self.delivery.created_at.to_string()
     }
     /// When its next attempt is due; null when finished.
     async fn due(&self) -> Option<String> {
-        self.0.due.map(|due| due.to_string())
+        self.delivery.due.map(|due| due.to_string())
     }
     /// Id of the event.
     async fn event_id(&self) -> ID {
-        self.0.event.to_string().into()
+        self.delivery.event.to_string().into()
     }
     /// The event, without its payload. For keys that see everybody's events.
     async fn event(&self, context: &Context<'_>) -> Result<Option<EventSummaryNode>> {
         allowed_everywhere(context, Noun::Events, Access::Read)?;
-        Ok(master_api(context)?.event(self.0.event).await.or_show()?.map(EventSummaryNode))
+        let event = match &self.event {
+            Some(event) => event.clone(),
+            None => master_api(context)?.event(self.delivery.event).await.or_show()?.map(Arc::new),
+        };
+        Ok(event.map(EventSummaryNode))
     }
     /// The subscription; null once it was removed.
     async fn subscription(&self, context: &Context<'_>) -> Result<Option<SubscriptionNode>> {
         allowed(context, Noun::Subscriptions, Access::Read)?;
         let rules = rules(context)?;
-        let subscription = rules.subscriptions.get(&self.0.id.lane.subscription());
+        let subscription = rules.subscriptions.get(&self.delivery.id.lane.subscription());
         Ok(subscription.cloned().map(SubscriptionNode))
     }
     /// The HTTP requests so far, oldest first.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn attempts(&self, context: &Context<'_>) -> Result<Vec<AttemptNode>> {
-        spend(context, self.0.attempts.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.0.attempts.iter().cloned().map(AttemptNode).collect())
+        spend(context, self.delivery.attempts.len().saturating_mul(NODE_BYTES))?;
+        Ok(self.delivery.attempts.iter().cloned().map(AttemptNode).collect())
     }
 }
 
@@ -214,7 +259,6 @@ impl SourceNode {
     }
 }
 
-/// A value's name as its serialised form gives it.
 /// The name of a value of an enum.
 pub(super) fn text(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {

@@ -4,24 +4,41 @@ use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, rules, sees},
     budget::{LIST, NODE_BYTES, spend},
     events::EventNode,
-    inputs::{DeliveryFilterInput, EventFilterInput},
+    filters::{DeliveryFilterInput, EventFilterInput},
     log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
+    past::PastQuery,
     retention::RetentionQuery,
+    rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
     users::UserQuery,
+    why::WhyQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
     access::{Access, Noun},
     delivery::Delivery,
+    event::EventState,
     id::{DeliveryId, EventId},
+    limits,
+    master_api::{EventFilter, PageRequest},
 };
+
+/// Rows of a page when none are asked for.
+const PAGE: usize = limits::PAGE_DEFAULT as usize;
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, RetentionQuery, UserQuery);
+pub struct Query(
+    TrafficQuery,
+    SchemaQuery,
+    LogQueries,
+    PastQuery,
+    WhyQuery,
+    RetentionQuery,
+    UserQuery,
+);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]
@@ -34,8 +51,8 @@ impl TrafficQuery {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// Events, newest first.
-    #[graphql(complexity = "usize::try_from(first.unwrap_or(50)).unwrap_or(1) * child_complexity")]
+    /// Events, newest first. A page may be short while it says that there is another one.
+    #[graphql(complexity = "page(first) * child_complexity")]
     async fn events(
         &self,
         context: &Context<'_>,
@@ -43,10 +60,22 @@ impl TrafficQuery {
         after: Option<String>,
         filter: Option<EventFilterInput>,
     ) -> Result<Connection<EventNode>> {
-        allowed_everywhere(context, Noun::Events, Access::Read)?;
         let filter = filter.unwrap_or_default().try_into()?;
-        let page = master_api(context)?.events(filter, request(first, after)?).await.or_show()?;
-        Ok(Connection::new(page.items.into_iter().map(EventNode::from).collect(), page.next))
+        list_events(context, filter, request(first, after)?).await
+    }
+
+    /// Events that were kept aside, newest first.
+    #[graphql(complexity = "page(first) * child_complexity")]
+    async fn quarantine(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        filter: Option<EventFilterInput>,
+    ) -> Result<Connection<EventNode>> {
+        let filter: EventFilter = filter.unwrap_or_default().try_into()?;
+        let filter = EventFilter { state: Some(EventState::Quarantined), ..filter };
+        list_events(context, filter, request(first, after)?).await
     }
 
     /// An event by id.
@@ -56,8 +85,8 @@ impl TrafficQuery {
         Ok(master_api(context)?.event(id).await.or_show()?.map(EventNode::from))
     }
 
-    /// Deliveries, newest first.
-    #[graphql(complexity = "usize::try_from(first.unwrap_or(50)).unwrap_or(1) * child_complexity")]
+    /// Deliveries, newest first. A page may be short while it says that there is another one.
+    #[graphql(complexity = "page(first) * child_complexity")]
     async fn deliveries(
         &self,
         context: &Context<'_>,
@@ -65,12 +94,20 @@ impl TrafficQuery {
         after: Option<String>,
         filter: Option<DeliveryFilterInput>,
     ) -> Result<Connection<DeliveryNode>> {
-        let principal = allowed(context, Noun::Subscriptions, Access::Read)?;
-        let rules = rules(context)?;
-        let filter = filter.unwrap_or_default().resolve(&rules, principal)?;
-        let page = request(first, after)?;
-        let page = master_api(context)?.deliveries(filter, page).await.or_show()?;
-        Ok(Connection::new(page.items.into_iter().map(DeliveryNode).collect(), page.next))
+        list_deliveries(context, filter.unwrap_or_default(), request(first, after)?).await
+    }
+
+    /// Deliveries that were given up, newest first.
+    #[graphql(complexity = "page(first) * child_complexity")]
+    async fn dead_letters(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        filter: Option<DeliveryFilterInput>,
+    ) -> Result<Connection<DeliveryNode>> {
+        let filter = filter.unwrap_or_default().dead();
+        list_deliveries(context, filter, request(first, after)?).await
     }
 
     /// A delivery by id.
@@ -83,7 +120,7 @@ impl TrafficQuery {
             subscription.map_or(principal.subscriber.is_none(), |found| sees(principal, found))
         };
         let delivery = master_api(context)?.delivery(id).await.or_show()?;
-        Ok(delivery.filter(seen).map(DeliveryNode))
+        Ok(delivery.filter(seen).map(DeliveryNode::from))
     }
 
     /// Subscriptions, oldest first.
@@ -105,6 +142,33 @@ impl TrafficQuery {
         Ok(rules.sources.values().cloned().map(SourceNode).collect())
     }
 
+    /// Subscribers, by id.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn subscribers(&self, context: &Context<'_>) -> Result<Vec<SubscriberNode>> {
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.subscribers.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.subscribers.values().cloned().map(SubscriberNode).collect())
+    }
+
+    /// Event types that have defaults, by URI.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn event_types(&self, context: &Context<'_>) -> Result<Vec<EventTypeNode>> {
+        allowed_everywhere(context, Noun::Schemas, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.event_types.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.event_types.values().cloned().map(EventTypeNode).collect())
+    }
+
+    /// Back-off rules of all levels but the subscriptions' own.
+    #[graphql(complexity = "1 + LIST * child_complexity")]
+    async fn backoffs(&self, context: &Context<'_>) -> Result<Vec<BackoffNode>> {
+        allowed_everywhere(context, Noun::Backoffs, Access::Read)?;
+        let rules = rules(context)?;
+        spend(context, rules.backoffs.len().saturating_mul(NODE_BYTES))?;
+        Ok(rules.backoffs.iter().cloned().map(BackoffNode).collect())
+    }
+
     /// API keys.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn keys(&self, context: &Context<'_>) -> Result<Vec<KeyNode>> {
@@ -119,4 +183,32 @@ impl TrafficQuery {
         allowed_everywhere(context, Noun::Events, Access::Read)?;
         Ok(StatsNode(master_api(context)?.stats().await.or_show()?))
     }
+}
+
+/// For how many rows a page counts in the complexity of a query.
+fn page(first: Option<i32>) -> usize {
+    first.and_then(|first| usize::try_from(first).ok()).unwrap_or(PAGE)
+}
+
+async fn list_events(
+    context: &Context<'_>,
+    filter: EventFilter,
+    page: PageRequest,
+) -> Result<Connection<EventNode>> {
+    allowed_everywhere(context, Noun::Events, Access::Read)?;
+    let page = master_api(context)?.events(filter, page).await.or_show()?;
+    let nodes = EventNode::all(context, page.items).await?;
+    Ok(Connection::new(nodes, page.next))
+}
+
+async fn list_deliveries(
+    context: &Context<'_>,
+    filter: DeliveryFilterInput,
+    page: PageRequest,
+) -> Result<Connection<DeliveryNode>> {
+    let principal = allowed(context, Noun::Subscriptions, Access::Read)?;
+    let filter = filter.resolve(&*rules(context)?, principal)?;
+    let page = master_api(context)?.deliveries(filter, page).await.or_show()?;
+    let nodes = DeliveryNode::all(context, page.items).await?;
+    Ok(Connection::new(nodes, page.next))
 }

@@ -1,9 +1,9 @@
 //! Users, who asks, and the keys and secrets that are exchanged for new ones.
 
 use super::{
-    access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, rules},
+    access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, missing, rules},
     budget::{LIST, NODE_BYTES, spend},
-    mutation::{SubscriptionPayload, execute, missing, subscription},
+    mutation::{SubscriptionPayload, execute, subscription},
 };
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use contract::{

@@ -33,6 +33,7 @@ pub const fn is_source(table: Table) -> bool {
         Table::Configuration | Table::Traffic(_) | Table::Payloads(_) | Table::Secrets => true,
         Table::Meta
         | Table::Idempotency(_)
+        | Table::Search(_)
         | Table::EventIds
         | Table::Deliveries
         | Table::Due
@@ -67,6 +68,8 @@ pub struct Built {
     pub head: Head,
     /// Its configuration.
     pub state: State,
+    /// The first event of the block that stays open; 0: there is none.
+    pub open_block: Sequence,
 }
 
 impl Builder {
@@ -157,6 +160,7 @@ impl Builder {
         let mut walk = Walk::new(&store, &store, (losses, dropped), &tell);
         walk.all_facts(&store.tables())?;
         walk.ended();
+        let open_block = walk.open_block();
         let Walk { mut report, state, head, .. } = walk;
         report.head = head.sequence;
         let mut batch = Batch::default();
@@ -165,7 +169,7 @@ impl Builder {
         cursors(&store, &mut batch)?;
         store.commit(batch)?;
         idempotency(&store, &head)?;
-        Ok(Built { store, report, head, state })
+        Ok(Built { store, report, head, state, open_block })
     }
 
     fn flush(&mut self) -> Result<(), LogError> {

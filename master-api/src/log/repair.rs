@@ -12,6 +12,7 @@ use super::{
 use crate::{
     fact::{FORMAT, FactBody},
     project::encode,
+    search,
     secrets::{SECRET_KEY_FILE, Sealer},
     state::Losses,
     store::{Batch, StateStore, Table},
@@ -143,6 +144,9 @@ fn note(built: &mut Built, loss: &Loss, at: Option<Timestamp>) -> Result<(), Log
         head.configuration = hash;
         batch.put(Table::Configuration, tables::sequence_key(head.sequence), row);
         built.state.apply(head.sequence, &body);
+    }
+    if built.state.format >= search::SINCE_FORMAT {
+        head.open_block = built.open_block;
     }
     batch.put(Table::Meta, tables::HEAD, encode("head", head)?);
     batch.put(Table::Meta, tables::FORMAT, built.state.format.to_be_bytes().to_vec());

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::Projector,
+    search::SINCE_FORMAT,
     secrets::SECRET_KEY_FILE,
     state::{Dropped, Losses, State},
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
@@ -24,6 +25,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     iter,
     path::Path,
+    sync::Arc,
 };
 
 /// What a verification found.
@@ -87,7 +89,13 @@ pub fn verify_rows(
     // A day that is gone and still has its facts is being swept.
     let swept = |table: &Table| matches!(table, Table::Traffic(day) if dropped.day(*day));
     let leftovers = Leftovers { dropped, allowed: all_tables.iter().any(swept) };
-    for table in tables::READ_MODELS {
+    let days = all_tables.iter().copied().chain(scratch.tables());
+    let searched = |table: &Table| {
+        let kept = matches!(table, Table::Search(day) if !dropped.day(*day));
+        kept && state.format >= SINCE_FORMAT
+    };
+    let days: BTreeSet<_> = days.filter(searched).collect();
+    for table in tables::READ_MODELS.into_iter().chain(days) {
         compare((rows, scratch), table, leftovers, &mut report)?;
     }
     let kept = all_tables.iter().filter(|table| !table.day().is_some_and(|day| dropped.day(day)));
@@ -144,10 +152,12 @@ impl<'a> Walk<'a> {
         tell: &'a dyn Fn(u64),
     ) -> Self {
         let (stats, format) = (Head::default().stats, State::default().format);
+        // From the first fact on, whichever format brought the index: those before it are in it.
+        let block = Some(Arc::default());
         Self {
             rows,
             scratch,
-            projector: Projector::new(as_rows(scratch), stats, dropped, format),
+            projector: Projector::new(as_rows(scratch), stats, dropped, format, block),
             report: Report::default(),
             state: State::default(),
             head: Head::default(),
@@ -173,6 +183,11 @@ impl<'a> Walk<'a> {
                 self.report.problem(format!("the payload of {id} is missing"));
             }
         }
+    }
+
+    /// The first event of the block that is open after the facts so far; 0: there is none.
+    pub(super) fn open_block(&self) -> Sequence {
+        self.projector.block.as_ref().map_or(Sequence(0), |block| block.first())
     }
 
     /// Goes through the facts of all these tables.
@@ -228,7 +243,7 @@ impl<'a> Walk<'a> {
         }
         let hash = hash_of(row)?;
         match chain {
-            Chain::Configuration => self.configuration_fact(&fact, hash),
+            Chain::Configuration => self.configuration_fact(&fact, hash)?,
             Chain::Traffic => self.traffic_fact(&fact, hash, table)?,
         }
         self.report.facts += 1;
@@ -249,17 +264,19 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn configuration_fact(&mut self, fact: &Fact, hash: Hash) {
+    fn configuration_fact(&mut self, fact: &Fact, hash: Hash) -> Result<(), LogError> {
         let resumed = self.resumed.remove(&Chain::Configuration);
         if fact.prev_hash != self.head.configuration && !resumed {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if let FactBody::BucketClosed { bucket, count, last, hash } = &fact.body {
             self.end_of_day(*bucket, (*count, *last, *hash));
+            self.projector.end_day(*bucket)?;
         }
         self.head.configuration = hash;
         self.state.apply(fact.sequence, &fact.body);
         self.projector.format = self.state.format;
+        Ok(())
     }
 
     fn end_of_day(&mut self, bucket: Bucket, (count, last, hash): (u64, Sequence, Hash)) {
@@ -346,6 +363,8 @@ impl<'a> Walk<'a> {
         self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
         self.projector.lanes.clear();
         self.head.stats = self.projector.stats;
+        let searched = self.state.format >= SINCE_FORMAT;
+        self.head.open_block = if searched { self.open_block() } else { Sequence(0) };
         (self.tell)(self.report.facts);
         Ok(())
     }

@@ -1,14 +1,14 @@
 //! The port [`Events`].
 
-use super::{ROWS_LOOKED_AT_MAX, ROWS_PER_SCAN, page_size};
+use super::{ROWS_LOOKED_AT_MAX, page_size};
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
     prepare::Prepared,
-    project::decode,
+    search::Query,
     service::MasterApi,
     shared::Shared,
-    store::{Scan, Table},
+    store::Table,
     tables::{self, EventIdRow},
     writer::Command,
 };
@@ -19,16 +19,13 @@ use contract::{
     access::Actor,
     clock::Timestamp,
     delivery::{Cause, Delivery},
-    event::{Event, EventState, Origin},
+    event::Event,
     id::{DeliveryId, EventId, Sequence},
+    limits,
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
     retention::PayloadState,
 };
-use std::{sync::Arc, time::Duration};
-
-/// Ids are made some time after the gateway had the event: how much later at most, with clocks
-/// that differ. Bounds on `received_at` become bounds on ids only with this to spare.
-const ID_LAG_MAX: Duration = Duration::from_secs(3600);
+use std::{ops::ControlFlow, sync::Arc};
 
 /// Largest payload that is hashed by the thread that serves others, too.
 const PREPARED_HERE_BYTES_MAX: usize = 256 << 10;
@@ -93,19 +90,37 @@ impl Events for MasterApi {
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
         let after = page.after.as_deref().map(cursor).transpose()?;
         let size = page_size(&page);
-        self.blocking(move |shared| list(shared, &filter, after, size)).await
+        self.blocking(move |shared| list(shared, filter, after, size)).await
     }
 
     async fn deliveries_of(&self, id: EventId) -> Result<Vec<Delivery>> {
+        let mut found = self.deliveries_of_each(vec![id]).await?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    async fn events_by_id(&self, ids: Vec<EventId>) -> Result<Vec<Option<Event>>> {
+        require_page(ids.len())?;
         self.blocking(move |shared| {
-            let Some(event) = shared.event_id(id)? else { return Ok(Vec::new()) };
-            let mut deliveries = Vec::with_capacity(event.lanes.len());
-            for lane in event.lanes {
-                let id = DeliveryId { lane, sequence: event.sequence };
-                let row = shared.delivery(id)?;
-                deliveries.extend(row.map(|row| row.into_delivery(id)));
-            }
-            Ok(deliveries)
+            let rows = shared.event_ids(&ids)?;
+            let places: Vec<_> = rows.iter().flatten().map(EventIdRow::place).collect();
+            let mut events = shared.events_at(&places)?.into_iter();
+            Ok(rows.iter().map(|row| row.as_ref().and_then(|_| events.next().flatten())).collect())
+        })
+        .await
+    }
+
+    async fn deliveries_of_each(&self, ids: Vec<EventId>) -> Result<Vec<Vec<Delivery>>> {
+        require_page(ids.len())?;
+        self.blocking(move |shared| {
+            let rows = shared.event_ids(&ids)?;
+            let of = |row: &EventIdRow| {
+                let sequence = row.sequence;
+                row.lanes.iter().map(move |lane| DeliveryId { lane: *lane, sequence }).collect()
+            };
+            let each: Vec<Vec<_>> =
+                rows.iter().map(|row| row.as_ref().map(of).unwrap_or_default()).collect();
+            let mut found = shared.deliveries_at(&each.concat())?.into_iter();
+            Ok(each.iter().map(|ids| found.by_ref().take(ids.len()).flatten().collect()).collect())
         })
         .await
     }
@@ -168,61 +183,19 @@ fn aside(shared: &Shared, id: EventId) -> Result<Found, LogError> {
     }
 }
 
-fn cursor(text: &str) -> Result<EventId> {
-    text.parse().map_err(|error: contract::id::InvalidId| {
-        Error::new(ErrorCode::InvalidRequest, format!("the cursor {error}"))
-    })
-}
-
-/// Goes through the ids from the newest down, which is by time.
-fn list(
-    shared: &Shared,
-    filter: &EventFilter,
-    after: Option<EventId>,
-    size: usize,
-) -> Result<Page<Event>, LogError> {
-    let mut before = match (after, filter.until) {
-        (Some(after), _) => after.to_bytes(),
-        (None, Some(until)) => first_id_at(until.after(ID_LAG_MAX)),
-        (None, None) => [u8::MAX; 16],
-    };
-    let lowest = filter.since.map_or([0; 16], |since| first_id_at(since.before(ID_LAG_MAX)));
-    let (mut items, mut looked_at) = (Vec::new(), 0);
-    loop {
-        let scan = Scan::all(Table::EventIds, ROWS_PER_SCAN);
-        let rows = shared.store.scan(&scan.from(&lowest).before(&before).reversed())?;
-        if rows.is_empty() {
-            return Ok(Page { items, next: None });
-        }
-        for (key, row) in rows {
-            before = key.as_ref().try_into().unwrap_or(before);
-            looked_at += 1;
-            let row: EventIdRow = decode("event id", &row)?;
-            let gone = shared.state.load().dropped.day(row.bucket);
-            // The row tells the state: the facts of the others need not be read.
-            let aside = filter.state.map(|state| state == EventState::Quarantined);
-            if !gone && aside.is_none_or(|aside| aside == row.quarantined) {
-                let event = shared.event_at(row.place())?;
-                items.extend(event.filter(|event| matches(event, filter)));
-            }
-            if items.len() == size || looked_at == ROWS_LOOKED_AT_MAX {
-                let next = Some(EventId::from_bytes(before).to_string());
-                return Ok(Page { items, next });
-            }
-        }
+fn require_page(ids: usize) -> Result<()> {
+    let max = limits::PAGE_MAX;
+    match u32::try_from(ids).is_ok_and(|ids| ids <= max) {
+        true => Ok(()),
+        false => Err(Error::new(ErrorCode::InvalidRequest, format!("at most {max} ids at once"))),
     }
 }
 
-fn matches(event: &Event, filter: &EventFilter) -> bool {
-    let EventFilter { uri, source, state, since, until, idempotency_key } = filter;
-    uri.as_ref().is_none_or(|uri| event.uri == *uri)
-        && source
-            .as_ref()
-            .is_none_or(|name| matches!(&event.origin, Origin::Source(n) if n == name))
-        && state.is_none_or(|state| event.state == state)
-        && since.is_none_or(|since| event.received_at >= since)
-        && until.is_none_or(|until| event.received_at < until)
-        && (idempotency_key.is_none() || event.idempotency_key == *idempotency_key)
+fn cursor(text: &str) -> Result<Sequence> {
+    text.parse().map(Sequence).map_err(|_e| {
+        let shown: String = text.chars().take(80).collect();
+        Error::new(ErrorCode::InvalidRequest, format!("`{shown}` is no cursor of events"))
+    })
 }
 
 /// When an id was made: the first 48 bits of a UUIDv7 are milliseconds (RFC 9562, 5.7).
@@ -232,11 +205,24 @@ fn made_at(id: EventId) -> Timestamp {
     Timestamp(i64::try_from(millis).unwrap_or(0).saturating_mul(1000))
 }
 
-/// The lowest id that a UUIDv7 of this time can be (RFC 9562, 5.7: 48 bits of milliseconds).
-fn first_id_at(time: Timestamp) -> [u8; 16] {
-    let millis = u64::try_from(time.0 / 1000).unwrap_or(0);
-    let [_, _, time @ ..] = millis.to_be_bytes();
-    let mut id = [0; 16];
-    id[..6].copy_from_slice(&time);
-    id
+/// From the newest of the log down; the index names those that fit.
+fn list(
+    shared: &Shared,
+    filter: EventFilter,
+    before: Option<Sequence>,
+    size: usize,
+) -> Result<Page<Event>, LogError> {
+    let query = Query { filter, before, rows_max: ROWS_LOOKED_AT_MAX, ..Query::default() };
+    let mut places = Vec::new();
+    let walked = shared.search(&query, &mut |found| {
+        places.push(found);
+        Ok(if places.len() == size { ControlFlow::Break(()) } else { ControlFlow::Continue(1) })
+    })?;
+    let events = shared.events_still_at(&places)?.into_iter().map(|(event, _)| event);
+    // Two keys may look the same to the index.
+    let wanted = query.filter.idempotency_key.as_ref();
+    let items = events
+        .filter(|event| wanted.is_none_or(|key| event.idempotency_key.as_ref() == Some(key)))
+        .collect();
+    Ok(Page { items, next: walked.cursor() })
 }

@@ -199,7 +199,8 @@ fn sweep(steps: &Steps<'_>, bucket: Bucket) -> Result<()> {
     if !batch.0.is_empty() {
         steps.take(Upkeep::Sweep(batch))?;
     }
-    for table in [Table::Idempotency(bucket), Table::Payloads(bucket), Table::Traffic(bucket)] {
+    let (facts, rest) = (Table::Traffic(bucket), Table::of_day(bucket));
+    for table in rest.into_iter().filter(|table| *table != facts).chain([facts]) {
         steps.shared.store.drop_table(table).map_err(LogError::from)?;
     }
     Ok(())

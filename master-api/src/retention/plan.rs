@@ -81,7 +81,8 @@ pub(super) fn bytes(store: &dyn StateStore) -> Result<StoreBytes, LogError> {
             Table::Traffic(_) => &mut bytes.facts,
             Table::Payloads(_) => &mut bytes.payloads,
             Table::Idempotency(_) => &mut bytes.idempotency,
-            Table::EventIds
+            Table::Search(_)
+            | Table::EventIds
             | Table::Deliveries
             | Table::Due
             | Table::Dead

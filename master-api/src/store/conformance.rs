@@ -102,6 +102,11 @@ fn many_rows_are_read_at_once() {
         let row = |key: &'static str| (Bytes::from(key), Bytes::from(key));
         assert_eq!(found, [row("a"), row("c")]);
         assert!(rows.get_many(Table::Traffic(Bucket(9)), &keys).unwrap().is_empty());
+        let each = rows.get_each(Table::Secrets, &[&keys[..], &keys[..1]].concat()).unwrap();
+        assert_eq!(each, [Some(Bytes::from("c")), None, Some(Bytes::from("a")), each[0].clone()]);
+        assert!(rows.get_each(Table::Secrets, &[]).unwrap().is_empty());
+        let snapshot = subject.store.snapshot();
+        assert_eq!(snapshot.get_each(Table::Search(Bucket(9)), &keys).unwrap(), [None, None, None]);
         // What was read ahead is not looked for again, whether it was there or not.
         let mut ahead = Ahead::of(rows);
         ahead.fetch(Table::Secrets, &keys).unwrap();
@@ -134,8 +139,9 @@ fn a_snapshot_stands_still() {
 
 #[test]
 fn a_dropped_table_is_gone_and_can_come_again() {
-    for subject in subjects() {
-        let table = Table::Traffic(Bucket(20_000));
+    let day = Table::of_day(Bucket(20_000));
+    for (subject, table) in subjects().iter().flat_map(|subject| day.map(|table| (subject, table)))
+    {
         let put = || {
             let mut batch = Batch::default();
             batch.put(table, "k", "v".as_bytes().to_vec());
@@ -148,6 +154,7 @@ fn a_dropped_table_is_gone_and_can_come_again() {
         assert_eq!(subject.store.get(table, b"k").unwrap(), None);
         put();
         assert_eq!(subject.store.get(table, b"k").unwrap().unwrap(), "v");
+        subject.store.drop_table(table).unwrap();
     }
 }
 

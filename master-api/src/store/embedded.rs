@@ -274,6 +274,7 @@ pub(crate) fn name_of(table: Table) -> String {
         Table::Traffic(day) => format!("traffic-{day}"),
         Table::Payloads(day) => format!("payloads-{day}"),
         Table::Idempotency(day) => format!("idempotency-{day}"),
+        Table::Search(day) => format!("search-{day}"),
         Table::EventIds => "event-ids".into(),
         Table::Deliveries => "deliveries".into(),
         Table::Due => "due".into(),
@@ -306,6 +307,7 @@ pub(crate) fn table_of(name: &str) -> Option<Table> {
         "traffic" => Some(Table::Traffic(day)),
         "payloads" => Some(Table::Payloads(day)),
         "idempotency" => Some(Table::Idempotency(day)),
+        "search" => Some(Table::Search(day)),
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! GraphQL: who may ask what, how much, and how a refusal looks.
 
-use super::harness::{Bench, put_subscription};
+use super::harness::{Bench, principal, put_subscription};
 use crate::{graphql, http::router};
 use async_graphql::Request;
 use axum::{
@@ -9,21 +9,13 @@ use axum::{
 };
 use bytes::Bytes;
 use contract::{
-    access::{Principal, Roles},
-    id::KeyId,
-    master_api::Events,
+    access::Principal,
+    authenticate::Keys,
+    master_api::{Configuration, Events},
 };
 use serde_json::{Value, json};
+use std::sync::Arc;
 use tower::ServiceExt;
-
-fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
-    Principal {
-        actor: contract::access::Actor::Key(KeyId::from_bytes([1; 16])),
-        name: "test".into(),
-        roles: Roles::parse(roles.iter().copied()).unwrap(),
-        subscriber: subscriber.map(str::to_owned),
-    }
-}
 
 async fn ask(bench: &Bench, principal: Principal, query: &str) -> Value {
     let schema = graphql::schema(bench.api.clone(), None, None);
@@ -175,7 +167,8 @@ async fn what_cannot_be_read_is_refused_as_json() {
         (&[b' '; 1024 * 1024 + 1], 413, "body_too_large"),
     ];
     for (body, status, expected) in table {
-        let router = router(graphql::schema(bench.api.clone(), None, None));
+        let who = Arc::new(Keys::new(bench.api.rules(), bench.clock.clone()));
+        let router = router(graphql::schema(bench.api.clone(), None, None), who);
         let request = HttpRequest::post("/graphql").body(Body::from(body.to_vec())).unwrap();
         let answer = router.oneshot(request).await.unwrap();
         assert_eq!(answer.status(), status);

@@ -127,7 +127,7 @@ async fn a_dead_letter_is_sent_again() {
     let error = bench.api.resend(operator(), id).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(bench.attempt(id, 1, Next::Dead(Cause::Exhausted)).await);
-    let filter = DeliveryFilter { state: Some(DeliveryState::Dead), subscription: None };
+    let filter = DeliveryFilter { state: Some(DeliveryState::Dead), ..DeliveryFilter::default() };
     let dead = bench.api.deliveries(filter.clone(), PageRequest::default()).await.unwrap();
     assert_eq!(dead.items.len(), 1);
     assert_eq!(dead.items[0].cause, Some(Cause::Exhausted));
@@ -266,7 +266,9 @@ async fn deliveries_are_listed_newest_first_page_by_page() {
         wanted.extend(lanes.map(|lane| DeliveryId { lane, sequence }));
     }
     wanted.reverse();
-    let all = |subscription, state| list(&bench, DeliveryFilter { subscription, state });
+    let all = |subscription, state| {
+        list(&bench, DeliveryFilter { subscription, state, ..DeliveryFilter::default() })
+    };
     assert_eq!(all(None, None).await, wanted);
     assert_eq!(all(None, Some(DeliveryState::Waiting)).await, wanted);
     let of_a: Vec<_> =

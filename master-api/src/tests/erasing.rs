@@ -7,7 +7,7 @@ use contract::{
     delivery::{Cause, DeliveryState, Next},
     event::Audience,
     id::{DeliveryId, EventId},
-    master_api::{Deliveries, Events, ReleaseEvent, StoreEvent, Stored},
+    master_api::{Deliveries, EventFilter, Events, PageRequest, ReleaseEvent, StoreEvent, Stored},
     retention::{ErasureTarget, PayloadState, Retention},
 };
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -40,6 +40,9 @@ async fn assert_erased(bench: &Bench, id: EventId) {
     assert_eq!(bench.api.payload(id).await.unwrap(), None);
     assert_eq!(bench.api.payload_state(id).await.unwrap(), Some(PayloadState::Erased));
     assert!(bench.api.event(id).await.unwrap().is_some(), "the event itself stays");
+    let page = PageRequest { first: 500, after: None };
+    let page = bench.api.events(EventFilter::default(), page).await.unwrap();
+    assert_eq!(page.items.iter().filter(|event| event.id == id).count(), 1);
 }
 
 fn erase_event(stored: &Stored) -> ErasureTarget {

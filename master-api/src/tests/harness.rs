@@ -2,18 +2,22 @@
 
 use crate::{
     Config, FileSystem, MasterApi, Metrics, RetentionConfig, Surroundings,
-    store::{Memory, StateStore},
+    fact::{FactBody, Hash},
+    log::{Draft, read_fact},
+    project::{decode, encode},
+    store::{Batch, Memory, Scan, StateStore, Table},
+    tables::{self, Head},
 };
 use bytes::Bytes;
 use contract::{
     Result,
-    access::Actor,
+    access::{Actor, Principal, Roles},
     backoff::Span,
     clock::{Clock, Timestamp},
     command::{Change, Changeset, Command},
     delivery::{Attempt, AttemptReport, Cause, Next},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
-    id::{DeliveryId, EventId, IdGenerator, LaneId, Sequence},
+    id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, Sequence},
     master_api::{Configuration, Deliveries, Events, StoreEvent, Stored},
     secret::Secret,
     stamp::Stamp,
@@ -246,6 +250,42 @@ pub fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
+/// Makes a log what a program that knows format 3 would have left; gives its head.
+pub fn as_of_format_3(store: &dyn StateStore) -> Head {
+    let (mut batch, mut hash) = (Batch::default(), Hash::default());
+    for row in store.scan(&Scan::all(Table::Configuration, 10_000)).unwrap() {
+        let mut fact = read_fact(&row).unwrap();
+        if let FactBody::FormatRaised { format } = &mut fact.body {
+            *format = 3;
+        }
+        let draft = Draft::new(&fact.actor, &fact.body).unwrap();
+        let (row, placed) = draft.place(fact.sequence, fact.time, hash);
+        hash = placed;
+        batch.put(Table::Configuration, tables::sequence_key(fact.sequence), row);
+    }
+    let head = store.get(Table::Meta, tables::HEAD).unwrap().unwrap();
+    let head: Head = decode("head", &head).unwrap();
+    let head = Head { configuration: hash, open_block: Sequence(0), ..head };
+    batch.put(Table::Meta, tables::HEAD, encode("head", &head).unwrap());
+    batch.put(Table::Meta, tables::FORMAT, 3_u32.to_be_bytes().to_vec());
+    store.commit(batch).unwrap();
+    for table in store.tables() {
+        if matches!(table, Table::Search(_)) {
+            store.drop_table(table).unwrap();
+        }
+    }
+    head
+}
+
 pub fn now(bench: &Bench) -> Timestamp {
     bench.clock.now()
+}
+
+pub fn principal(roles: &[&str], subscriber: Option<&str>) -> Principal {
+    Principal {
+        actor: Actor::Key(KeyId::from_bytes([1; 16])),
+        name: "test".into(),
+        roles: Roles::parse(roles.iter().copied()).unwrap(),
+        subscriber: subscriber.map(str::to_owned),
+    }
 }

@@ -1,6 +1,7 @@
 //! Several replicas on one PostgreSQL database.
 
 mod retaining;
+mod searching;
 
 use super::harness::{START, around, config, event, operator, put_subscription};
 use crate::{
@@ -21,6 +22,8 @@ use contract::{
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tempfile::TempDir;
+
+use searching::places_of;
 
 struct Replica {
     api: Arc<MasterApi>,
@@ -201,6 +204,12 @@ async fn racing_replicas_make_one_log() {
     assert_eq!(*one.state.load_full(), *two.state.load_full());
     assert_eq!(*one.head(), *two.head());
     assert_eq!(replicas[1].api.stats().await.unwrap().accepted, 2001);
+    // A block was closed meanwhile by whoever came to it.
+    assert!(one.block.load().as_ref().is_some_and(|block| block.first().0 > 1000));
+    assert_eq!(one.block.load_full(), two.block.load_full());
+    for replica in &replicas {
+        assert_eq!(replica.found().await, places_of(&replicas[0]).await);
+    }
     let until = contract::clock::Timestamp(i64::MAX);
     assert_eq!(one.lanes().with_work(until), two.lanes().with_work(until));
 }

@@ -2,19 +2,26 @@
 //! opened again knows all it knew.
 
 use super::harness::{Bench, around, config, event, now, operator, put_subscription, report};
-use crate::{MasterApi, store::Memory};
+use crate::{
+    MasterApi,
+    project::decode,
+    store::{Memory, Scan, Table},
+    tables::EventIdRow,
+};
 use contract::{
     Result,
     command::{Command, Target},
     delivery::{Cause, DeliveryState, Next},
     event::Audience,
-    id::{DeliveryId, Sequence},
-    master_api::{Configuration, Deliveries, Events, Lanes},
+    id::{DeliveryId, EventId, Sequence},
+    master_api::{
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, Lanes, PageRequest,
+    },
     retention::{ErasureTarget, Retention},
     subscription::{Priority, SubscriptionStatus},
 };
 use proptest::prelude::*;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -141,6 +148,43 @@ async fn attempt(
     Ok(())
 }
 
+/// What searches without a condition find, which is all that is there.
+async fn found(api: &MasterApi) -> (Vec<EventId>, Vec<DeliveryId>) {
+    let dropped = api.shared.state.load().dropped;
+    let (mut events, mut deliveries) = (BTreeSet::new(), BTreeSet::new());
+    for (key, row) in api.shared.store.scan(&Scan::all(Table::EventIds, usize::MAX)).unwrap() {
+        let row: EventIdRow = decode("event id", &row).unwrap();
+        if !dropped.day(row.bucket) {
+            let id = EventId::from_bytes(key.as_ref().try_into().unwrap());
+            events.insert(id);
+            deliveries.extend(api.deliveries_of(id).await.unwrap().iter().map(|found| found.id));
+        }
+    }
+    let (mut listed, mut after) = ((Vec::new(), Vec::new()), None);
+    loop {
+        let page = PageRequest { first: 5, after };
+        let page = api.events(EventFilter::default(), page).await.unwrap();
+        listed.0.extend(page.items.iter().map(|event| event.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    loop {
+        let page = PageRequest { first: 3, after };
+        let page = api.deliveries(DeliveryFilter::default(), page).await.unwrap();
+        listed.1.extend(page.items.iter().map(|delivery| delivery.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((listed.0.len(), listed.1.len()), (events.len(), deliveries.len()), "none twice");
+    assert_eq!(listed.0.iter().copied().collect::<BTreeSet<_>>(), events);
+    assert_eq!(listed.1.iter().copied().collect::<BTreeSet<_>>(), deliveries);
+    listed
+}
+
 async fn run(steps: Vec<Step>) {
     let store = Arc::new(Memory::default());
     let bench = Bench::forgetful(store.clone(), 7);
@@ -154,6 +198,7 @@ async fn run(steps: Vec<Step>) {
     let (state, head) = (bench.api.shared.state.load_full(), *bench.api.shared.head());
     let lanes = bench.api.lanes(contract::clock::Timestamp(i64::MAX)).await.unwrap();
     let rules = bench.api.rules().borrow().clone();
+    let (block, found) = (bench.api.shared.block.load_full(), found(&bench.api).await);
     drop(bench.api);
 
     let again =
@@ -161,6 +206,8 @@ async fn run(steps: Vec<Step>) {
     let opened = again.shared.state.load_full();
     assert_eq!((&*opened, again.shared.head().sequence), (&*state, head.sequence));
     assert_eq!(again.rules().borrow().secrets, rules.secrets);
+    assert_eq!(again.shared.block.load_full(), block);
+    assert_eq!(self::found(&again).await, found);
     // The floor of the retries is a lower bound before, and exact after.
     let lanes_again = again.lanes(contract::clock::Timestamp(i64::MAX)).await.unwrap();
     for lane in lanes_again {

@@ -12,12 +12,17 @@ use crate::{
     tables::{self, CursorOf, Head},
 };
 use contract::id::{LaneId, Sequence};
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Pause after the first failure; each further one doubles it.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause, so that a database that is back is found soon.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Pages of facts that are taken into the search index in one look.
+const PAGES_INDEXED_AT_ONCE: usize = 16;
 /// How often to take in the cursors that others moved.
 const CURSORS_EVERY: Duration = Duration::from_secs(5);
 
@@ -62,7 +67,7 @@ impl Loop {
 
     /// Sees what others wrote, when there is nothing to do.
     pub fn look_around(&mut self) -> Result<(), LogError> {
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         let Some(replicated) = shared.store.replicated() else { return Ok(()) };
         let head = follow::stored_head(shared.rows())?;
         if head.bucket == shared.head().bucket {
@@ -84,7 +89,7 @@ impl Loop {
 
     /// Has the head and knows all there is below it; true: what only a leader may do can be done.
     pub fn take_head(&mut self) -> Result<bool, LogError> {
-        let shared = std::sync::Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.shared);
         let Some(replicated) = shared.store.replicated() else { return Ok(true) };
         let lock = replicated.lock_head()?;
         self.catch_up(&follow::read_head(lock.head.as_deref())?)?;
@@ -102,20 +107,54 @@ impl Loop {
     /// Raises the stored format once everybody who lives can read it. Whoever comes to live waits
     /// for the head first, so nobody is left behind.
     fn raise_format(&mut self, replicated: &dyn Replicated) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        if replicated.format_of_all()? < FORMAT || !self.is_indexed_so_far()? {
+            return Ok(());
+        }
         let leads = self.take_head()?;
-        let shared = std::sync::Arc::clone(&self.shared);
         let wanted = leads && shared.state.load().format < FORMAT;
         if !wanted || replicated.format_of_all()? < FORMAT {
             replicated.let_go();
             return Ok(());
         }
         let mut round = Round::new(&shared, self.newest_event);
+        if shared.block.load().is_none() {
+            let mut backfill = std::mem::take(&mut self.backfill);
+            let end = (&*shared.state.load_full(), &*shared.head());
+            while !backfill.step(&*shared.store, end, &mut round.projector.batch)? {}
+            round.projector.block = Some(Arc::new(backfill.block));
+        }
         round.raise_format()?;
         let batch = round.finish(&mut shared.lanes())?;
         shared.store.commit(batch)?;
         publish(&shared, round);
         tracing::info!(format = FORMAT, "every replica reads it: raised the format of the log");
         Ok(())
+    }
+
+    /// Makes some of the search index that the next format has; true: all that was known of the log
+    /// is in it. Others write meanwhile, and this one takes commands in between.
+    fn is_indexed_so_far(&mut self) -> Result<bool, LogError> {
+        let shared = Arc::clone(&self.shared);
+        if shared.block.load().is_some() {
+            return Ok(true);
+        }
+        // What was not written is begun anew.
+        let mut backfill = std::mem::take(&mut self.backfill);
+        let (state, head) = (shared.state.load_full(), *shared.head());
+        for _ in 0..PAGES_INDEXED_AT_ONCE {
+            let mut batch = Batch::default();
+            let done = backfill.step(&*shared.store, (&state, &head), &mut batch)?;
+            if !batch.0.is_empty() {
+                shared.store.commit(batch)?;
+            }
+            if done {
+                self.backfill = backfill;
+                return Ok(true);
+            }
+        }
+        self.backfill = backfill;
+        Ok(false)
     }
 
     /// Was a batch written whose confirmation was lost? Asks until it is known, or until it is
@@ -211,7 +250,9 @@ impl Wrote {
 
 /// Shows what others have written.
 pub fn install(shared: &Shared, followed: Followed) {
-    let Followed { head, state, vault, removed, notable, lanes: gains, reloaded, .. } = followed;
+    let Followed { head, state, vault, removed, notable, .. } = followed;
+    let Followed { lanes: gains, reloaded, block, .. } = followed;
+    shared.block.store(block.map(Arc::new));
     followed.gone.iter().for_each(|sequence| shared.recent.remove(*sequence));
     let mut lanes = shared.lanes();
     if let Some(reloaded) = reloaded {
@@ -221,12 +262,12 @@ pub fn install(shared: &Shared, followed: Followed) {
     removed.iter().chain(&state.clearing).for_each(|number| lanes.remove(*number));
     drop(lanes);
     let changed = state.sequence != shared.state.load().sequence;
-    shared.state.store(std::sync::Arc::clone(&state));
+    shared.state.store(Arc::clone(&state));
     // After the state: whoever looks at the head first finds a day that is over as closed.
     *shared.head() = head;
     if changed {
-        shared.vault.store(std::sync::Arc::clone(&vault));
-        shared.rules.send_replace(std::sync::Arc::new(state.rules(&vault)));
+        shared.vault.store(Arc::clone(&vault));
+        shared.rules.send_replace(Arc::new(state.rules(&vault)));
     }
     shared.tip.send_replace(head.sequence);
     if let Some(notable) = notable {

@@ -76,7 +76,13 @@ impl<'a> Round<'a> {
             removed: Vec::new(),
             newest_event,
             notable: None,
-            projector: Projector::new(rows, head.stats, state.dropped, state.format),
+            projector: Projector::new(
+                rows,
+                head.stats,
+                state.dropped,
+                state.format,
+                shared.block.load_full(),
+            ),
             state,
             idempotency: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -291,6 +297,8 @@ impl<'a> Round<'a> {
         }
         if self.head.sequence != before {
             self.head.stats = self.projector.stats;
+            let block = self.projector.block.as_ref();
+            self.head.open_block = block.map_or(Sequence(0), |block| block.first());
             batch.put(Table::Meta, tables::HEAD, encode("head", &self.head)?);
         }
         Ok(batch)
@@ -332,7 +340,7 @@ impl<'a> Round<'a> {
             let (row, hash) = draft.place(sequence, self.now, self.head.configuration);
             self.head.configuration = hash;
             self.projector.batch.put(Table::Configuration, key, row);
-            self.apply_configuration(sequence, body);
+            self.apply_configuration(sequence, body)?;
         }
         Ok((sequence, bucket))
     }
@@ -355,7 +363,10 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    fn apply_configuration(&mut self, sequence: Sequence, body: &FactBody) {
+    fn apply_configuration(&mut self, sequence: Sequence, body: &FactBody) -> Result<(), LogError> {
+        if let FactBody::BucketClosed { bucket, .. } = body {
+            self.projector.end_day(*bucket)?;
+        }
         if let FactBody::FormatRaised { format } = body {
             let row = format.to_be_bytes().to_vec();
             self.projector.batch.put(Table::Meta, tables::FORMAT, row);
@@ -371,6 +382,7 @@ impl<'a> Round<'a> {
         if let FactBody::BucketDropped { gone, .. } = body {
             self.projector.drop_day(self.state.dropped, gone);
         }
+        Ok(())
     }
 
     fn known_of(&self, event: &Prepared) -> Result<Known, LogError> {

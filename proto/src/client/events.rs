@@ -7,8 +7,9 @@ use super::{
 use crate::{
     convert::{each, one_of},
     v1::{
-        self, GetEventRequest, GetPayloadRequest, GetPayloadStateRequest, GetPayloadStateResponse,
-        ListEventDeliveriesRequest, ListEventsRequest,
+        self, BatchGetEventsRequest, BatchListDeliveriesRequest, GetEventRequest,
+        GetPayloadRequest, GetPayloadStateRequest, GetPayloadStateResponse,
+        ListEventDeliveriesRequest, ListEventDeliveriesResponse, ListEventsRequest,
         events_client::EventsClient,
         internal::{ReleaseEventRequest, StoreEventRequest, store_client::StoreClient},
     },
@@ -24,6 +25,7 @@ use contract::{
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
     retention::PayloadState,
 };
+use std::collections::BTreeMap;
 use tonic::transport::Channel;
 
 /// What is not there is no error to a port.
@@ -118,4 +120,36 @@ impl Events for RemoteMasterApi {
         let answer = self.peers.call(Call::repeatable(), message, send).await?;
         each(answer.deliveries, "deliveries", Delivery::try_from).map_err(unreadable)
     }
+
+    async fn events_by_id(&self, ids: Vec<EventId>) -> Result<Vec<Option<Event>>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.batch_get(request).await }
+        };
+        let message = BatchGetEventsRequest { ids: texts(&ids) };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        let found = each(answer.events, "events", Event::try_from).map_err(unreadable)?;
+        let found: BTreeMap<_, _> = found.into_iter().map(|event| (event.id, event)).collect();
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn deliveries_of_each(&self, ids: Vec<EventId>) -> Result<Vec<Vec<Delivery>>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.batch_list_deliveries(request).await }
+        };
+        let message = BatchListDeliveriesRequest { ids: texts(&ids) };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        if answer.events.len() != ids.len() {
+            return Err(Error::internal("Master API answered for other events than were asked"));
+        }
+        let read = |of: ListEventDeliveriesResponse| {
+            each(of.deliveries, "deliveries", Delivery::try_from).map_err(unreadable)
+        };
+        answer.events.into_iter().map(read).collect()
+    }
+}
+
+fn texts(ids: &[EventId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }

@@ -101,8 +101,13 @@ impl From<v1::PageRequest> for PageRequest {
 
 impl From<(EventFilter, PageRequest)> for v1::ListEventsRequest {
     fn from((filter, page): (EventFilter, PageRequest)) -> Self {
-        let EventFilter { uri, source, state, since, until, idempotency_key } = filter;
+        let EventFilter { uri, prefix, source, producer, subscriber, direction, .. } = filter;
+        let EventFilter { state, since, until, idempotency_key, .. } = filter;
         Self {
+            prefix,
+            producer: producer.map(|id| id.to_string()),
+            subscriber,
+            direction: direction.map(|direction| v1::Direction::from(direction).into()),
             uri: uri.map(|uri| uri.to_string()),
             source,
             state: state.map(|state| v1::EventState::from(state).into()),
@@ -119,6 +124,10 @@ impl TryFrom<v1::ListEventsRequest> for (EventFilter, PageRequest) {
     fn try_from(wire: v1::ListEventsRequest) -> Result<Self, Malformed> {
         let filter = EventFilter {
             uri: parsed_optional(wire.uri, "uri")?,
+            prefix: wire.prefix,
+            producer: parsed_optional(wire.producer, "producer")?,
+            subscriber: wire.subscriber,
+            direction: optional_one_of::<v1::Direction, _>(wire.direction, "direction")?,
             source: wire.source,
             state: optional_one_of::<v1::EventState, _>(wire.state, "state")?,
             since: optional(wire.since, "since", moment_from)?,
@@ -131,8 +140,12 @@ impl TryFrom<v1::ListEventsRequest> for (EventFilter, PageRequest) {
 
 impl From<(DeliveryFilter, PageRequest)> for v1::ListDeliveriesRequest {
     fn from((filter, page): (DeliveryFilter, PageRequest)) -> Self {
-        let DeliveryFilter { state, subscription } = filter;
+        let DeliveryFilter { state, subscription, subscriber, uri, since, until } = filter;
         Self {
+            subscriber,
+            uri: uri.map(|uri| uri.to_string()),
+            since: since.map(moment),
+            until: until.map(moment),
             state: state.map(|state| v1::DeliveryState::from(state).into()),
             subscription: subscription.map(|id| id.to_string()),
             page: Some(page.into()),
@@ -146,6 +159,10 @@ impl TryFrom<v1::ListDeliveriesRequest> for (DeliveryFilter, PageRequest) {
         let filter = DeliveryFilter {
             state: optional_one_of::<v1::DeliveryState, _>(wire.state, "state")?,
             subscription: parsed_optional(wire.subscription, "subscription")?,
+            subscriber: wire.subscriber,
+            uri: parsed_optional(wire.uri, "uri")?,
+            since: optional(wire.since, "since", moment_from)?,
+            until: optional(wire.until, "until", moment_from)?,
         };
         Ok((filter, wire.page.map(PageRequest::from).unwrap_or_default()))
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use contract::{
     Error, ErrorCode, Result,
-    id::{DeliveryId, SubscriptionId},
+    id::DeliveryId,
     master_api::{DeliveryFilter, MasterApi, Page, PageRequest},
 };
 use std::sync::Arc;
@@ -28,17 +28,19 @@ fn visible(caller: &Caller, id: DeliveryId) -> Result<()> {
     if caller.sees_number(id.lane.subscription()) { Ok(()) } else { Err(unknown(id)) }
 }
 
-/// A key of one subscriber lists one of its subscriptions at a time.
-fn listable(caller: &Caller, wanted: Option<SubscriptionId>) -> Result<()> {
-    let Caller::Key(principal, rules) = caller else { return Ok(()) };
-    let Some(subscriber) = &principal.subscriber else { return Ok(()) };
-    let mut all = rules.subscriptions.values();
-    if all.any(|found| Some(found.id) == wanted && caller.sees(found)) {
-        return Ok(());
+/// A key of one subscriber lists what that subscriber has.
+fn narrowed(caller: &Caller, filter: DeliveryFilter) -> Result<DeliveryFilter> {
+    let Caller::Key(principal, rules) = caller else { return Ok(filter) };
+    let Some(own) = &principal.subscriber else { return Ok(filter) };
+    let subscription = filter.subscription.and_then(|id| {
+        rules.subscriptions.values().find(|found| found.id == id && caller.sees(found))
+    });
+    let others = filter.subscriber.as_ref().is_some_and(|wanted| wanted != own);
+    if others || filter.subscription.is_some() && subscription.is_none() {
+        let message = format!("{} is for the subscriber `{own}` only", principal.title());
+        return Err(Error::new(ErrorCode::PermissionDenied, message));
     }
-    let title = principal.title();
-    let message = format!("{title} needs a `subscription` that is `{subscriber}`'s");
-    Err(Error::new(ErrorCode::PermissionDenied, message))
+    Ok(DeliveryFilter { subscriber: Some(own.clone()), ..filter })
 }
 
 #[tonic::async_trait]
@@ -63,7 +65,7 @@ impl v1::deliveries_server::Deliveries for Service {
         let work = async {
             let caller = self.door.caller(&request)?;
             let (filter, page): (DeliveryFilter, PageRequest) = request.into_inner().try_into()?;
-            listable(&caller, filter.subscription)?;
+            let filter = narrowed(&caller, filter)?;
             let Page { items, next } = self.deliveries.deliveries(filter, page).await?;
             Ok(v1::ListDeliveriesResponse { deliveries: into_each(items), next })
         };

@@ -23,6 +23,10 @@ fn unknown(what: &str, id: EventId) -> Error {
     Error::new(ErrorCode::NotFound, format!("no {what} `{id}`"))
 }
 
+fn ids(texts: &[String]) -> Result<Vec<EventId>> {
+    texts.iter().map(|id| Ok(parsed(id, "ids")?)).collect()
+}
+
 #[tonic::async_trait]
 impl v1::events_server::Events for Service {
     async fn get(
@@ -83,6 +87,31 @@ impl v1::events_server::Events for Service {
             let id = parsed(&request.get_ref().id, "id")?;
             let deliveries = into_each(self.events.deliveries_of(id).await?);
             Ok(v1::ListEventDeliveriesResponse { deliveries })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn batch_get(
+        &self,
+        request: Request<v1::BatchGetEventsRequest>,
+    ) -> Result<Response<v1::BatchGetEventsResponse>, Status> {
+        let work = async {
+            let events = self.events.events_by_id(ids(&request.get_ref().ids)?).await?;
+            let events = into_each(events.into_iter().flatten());
+            Ok(v1::BatchGetEventsResponse { events })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn batch_list_deliveries(
+        &self,
+        request: Request<v1::BatchListDeliveriesRequest>,
+    ) -> Result<Response<v1::BatchListDeliveriesResponse>, Status> {
+        let work = async {
+            let each = self.events.deliveries_of_each(ids(&request.get_ref().ids)?).await?;
+            let deliveries = each.into_iter().map(into_each);
+            let of = |deliveries| v1::ListEventDeliveriesResponse { deliveries };
+            Ok(v1::BatchListDeliveriesResponse { events: deliveries.map(of).collect() })
         };
         self.door.serve(work).await
     }

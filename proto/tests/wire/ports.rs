@@ -113,6 +113,10 @@ async fn events() {
     assert_eq!((page.items, page.next), (samples::events(), Some("next".into())));
     let deliveries = events.deliveries_of(id).await.unwrap();
     assert_eq!(deliveries, DeliveryState::ALL.map(samples::delivery));
+    let found = events.events_by_id(vec![unknown, id]).await.unwrap();
+    assert_eq!(found, [None, Some(samples::event())]);
+    let each = events.deliveries_of_each(vec![id, id]).await.unwrap();
+    assert_eq!(each, vec![deliveries; 2]);
 }
 
 #[tokio::test]

@@ -236,7 +236,11 @@ pub fn stored() -> Stored {
 
 pub fn event_filter() -> EventFilter {
     EventFilter {
-        uri: Some(uri()),
+        uri: Some("github/1/*".parse().unwrap()),
+        prefix: Some("github/".into()),
+        producer: Some(KeyId::from_bytes([7; 16])),
+        subscriber: Some("org_1".into()),
+        direction: Some(Direction::Outgoing),
         source: Some("github".into()),
         state: Some(EventState::Accepted),
         since: Some(NOW),
@@ -247,7 +251,14 @@ pub fn event_filter() -> EventFilter {
 
 pub fn delivery_filter() -> DeliveryFilter {
     let subscription = Some(subscription(1, subscription_spec("ci")).id);
-    DeliveryFilter { state: Some(DeliveryState::Dead), subscription }
+    DeliveryFilter {
+        state: Some(DeliveryState::Dead),
+        subscription,
+        subscriber: Some("org_1".into()),
+        uri: Some("github/1/*".parse().unwrap()),
+        since: Some(NOW),
+        until: Some(NOW.after(Duration::from_micros(1))),
+    }
 }
 
 pub fn page_request() -> PageRequest {

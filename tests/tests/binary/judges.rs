@@ -1,8 +1,8 @@
-//! Other people's libraries verify what a subscriber gets.
+//! Other people's libraries verify what a subscriber gets, and ask what an operator asks.
 
 use crate::process::{self, Process};
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
 };
 use tests::{Received, SIGNING_SECRET, Subscriber, github};
@@ -70,4 +70,26 @@ async fn python_and_javascript_verify_a_delivery() {
         ]);
         node
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn python_asks_changes_and_listens_over_graphql() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Process::serve(dir.path());
+    let subscriber = Subscriber::start().await.unwrap();
+    process::apply(dir.path(), &subscriber.url());
+    assert_eq!(github(&server.http, "push", "first", PUSH).await.unwrap().status, 202);
+    let mut judge = Command::new(variable("CERTES_TEST_PYTHON"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/binary/operator_asks.py"))
+        .arg(&server.http)
+        .arg(dir.path().join("data/admin.key"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(judge.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready", "it asked in vain; its own words are above");
+    assert_eq!(github(&server.http, "push", "second", PUSH).await.unwrap().status, 202);
+    assert!(judge.wait().unwrap().success());
 }

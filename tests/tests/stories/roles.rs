@@ -27,16 +27,21 @@ use tonic_prost::ProstCodec;
 
 stories!(every_operation_against_every_role);
 
-/// What an operation needs, and whether a key of one subscriber has it, too.
+/// What an operation needs (roles, with spaces between), and whether a key of one subscriber has it, too.
 const GRAPHQL: &[(&str, &str, bool, &str)] = &[
     // Questions.
     ("version", ANY, true, "{ version }"),
     ("me", ANY, true, "{ me { name } }"),
     ("events", "events:read", false, "{ events { nodes { id } } }"),
+    ("quarantine", "events:read", false, "{ quarantine { nodes { id } } }"),
     ("event", "events:read", false, "{ event(id: \"x\") { id } }"),
     ("deliveries", "subscriptions:read", true, "{ deliveries { nodes { id } } }"),
+    ("deadLetters", "subscriptions:read", true, "{ deadLetters { nodes { id } } }"),
     ("delivery", "subscriptions:read", true, "{ delivery(id: \"x\") { id } }"),
     ("subscriptions", "subscriptions:read", true, "{ subscriptions { name } }"),
+    ("subscribers", "subscriptions:read", false, "{ subscribers { id } }"),
+    ("eventTypes", "schemas:read", false, "{ eventTypes { uri } }"),
+    ("backoffs", "backoffs:read", false, "{ backoffs { target } }"),
     ("sources", "sources:read", false, "{ sources { name } }"),
     ("keys", "keys:read", false, "{ keys { name } }"),
     ("users", "users:read", false, "{ users { name } }"),
@@ -58,6 +63,14 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
     ),
     ("retentionPlan", "config:read", false, "{ retentionPlan { age } }"),
     ("log", "config:read", false, "{ log { nodes { kind } } }"),
+    ("stateAt", "config:read", false, "{ stateAt { __typename } }"),
+    ("history", "config:read", false, "{ history(kind: \"source\", name: \"x\") { __typename } }"),
+    (
+        "why",
+        "events:read subscriptions:read",
+        false,
+        "{ why(event: \"x\", subscription: \"x\") { verdict } }",
+    ),
     // Changes. What they name is not there, so that whoever may makes none.
     (
         "createSource",
@@ -74,7 +87,23 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
          { name } }",
     ),
     ("deleteSource", "sources:write", false, "mutation { deleteSource(name: \"x\") }"),
-    ("putSubscriber", "subscriptions:write", false, "mutation { putSubscriber(id: \"\") }"),
+    ("putSubscriber", "subscriptions:write", false, "mutation { putSubscriber(id: \"\") { id } }"),
+    ("deleteSubscriber", "subscriptions:write", false, "mutation { deleteSubscriber(id: \"x\") }"),
+    ("putEventType", "schemas:write", false, "mutation { putEventType(uri: \"x\") { uri } }"),
+    ("deleteEventType", "schemas:write", false, "mutation { deleteEventType(uri: \"a/1/b\") }"),
+    (
+        "putBackoff",
+        "backoffs:write",
+        false,
+        "mutation { putBackoff(target: \"x\", direction: \"incoming\", \
+         policy: {kind: \"linear\", base: \"10s\", max_retries: 20}) { target } }",
+    ),
+    (
+        "deleteBackoff",
+        "backoffs:write",
+        false,
+        "mutation { deleteBackoff(target: \"source:x\", direction: \"incoming\") }",
+    ),
     (
         "createSubscription",
         "subscriptions:write",
@@ -98,6 +127,12 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "subscriptions:write",
         true,
         "mutation { resumeSubscription(name: \"x\") { name } }",
+    ),
+    (
+        "disableSubscription",
+        "subscriptions:write",
+        true,
+        "mutation { disableSubscription(name: \"x\") { name } }",
     ),
     (
         "deleteSubscription",
@@ -193,10 +228,10 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Events/GetPayloadState", "events:read", false),
     ("Events/List", "events:read", false),
     ("Events/ListDeliveries", "subscriptions:read", false),
+    ("Events/BatchGet", "events:read", false),
+    ("Events/BatchListDeliveries", "subscriptions:read", false),
     ("Deliveries/Get", "subscriptions:read", true),
-    // A key of one subscriber has to name one of its subscriptions, which the empty message does
-    // not.
-    ("Deliveries/List", "subscriptions:read", false),
+    ("Deliveries/List", "subscriptions:read", true),
     ("Deliveries/Resend", "subscriptions:write", true),
     ("Deliveries/GetStats", "events:read", false),
     ("SchemaRegistry/Get", "schemas:read", false),
@@ -258,24 +293,28 @@ struct Caller {
 
 impl Caller {
     fn may(&self, needs: &str, scoped: bool) -> bool {
-        let role = || Roles::parse([needs]).unwrap().names().pop().unwrap();
+        let (names, needed) = (self.roles.names(), || Roles::parse(needs.split(' ')).unwrap());
         match needs {
             OPEN => true,
             TOKEN | NOBODY => false,
             _ if self.token.is_none() => false,
             ANY => true,
-            _ => self.roles.names().contains(&role()) && (scoped || !self.scoped),
+            _ => {
+                let has = needed().names().iter().all(|role| names.contains(role));
+                has && (scoped || !self.scoped)
+            }
         }
     }
 }
 
-/// One for each role, one with all of them for a single subscriber, and nobody.
+/// One for each role, one with all of them, one with all of them for a single subscriber, and nobody.
 async fn callers(certes: &Deployment) -> Vec<Caller> {
     let mut callers: Vec<_> = Roles::admin()
         .names()
         .into_iter()
         .map(|role| (role.clone(), Roles::parse([role.as_str()]).unwrap(), None))
         .collect();
+    callers.push(("everything".into(), Roles::admin(), None));
     callers.push(("tenant".into(), Roles::admin(), Some("org_1".to_owned())));
     let subscriber = Subscriber { id: "org_1".into(), name: String::new() };
     let issue = |(name, roles, subscriber): &(String, Roles, Option<String>)| Command::IssueKey {

@@ -98,6 +98,7 @@ pub fn name_of(table: Table) -> String {
         Table::Traffic(day) => format!("traffic_{day}"),
         Table::Payloads(day) => format!("payloads_{day}"),
         Table::Idempotency(day) => format!("idempotency_{day}"),
+        Table::Search(day) => format!("search_{day}"),
         Table::EventIds => "event_ids".into(),
         Table::Deliveries => "deliveries".into(),
         Table::Due => "due".into(),
@@ -116,13 +117,14 @@ pub fn day_table_of(name: &str) -> Option<Table> {
         "traffic" => Some(Table::Traffic(day)),
         "payloads" => Some(Table::Payloads(day)),
         "idempotency" => Some(Table::Idempotency(day)),
+        "search" => Some(Table::Search(day)),
         _ => None,
     }
 }
 
 /// Is it one of a day, made when it is first written to?
 pub const fn is_of_a_day(table: Table) -> bool {
-    matches!(table, Table::Traffic(_) | Table::Payloads(_) | Table::Idempotency(_))
+    table.day().is_some()
 }
 
 /// Makes the table of a day: dropping it gives its space back at once.
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn names_lead_back_to_their_tables() {
         let day = Bucket(20_777);
-        for table in [Table::Traffic(day), Table::Payloads(day), Table::Idempotency(day)] {
+        for table in Table::of_day(day) {
             assert_eq!(day_table_of(&name_of(table)), Some(table));
             assert!(is_of_a_day(table));
         }

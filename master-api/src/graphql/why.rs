@@ -1,0 +1,234 @@
+//! Why an event went to a subscription, or why not: every rule that was in force when it was
+//! matched, with the fact that put it there.
+
+use super::{
+    access::{OrShow, Result, allowed_everywhere, error, invalid, master_api},
+    past::{Versions, fold, target},
+};
+use crate::state::State;
+use async_graphql::{Context, ID, Json, Object, SimpleObject};
+use contract::{
+    Error, ErrorCode,
+    access::{Access, Noun},
+    backoff::BackoffTarget,
+    command::Target,
+    delivery::{Delivery, DeliveryState},
+    event::{Event, EventState, Origin},
+    id::{EventId, Sequence},
+    subscription::Subscription,
+};
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+/// A rule that had a say.
+#[derive(Debug, SimpleObject)]
+struct RuleNode {
+    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`.
+    rule: String,
+    /// Position of the fact that put it in force; null: what the server does by itself.
+    fact: Option<String>,
+    /// Did it let the event pass? Null: it decides how, not whether.
+    passed: Option<bool>,
+    /// What it says, in a sentence.
+    text: String,
+}
+
+/// Why an event went to a subscription, or why not.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Why")]
+pub(super) struct WhyNode {
+    /// `delivered`, `waiting`, `dead` or `cancelled`, as the delivery stands; or why there is
+    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `gone`.
+    verdict: String,
+    /// The rules as of this fact decided.
+    rules_fact: String,
+    /// What had a say.
+    rules: Vec<RuleNode>,
+    /// The back-off policy that was in force; null: there is no such subscription.
+    backoff: Option<Json<contract::backoff::BackoffPolicy>>,
+    /// The payload's retention has passed.
+    payload_expired: bool,
+    /// Id of the delivery, if there is one.
+    delivery_id: Option<ID>,
+}
+
+/// Why.
+#[derive(Debug, Default)]
+pub(super) struct WhyQuery;
+
+#[Object]
+impl WhyQuery {
+    /// Why an event went to the subscription of that name or id, or why not.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn why(&self, context: &Context<'_>, event: ID, subscription: String) -> Result<WhyNode> {
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
+        let id: EventId = event.parse().map_err(|error| invalid(format!("{error}")))?;
+        let ports = master_api(context)?;
+        let found = ports.event(id).await.or_show()?;
+        let event = found.ok_or_else(|| {
+            error(&Error::new(ErrorCode::NotFound, format!("no event `{id}` (any more)")))
+        })?;
+        let mut versions = BTreeMap::new();
+        let state = fold(context, |state, fact, body| {
+            if fact.sequence > event.rules {
+                return ControlFlow::Break(());
+            }
+            versions.extend(target(state, body).map(|target| (target, fact.sequence)));
+            ControlFlow::Continue(())
+        });
+        let state = state.await?;
+        let deliveries = ports.deliveries_of(id).await.or_show()?;
+        let payload_expired = ports.payload(id).await.or_show()?.is_none();
+        let facts = Facts { event: &event, state: &state, versions: &versions };
+        Ok(WhyNode { payload_expired, ..facts.explain(&subscription, &deliveries) })
+    }
+}
+
+/// What an explanation is made from. Pure.
+struct Facts<'a> {
+    event: &'a Event,
+    state: &'a State,
+    versions: &'a Versions,
+}
+
+impl Facts<'_> {
+    fn explain(&self, name: &str, deliveries: &[Delivery]) -> WhyNode {
+        let mut all = self.state.subscriptions.values();
+        let subscription =
+            all.find(|found| found.spec.name == name || found.id.to_string() == name);
+        let mut rules = Vec::from_iter(self.schema());
+        let mut node = WhyNode {
+            verdict: "no_subscription".to_owned(),
+            rules_fact: self.event.rules.to_string(),
+            rules: Vec::new(),
+            backoff: None,
+            payload_expired: false,
+            delivery_id: None,
+        };
+        if let Some(subscription) = subscription {
+            let number = subscription.number;
+            let delivery = deliveries.iter().find(|found| found.id.lane.subscription() == number);
+            let own = self.of_subscription(subscription);
+            node.verdict = verdict(self.event, &own, delivery);
+            rules.extend(own);
+            let current = self.state.rules(&BTreeMap::new());
+            let (policy, level) = current.backoff(subscription, self.event);
+            rules.push(self.backoff(subscription, &level));
+            node.backoff = Some(Json(policy));
+            node.delivery_id = delivery.map(|found| found.id.to_string().into());
+        } else if self.event.state == EventState::Quarantined {
+            node.verdict = "quarantined".to_owned();
+        }
+        node.rules = rules;
+        node
+    }
+
+    /// The rules that decide whether it gets the event, and how early.
+    fn of_subscription(&self, subscription: &Subscription) -> Vec<RuleNode> {
+        let spec = &subscription.spec;
+        let fact = self.version(&Target::Subscription(spec.name.clone()));
+        let pattern = spec.events.iter().find(|pattern| pattern.matches(&self.event.uri));
+        let includes = self.event.audience.includes(spec.subscriber.as_deref());
+        let whose = spec.subscriber.as_deref().unwrap_or("ourselves");
+        let rule = |rule: &str, fact: Option<Sequence>, passed, text: String| RuleNode {
+            rule: rule.to_owned(),
+            fact: fact.map(|fact| fact.to_string()),
+            passed,
+            text,
+        };
+        let current = self.state.rules(&BTreeMap::new());
+        let priority = current.priority(subscription, &self.event.uri, &self.event.origin);
+        let source = match &self.event.origin {
+            Origin::Source(name) => Some(Target::Source(name.clone())),
+            Origin::Producer(_) | Origin::Server => None,
+        };
+        let of_type = current.event_types.get(&self.event.uri).and_then(|found| found.priority);
+        let (level, set_by) = match (spec.priority, of_type) {
+            (Some(_), _) => ("the subscription", fact),
+            (None, Some(_)) => {
+                ("the event type", self.version(&Target::EventType(self.event.uri.clone())))
+            }
+            (None, None) => {
+                let of_source = match &self.event.origin {
+                    Origin::Source(name) => current.sources.get(name),
+                    Origin::Producer(_) | Origin::Server => None,
+                };
+                match of_source.and_then(|found| found.spec.priority) {
+                    Some(_) => ("the source", source.and_then(|source| self.version(&source))),
+                    None => ("the server's default", None),
+                }
+            }
+        };
+        let matched = match pattern {
+            Some(pattern) => format!("the pattern `{pattern}` selects `{}`", self.event.uri),
+            None => format!("none of its patterns selects `{}`", self.event.uri),
+        };
+        let for_whom = match includes {
+            true => format!("the event is for {whose}, too"),
+            false => format!("the event is not for {whose}"),
+        };
+        let status = format!("`{}` was {}", spec.name, subscription.status);
+        vec![
+            rule("subscription", fact, None, status),
+            rule("audience", fact, Some(includes), for_whom),
+            rule("pattern", fact, Some(pattern.is_some()), matched),
+            rule("priority", set_by, None, format!("priority {priority}, set by {level}")),
+        ]
+    }
+
+    /// The level that the back-off policy comes from.
+    fn backoff(&self, subscription: &Subscription, level: &str) -> RuleNode {
+        let direction = self.event.direction;
+        let source = || match &self.event.origin {
+            Origin::Source(name) => Some(name.clone()),
+            Origin::Producer(_) | Origin::Server => None,
+        };
+        let rule = |of: BackoffTarget| self.version(&Target::Backoff(of, direction));
+        let fact = match level {
+            "subscription" => self.version(&Target::Subscription(subscription.spec.name.clone())),
+            "global" => rule(BackoffTarget::Global),
+            "default" => None,
+            _ if level.starts_with("source:") => source().and_then(|name| {
+                rule(BackoffTarget::Source(name.clone()))
+                    .or_else(|| self.version(&Target::Source(name)))
+            }),
+            _ => rule(BackoffTarget::EventType(self.event.uri.clone())),
+        };
+        RuleNode {
+            rule: "backoff".to_owned(),
+            fact: fact.map(|fact| fact.to_string()),
+            passed: None,
+            text: format!("the back-off comes from `{level}`"),
+        }
+    }
+
+    /// The contract it was checked against.
+    fn schema(&self) -> Option<RuleNode> {
+        let minor = self.event.schema_minor?;
+        let fact = self.version(&Target::Schema(self.event.uri.clone()));
+        let major = self.event.uri.major();
+        Some(RuleNode {
+            rule: "schema".to_owned(),
+            fact: fact.map(|fact| fact.to_string()),
+            passed: Some(self.event.state == EventState::Accepted),
+            text: format!("checked against version {major}.{minor} of `{}`", self.event.uri),
+        })
+    }
+
+    fn version(&self, target: &Target) -> Option<Sequence> {
+        self.versions.get(target).copied()
+    }
+}
+
+fn verdict(event: &Event, rules: &[RuleNode], delivery: Option<&Delivery>) -> String {
+    let refused =
+        |name: &str| rules.iter().any(|rule| rule.rule == name && rule.passed == Some(false));
+    let text = match delivery.map(|delivery| delivery.state) {
+        Some(state) => DeliveryState::as_str(state),
+        None if event.state == EventState::Quarantined => "quarantined",
+        None if refused("audience") => "other_audience",
+        None if refused("pattern") => "no_pattern",
+        None => "gone",
+    };
+    text.to_owned()
+}
