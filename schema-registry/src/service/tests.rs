@@ -125,6 +125,24 @@ async fn refusing_unknown_fields_breaks_and_letting_them_pass_does_not() {
     assert!(texts(&lenient).contains(&"unknown fields pass now"));
 }
 
+/// Servers that were started before keep their subscribers: what is told grows by fields.
+#[tokio::test]
+async fn what_the_server_tells_of_schemas_grows_compatibly() {
+    let path = "_certes/1/schema_published.proto";
+    let text = include_str!("../../../schemas/_certes/1/schema_published.proto");
+    let before = text.replace("string rulebook = 10;", "");
+    assert_ne!(before, text);
+    let world = world();
+    let publish = async |text: &str| {
+        let source = source("_certes/1/schema_published", &[(path, text)]);
+        world.registry.publish(actor(), source).await.unwrap()
+    };
+    publish(&before).await;
+    let grown = publish(text).await;
+    assert_eq!((grown.version.minor, grown.is_breaking()), (1, false));
+    assert_eq!(texts(&grown), ["field `certes.ops.v1.SchemaPublished.rulebook` (10) was added"]);
+}
+
 fn subscription(number: u32, pattern: &str) -> contract::subscription::Subscription {
     use contract::{id, subscription};
     let spec = serde_json::json!({
