@@ -82,7 +82,7 @@ fn remove_schema(desk: &mut Desk<'_>, uri: &EventUri) -> Result<Option<()>> {
     let why = match count {
         0 => return Ok(known.then(|| desk.record(FactBody::SchemaRemoved { uri: uri.clone() }))),
         1 => format!("the subscription {names} needs it"),
-        ..=NAMED_MAX => format!("{count} subscriptions need it: {names}"),
+        2..=NAMED_MAX => format!("{count} subscriptions need it: {names}"),
         _ => format!("{count} subscriptions need it: {names} and {} more", count - NAMED_MAX),
     };
     Err(conflict("schema", uri.as_str(), why))

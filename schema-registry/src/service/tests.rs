@@ -150,7 +150,7 @@ fn subscription(number: u32, pattern: &str) -> contract::subscription::Subscript
     });
     subscription::Subscription {
         id: id::SubscriptionId::from_bytes([u8::try_from(number).unwrap(); 16]),
-        number: id::SubscriptionNumber(number.into()),
+        number: id::SubscriptionNumber(number),
         spec: serde_json::from_value(spec).unwrap(),
         status: subscription::SubscriptionStatus::Paused,
         status_reason: None,
