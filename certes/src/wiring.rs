@@ -2,6 +2,7 @@
 
 mod channels;
 mod own_schemas;
+mod registry_watch;
 
 use crate::{
     config::{Config, Role, variables},
@@ -26,6 +27,7 @@ use proto::{
     server::{self, PublicPorts},
 };
 use queue::MemoryQueue;
+use registry_watch::RegistryWatch;
 use schema_registry::{LocalValidator, Registry};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +108,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         metrics,
         validator: None,
         registry: None,
+        registry_watch: None,
         queue: None,
         broker: None,
         routers: HashMap::new(),
@@ -163,6 +166,8 @@ struct Wiring<'a> {
     // Parts of this process, as far as they are made.
     validator: Option<Arc<LocalValidator>>,
     registry: Option<Arc<dyn SchemaRegistry>>,
+    /// Where there is no validator that would know whether the registry is there.
+    registry_watch: Option<Arc<RegistryWatch>>,
     queue: Option<Arc<dyn MessageQueue>>,
     broker: Option<Arc<dyn EventBroker>>,
     // What becomes of them.
@@ -299,6 +304,9 @@ impl Wiring<'_> {
     /// Hop 1.
     async fn gateway(&mut self) -> Result<()> {
         let Environment { clock, random, .. } = self.environment;
+        if self.validator.is_none() && self.registry.is_none() {
+            self.watch_registry()?;
+        }
         let (config, broker) = (self.config.gateway.clone(), self.broker_port()?);
         let ports = PublicPorts {
             broker: broker.clone(),
@@ -335,6 +343,15 @@ impl Wiring<'_> {
         let mounts = Mounts { api, grpc: Some(grpc.clone()), readiness: Some(self.readiness()) };
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);
+        Ok(())
+    }
+
+    fn watch_registry(&mut self) -> Result<()> {
+        let (watch, registry) = (Arc::new(RegistryWatch::default()), self.registry_port()?);
+        let config = &self.config.schema_registry;
+        let times = (config.registry_probe.0, config.fetch_timeout.0);
+        self.registry_watch = Some(watch.clone());
+        self.run(move |stop| async move { watch.run(registry.as_ref(), times, stop).await });
         Ok(())
     }
 
@@ -399,7 +416,12 @@ impl Wiring<'_> {
             let hold = reasons.into_iter().filter(|(holds, _)| *holds);
             hold.map(|(_, reason)| reason.to_owned()).collect()
         });
-        readiness.warning(move || warned.as_ref().map(|held| held.warnings()).unwrap_or_default())
+        let watch = self.registry_watch.clone();
+        readiness.warning(move || match (&warned, &watch) {
+            (Some(validator), _) => validator.warnings(),
+            (None, Some(watch)) => watch.warnings(),
+            (None, None) => Vec::new(),
+        })
     }
 
     fn finish(mut self) -> Parts {

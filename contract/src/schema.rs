@@ -242,7 +242,7 @@ pub struct Published {
     pub version: SchemaVersion,
     /// False: the same content was there already and nothing changed.
     pub changed: bool,
-    /// All differences to the latest version of the major that was named.
+    /// The differences to the latest version of the major that was named.
     pub differences: Vec<Difference>,
     /// Only of a check: why publishing would be refused.
     #[serde(default)]
@@ -251,6 +251,12 @@ pub struct Published {
     /// change.
     #[serde(default)]
     pub subscriptions: Vec<String>,
+    /// Differences that are not listed; those that break are listed first.
+    #[serde(default)]
+    pub differences_left_out: u32,
+    /// Such subscriptions that are not named.
+    #[serde(default)]
+    pub subscriptions_left_out: u32,
 }
 
 impl Published {

@@ -4,10 +4,12 @@
 mod stored_event;
 mod bucket;
 mod hash;
+mod kinds;
 
 pub use bucket::Bucket;
 pub use contract::log::Chain;
 pub use hash::Hash;
+pub use kinds::{check_kinds, kinds};
 pub use stored_event::StoredEvent;
 
 use contract::{

@@ -20,6 +20,7 @@ use std::{
 };
 
 pub(crate) use neighbours::Neighbours;
+pub(crate) use scan::Budget;
 
 /// A contract that compiles.
 #[derive(Debug, Clone)]
@@ -57,9 +58,10 @@ fn compile_here(
 ) -> Result<Compiled> {
     check_size(&source.files, config)?;
     let mut files = BTreeMap::new();
+    let mut budget = Budget::of_schema(config);
     for file in &source.files {
         check_path(&file.path)?;
-        check_text(&file.path, &file.text)?;
+        check_text(&file.path, &file.text, &mut budget)?;
         if files.insert(file.path.clone(), file.text.clone()).is_some() {
             return Err(invalid(format!("the file `{}` is given twice", file.path)));
         }
@@ -72,11 +74,15 @@ fn compile_here(
     resolver.add(GoogleFileResolver::new());
     resolver.add(Rules);
     resolver.add(Given(files.clone()));
-    let (asked, explain_asked) = neighbours::Asked::new(neighbours);
+    let (asked, explain_asked) = neighbours::Asked::new(neighbours, budget);
     resolver.add(asked);
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(false);
-    compiler.open_file(&source.entry).map_err(|error| explain_asked(explain(&error)))?;
+    let text_of =
+        |path: &str| files.get(path).map(String::as_str).or_else(|| neighbours.text(path));
+    compiler.open_file(&source.entry).map_err(|error| {
+        explain_asked(cycle(&error, &text_of).unwrap_or_else(|| explain(&error)))
+    })?;
 
     let used: BTreeSet<String> = compiler
         .files()
@@ -106,9 +112,16 @@ pub(crate) fn built_in(path: &str) -> bool {
         || path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
 }
 
-/// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
-pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
-    check_text(path, text)?;
+/// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed, or is too
+/// much for a schema or for the set that it belongs to.
+pub(crate) fn imports(
+    path: &str,
+    text: &str,
+    config: &Config,
+    of_set: &mut Budget,
+) -> Result<Vec<String>> {
+    check_text(path, text, &mut Budget::of_schema(config))?;
+    check_text(path, text, of_set)?;
     on_a_large_stack(|| {
         let file = File::from_source(path, text).map_err(|error| explain(&error))?;
         Ok(file.file_descriptor_proto().dependency.clone())
@@ -159,8 +172,8 @@ fn check_size(files: &[ProtoFile], config: &Config) -> Result<()> {
 }
 
 /// What the compiler cannot be given, or says badly.
-fn check_text(path: &str, text: &str) -> Result<()> {
-    scan::scan(path, text)?;
+fn check_text(path: &str, text: &str, budget: &mut Budget) -> Result<()> {
+    scan::scan(path, text, budget)?;
     refuse_editions(path, text)
 }
 
@@ -231,6 +244,36 @@ fn first_token(text: &str) -> usize {
             None => return text.len(),
         }
     }
+}
+
+/// Refuses a set of schemas that is too much to compile, each counted with all of its files.
+pub(crate) fn check_statements(sources: &[SchemaSource], config: &Config) -> Result<()> {
+    let mut budget = Budget::of_set(config);
+    for file in sources.iter().flat_map(|source| &source.files) {
+        // What else is wrong with it is said of its schema.
+        if let Err(refusal) = scan::scan(&file.path, &file.text, &mut budget)
+            && budget.is_spent
+        {
+            return Err(refusal);
+        }
+    }
+    Ok(())
+}
+
+/// What is to be said of files that import each other: where the import is that closes the circle.
+fn cycle<'t>(error: &protox::Error, text_of: &dyn Fn(&str) -> Option<&'t str>) -> Option<Error> {
+    let text = error.to_string();
+    let (_, paths) = text.split_once("import cycle detected: ")?;
+    let mut paths = paths.rsplit(" -> ");
+    let (imported, importer) = (paths.next()?, paths.next()?);
+    let file = File::from_source(importer, text_of(importer)?).ok()?;
+    let file = file.file_descriptor_proto();
+    let at = file.dependency.iter().position(|path| path == imported)?;
+    // The number of the field `dependency` of a file (descriptor.proto).
+    let path = [3, i32::try_from(at).ok()?];
+    let location = file.source_code_info.as_ref()?.location.iter().find(|it| it.path == path)?;
+    let [line, column, ..] = location.span.as_slice() else { return None };
+    Some(invalid(format!("{importer}:{}:{}: {text}", line + 1, column + 1)))
 }
 
 /// The compiler's `Debug` form is `file:line:column: sentence` wherever it knows the place.
@@ -314,9 +357,15 @@ mod tests {
         assert!(import.contains("b.proto") && import.contains("not found"), "{import}");
         let cycle = error_of(&[
             ("a/1/x.proto", "syntax = 'proto3'; import 'b.proto'; message X{}"),
-            ("b.proto", "syntax = 'proto3'; import 'a/1/x.proto';"),
+            ("b.proto", "syntax = 'proto3';\nimport 'a/1/x.proto';"),
         ]);
-        assert!(cycle.contains("cycle"), "{cycle}");
+        assert_eq!(
+            cycle,
+            "b.proto:2:1: import cycle detected: a/1/x.proto -> b.proto -> a/1/x.proto"
+        );
+        let itself = "syntax = 'proto3';\n\n  import 'a/1/x.proto'; message X{}";
+        let itself = error_of(&[("a/1/x.proto", itself)]);
+        assert!(itself.starts_with("a/1/x.proto:3:3: import cycle detected"), "{itself}");
         let empty = error_of(&[("a/1/x.proto", "syntax = 'proto3';")]);
         assert!(empty.contains("no top-level message"), "{empty}");
     }
@@ -345,6 +394,27 @@ mod tests {
         let error = error_of(&[("a/1/x.proto", &text)]);
         assert!(error.contains("at most 4194304 are allowed"), "{error}");
         assert!(started.elapsed().as_secs() < 5);
+    }
+
+    /// These took seconds and gigabytes to compile.
+    #[test]
+    fn what_is_small_to_write_and_large_to_compile_is_refused_at_once() {
+        let fields: String = (1..=120_000).map(|n| format!("int32 f{n}={n};\n")).collect();
+        let values: String = (1..=120_000).map(|n| format!("V{n}={n};\n")).collect();
+        let messages: String = (1..=120_000).map(|n| format!("message M{n}{{}}\n")).collect();
+        let options =
+            "[deprecated=true,deprecated=true]".replace("deprecated", &"a,".repeat(120_000));
+        for (text, place) in [
+            (format!("syntax='proto3';message X{{\n{fields}}}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';message X{{}}enum E{{V0=0;\n{values}}}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';{messages}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';message X{{int32 a=1\n{options};}}"), "a/1/x.proto:2:"),
+        ] {
+            let started = std::time::Instant::now();
+            let error = error_of(&[("a/1/x.proto", &text)]);
+            assert!(error.starts_with(place), "{error:.200}");
+            assert!(started.elapsed().as_secs() < 2, "took {:?}", started.elapsed());
+        }
     }
 
     #[test]

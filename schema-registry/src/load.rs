@@ -10,7 +10,7 @@ mod archive;
 
 use crate::{
     Config,
-    compile::{built_in, imports, invalid},
+    compile::{Budget, built_in, check_statements, imports, invalid},
 };
 use contract::{
     Error, Result,
@@ -86,7 +86,10 @@ pub(crate) fn check_set(sources: &[SchemaSource], config: &Config) -> Result<()>
         return Err(invalid(format!("{count} schemas; at most {files_max} are allowed together")));
     }
     let bytes: usize = sources.iter().map(size).sum();
-    if bytes > config.set_bytes_max { Err(too_much(config)) } else { Ok(()) }
+    if bytes > config.set_bytes_max {
+        return Err(too_much(config));
+    }
+    check_statements(sources, config)
 }
 
 fn size(source: &SchemaSource) -> usize {
@@ -222,6 +225,7 @@ struct Tree<'c> {
     files: Files,
     config: &'c Config,
     read: BTreeMap<String, Option<Parsed>>,
+    budget: Budget,
 }
 
 #[derive(Clone)]
@@ -232,7 +236,7 @@ struct Parsed {
 
 impl<'c> Tree<'c> {
     const fn new(files: Files, config: &'c Config) -> Self {
-        Self { files, config, read: BTreeMap::new() }
+        Self { files, config, read: BTreeMap::new(), budget: Budget::of_set(config) }
     }
 
     /// The entry with all that it imports, directly or not, and its example.
@@ -283,7 +287,10 @@ impl<'c> Tree<'c> {
             return Ok(parsed.clone());
         }
         let parsed = match self.files.text(path, self.config.source_bytes_max)? {
-            Some(text) => Some(Parsed { imports: imports(path, &text)?, text }),
+            Some(text) => {
+                let imports = imports(path, &text, self.config, &mut self.budget)?;
+                Some(Parsed { imports, text })
+            }
             None => None,
         };
         self.read.insert(path.to_owned(), parsed.clone());

@@ -122,6 +122,8 @@ mod judged;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod deep;
+#[cfg(test)]
 #[cfg(feature = "soak")]
 mod soak;
 #[cfg(test)]

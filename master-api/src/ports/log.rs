@@ -1,7 +1,7 @@
 //! The port [`Log`]: facts in order, from both chains, and the cursors of those who follow them.
 
 use crate::{
-    fact::Chain,
+    fact::{Chain, check_kinds},
     log::Look,
     service::MasterApi,
     store::Table,
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 impl Log for MasterApi {
     async fn facts(&self, mut query: LogQuery) -> Result<LogPage> {
         query.filter.check()?;
+        check_kinds(&query.filter.kinds)?;
         let until = Instant::now() + query.patience();
         // All facts of the configuration are notable.
         let rare = query.filter.notable || query.filter.chain == Some(Chain::Configuration);

@@ -283,9 +283,15 @@ impl TryFrom<v1::SchemaBundle> for SchemaBundle {
 
 impl From<Published> for v1::Published {
     fn from(published: Published) -> Self {
-        let Published { version, changed, differences, refusal, subscriptions } = published;
-        let (version, differences) = (Some(version.into()), into_each(differences));
-        Self { version, changed, differences, refusal, subscriptions }
+        Self {
+            version: Some(published.version.into()),
+            changed: published.changed,
+            differences: into_each(published.differences),
+            refusal: published.refusal,
+            subscriptions: published.subscriptions,
+            differences_left_out: published.differences_left_out,
+            subscriptions_left_out: published.subscriptions_left_out,
+        }
     }
 }
 
@@ -298,6 +304,8 @@ impl TryFrom<v1::Published> for Published {
             differences: each(wire.differences, "differences", Difference::try_from)?,
             refusal: wire.refusal,
             subscriptions: wire.subscriptions,
+            differences_left_out: wire.differences_left_out,
+            subscriptions_left_out: wire.subscriptions_left_out,
         })
     }
 }

@@ -125,6 +125,68 @@ async fn refusing_unknown_fields_breaks_and_letting_them_pass_does_not() {
     assert!(texts(&lenient).contains(&"unknown fields pass now"));
 }
 
+/// Servers that were started before keep their subscribers: what is told grows by fields.
+#[tokio::test]
+async fn what_the_server_tells_of_schemas_grows_compatibly() {
+    let path = "_certes/1/schema_published.proto";
+    let text = include_str!("../../../schemas/_certes/1/schema_published.proto");
+    let before = text.replace("string rulebook = 10;", "");
+    assert_ne!(before, text);
+    let world = world();
+    let publish = async |text: &str| {
+        let source = source("_certes/1/schema_published", &[(path, text)]);
+        world.registry.publish(actor(), source).await.unwrap()
+    };
+    publish(&before).await;
+    let grown = publish(text).await;
+    assert_eq!((grown.version.minor, grown.is_breaking()), (1, false));
+    assert_eq!(texts(&grown), ["field `certes.ops.v1.SchemaPublished.rulebook` (10) was added"]);
+}
+
+fn subscription(number: u32, pattern: &str) -> contract::subscription::Subscription {
+    use contract::{id, subscription};
+    let spec = serde_json::json!({
+        "name": format!("s{number:03}"), "url": "https://x.example", "events": [pattern],
+    });
+    subscription::Subscription {
+        id: id::SubscriptionId::from_bytes([u8::try_from(number).unwrap(); 16]),
+        number: id::SubscriptionNumber(number),
+        spec: serde_json::from_value(spec).unwrap(),
+        status: subscription::SubscriptionStatus::Paused,
+        status_reason: None,
+        secrets: Vec::new(),
+        created_at: Timestamp(0),
+    }
+}
+
+/// An answer has an end, and what it leaves out is counted.
+#[tokio::test]
+async fn answers_list_so_much_and_count_the_rest() {
+    let world = world();
+    let fields = |kind: &str, from: usize, to: usize| -> String {
+        (from..=to).map(|n| format!("{kind} f{n} = {n};")).collect()
+    };
+    world.registry.publish(actor(), schema(&fields("int32", 1, 600))).await.unwrap();
+    world.rules.change(|rules| {
+        for n in 0..130_u32 {
+            let added = subscription(n, "shop/1/paid");
+            rules.subscriptions.insert(added.number, Arc::new(added));
+        }
+    });
+    // 100 break; as many as they are, the 700 that are added come after them.
+    let changed = fields("int32", 1, 500) + &fields("bool", 501, 600) + &fields("int32", 601, 1300);
+    let checked = world.registry.check(schema(&changed)).await.unwrap();
+    assert!(checked.is_breaking());
+    assert_eq!((checked.differences.len(), checked.differences_left_out), (500, 300));
+    let breaks = |found: &Difference| found.verdict == contract::schema::Verdict::Breaking;
+    assert_eq!(checked.differences.iter().filter(|found| breaks(found)).count(), 100);
+    assert!(checked.differences[..100].iter().all(breaks));
+    assert_eq!((checked.subscriptions.len(), checked.subscriptions_left_out), (100, 30));
+    let refusal = checked.refusal.unwrap();
+    assert!(refusal.contains("(130): s000, s001, "), "{refusal}");
+    assert!(refusal.contains("s019 and 110 more."), "{refusal}");
+}
+
 #[tokio::test]
 async fn compatible_is_the_next_minor_and_breaking_is_refused() {
     let world = world();

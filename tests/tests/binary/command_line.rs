@@ -136,7 +136,35 @@ fn a_contract_is_checked_published_and_explained() {
     printed(&run(&["schema", "get", "shop/1/paid", "--version", "1.0", "--out", "old"]));
     assert!(path.join("old/shop/1/paid.proto").exists());
     assert!(path.join("old/shop/1/paid.example.json").exists());
-    assert_eq!(run(&["schema", "delete", "shop/1/paid"]).status.code(), Some(1), "it is needed");
+    let shown = printed(&run(&["schema", "get", "shop/1/paid", "--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["version"]["rulebook"], "certes");
+    let listed = printed(&run(&["log", "list", "--kind", "schema_published", "--limit", "50"]));
+    assert!(listed.contains(r#"{"uri":"shop/2/paid""#), "{listed}");
+    let refused = run(&["log", "list", "--kind", "nosuch"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("`nosuch`; there are: event_accepted, "), "{text}");
+    assert!(text.contains(", schema_published, "), "{text}");
+    let refused = run(&["schema", "delete", "shop/1/paid"]);
+    assert_eq!(refused.status.code(), Some(1), "it is needed");
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(text.contains("the subscription `ledger` needs it"), "{text}");
+    std::fs::create_dir_all(path.join("ruled/shop/1")).unwrap();
+    let ruled = "syntax = 'proto3'; import 'buf/validate/validate.proto'; message Sum {
+        option (buf.validate.message).cel = {id: 'sum', expression: 'this.first_part == this.b + 41'};
+        int32 first_part = 1; int32 b = 2;
+    }";
+    std::fs::write(path.join("ruled/shop/1/sum.proto"), ruled).unwrap();
+    printed(&run(&["schema", "publish", "ruled"]));
+    let example = run(&["schema", "example", "shop/1/sum"]);
+    assert_eq!(example.status.code(), Some(1), "no value was found that keeps the rule");
+    assert_eq!(example.stdout, b"{\n  \"b\": 1,\n  \"first_part\": 1\n}\n");
+    let text = String::from_utf8_lossy(&example.stderr).into_owned();
+    assert!(text.contains("to be changed by hand") && text.contains("sum"), "{text}");
+    let example = run(&["schema", "example", "shop/1/sum", "--camel-case"]);
+    let text = String::from_utf8_lossy(&example.stdout).into_owned();
+    assert!(text.contains("\"firstPart\": 1"), "{text}");
     assert_eq!(printed(&run(&["schema", "delete", "shop/2/paid"])), "deleted shop/2/paid\n");
     assert!(printed(&run(&["schema", "list", "shop/2/paid"])).contains("2.0"));
 }

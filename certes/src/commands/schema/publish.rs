@@ -1,6 +1,6 @@
 //! `certes schema publish` and `check`: hand in schemas together, and tell what became of each.
 
-use super::{show, shown};
+use super::shown;
 use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub struct PublishArgs {
     /// Directory, .tar or .tar.gz with NAMESPACE/MAJOR/NAME.proto, and beside each, if you
-    /// like, NAME.example.json; a directory may also be a folder named after the namespace
+    /// like, NAME.example.json; a directory with majors directly in it, as in schemas/github, is
+    /// taken for the namespace
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,
     /// Compare by this rulebook: certes, confluent, wire [default: as the version before, else certes]
@@ -123,7 +124,7 @@ pub(super) async fn publish(args: PublishArgs) -> Result<()> {
     for published in done {
         let verdict = if published.changed { "published" } else { "unchanged" };
         output::line(&format!("{verdict} {}", name(published)))?;
-        published.differences.iter().try_for_each(show)?;
+        differences(published).iter().try_for_each(|line| output::line(line))?;
     }
     Ok(())
 }
@@ -189,10 +190,20 @@ fn explained(verdict: &SchemaVerdict) -> Vec<String> {
         }));
         return lines;
     };
-    lines.extend(published.differences.iter().map(shown));
-    if let [_, ..] = published.subscriptions.as_slice() {
-        let names = published.subscriptions.join(", ");
-        lines.push(format!("  hits the subscriptions {names}"));
+    lines.extend(differences(published));
+    if let names @ [_, ..] = published.subscriptions.as_slice() {
+        let (names, left_out) = (names.join(", "), published.subscriptions_left_out);
+        let more = if left_out > 0 { format!(" and {left_out} more") } else { String::new() };
+        lines.push(format!("  hits the subscriptions {names}{more}"));
+    }
+    lines
+}
+
+/// The differences in lines, and how many are not listed.
+fn differences(published: &Published) -> Vec<String> {
+    let mut lines: Vec<_> = published.differences.iter().map(shown).collect();
+    if published.differences_left_out > 0 {
+        lines.push(format!("  and {} more", published.differences_left_out));
     }
     lines
 }

@@ -73,6 +73,8 @@ pub fn published() -> Published {
         differences: differences(),
         refusal: Some("it breaks".into()),
         subscriptions: vec!["ci".into()],
+        differences_left_out: 3,
+        subscriptions_left_out: 4,
     }
 }
 
