@@ -1,12 +1,14 @@
 //! From `.proto` text to descriptors, or to a sentence with file, line and column.
 
-mod neighbours;
+mod given;
 mod scan;
+mod neighbours;
+mod explain;
 
 use crate::{Config, stack::on_a_large_stack};
 use bytes::Bytes;
 use contract::{
-    Error, ErrorCode, Result,
+    Error, Result,
     schema::{ProtoFile, SchemaSource},
 };
 use prost_reflect::DescriptorPool;
@@ -19,8 +21,13 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use explain::invalid;
+pub(crate) use given::check_statements;
 pub(crate) use neighbours::Neighbours;
 pub(crate) use scan::Budget;
+
+use explain::{cycle, explain};
+use given::{check_path, check_size, check_text};
 
 /// A contract that compiles.
 #[derive(Debug, Clone)]
@@ -154,40 +161,6 @@ impl FileResolver for Given {
     }
 }
 
-fn check_size(files: &[ProtoFile], config: &Config) -> Result<()> {
-    let (count, files_max) = (files.len(), config.files_max);
-    if count > files_max {
-        return Err(invalid(format!(
-            "the schema has {count} files; at most {files_max} are allowed"
-        )));
-    }
-    let bytes: usize = files.iter().map(|file| file.text.len()).sum();
-    let bytes_max = config.source_bytes_max;
-    if bytes > bytes_max {
-        return Err(invalid(format!(
-            "the schema has {bytes} bytes; at most {bytes_max} are allowed"
-        )));
-    }
-    Ok(())
-}
-
-/// What the compiler cannot be given, or says badly.
-fn check_text(path: &str, text: &str, budget: &mut Budget) -> Result<()> {
-    scan::scan(path, text, budget)?;
-    refuse_editions(path, text)
-}
-
-fn check_path(path: &str) -> Result<()> {
-    let segment_ok = |segment: &str| !segment.is_empty() && segment != "." && segment != "..";
-    let plain =
-        path.len() <= 255 && !path.contains(['\\', '\0']) && path.split('/').all(segment_ok);
-    if plain {
-        return Ok(());
-    }
-    let shown: String = path.chars().take(80).collect();
-    Err(invalid(format!("`{shown}` is not a relative path as imports name it")))
-}
-
 /// The given name (full, or relative to the entry's package), else the last top-level message.
 fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> {
     let file = pool.get_file_by_name(&source.entry);
@@ -209,95 +182,11 @@ fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> 
     })
 }
 
-/// The compiler knows proto2 and proto3 only, and what it says about editions does not help.
-fn refuse_editions(path: &str, text: &str) -> Result<()> {
-    let start = first_token(text);
-    let (before, rest) = text.split_at(start);
-    let after = rest.strip_prefix("edition").map(str::trim_start);
-    if !after.is_some_and(|after| after.starts_with('=')) {
-        return Ok(());
-    }
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-    Err(invalid(format!(
-        "{path}:{line}:{column}: protobuf editions are not supported; write \
-         `syntax = \"proto3\";` or `syntax = \"proto2\";`"
-    )))
-}
-
-/// Where the first token after blanks and comments begins.
-fn first_token(text: &str) -> usize {
-    let mut at = 0;
-    loop {
-        let rest = text.get(at..).unwrap_or("");
-        let trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        at += rest.len() - trimmed.len();
-        let comment = if trimmed.starts_with("//") {
-            trimmed.find('\n').map(|end| end + 1)
-        } else if trimmed.starts_with("/*") {
-            trimmed.find("*/").map(|end| end + 2)
-        } else {
-            return at;
-        };
-        match comment {
-            Some(length) => at += length,
-            None => return text.len(),
-        }
-    }
-}
-
-/// Refuses a set of schemas that is too much to compile, each counted with all of its files.
-pub(crate) fn check_statements(sources: &[SchemaSource], config: &Config) -> Result<()> {
-    let mut budget = Budget::of_set(config);
-    for file in sources.iter().flat_map(|source| &source.files) {
-        // What else is wrong with it is said of its schema.
-        if let Err(refusal) = scan::scan(&file.path, &file.text, &mut budget)
-            && budget.is_spent
-        {
-            return Err(refusal);
-        }
-    }
-    Ok(())
-}
-
-/// What is to be said of files that import each other: where the import is that closes the circle.
-fn cycle<'t>(error: &protox::Error, text_of: &dyn Fn(&str) -> Option<&'t str>) -> Option<Error> {
-    let text = error.to_string();
-    let (_, paths) = text.split_once("import cycle detected: ")?;
-    let mut paths = paths.rsplit(" -> ");
-    let (imported, importer) = (paths.next()?, paths.next()?);
-    let file = File::from_source(importer, text_of(importer)?).ok()?;
-    let file = file.file_descriptor_proto();
-    let at = file.dependency.iter().position(|path| path == imported)?;
-    // The number of the field `dependency` of a file (descriptor.proto).
-    let path = [3, i32::try_from(at).ok()?];
-    let location = file.source_code_info.as_ref()?.location.iter().find(|it| it.path == path)?;
-    let [line, column, ..] = location.span.as_slice() else { return None };
-    Some(invalid(format!("{importer}:{}:{}: {text}", line + 1, column + 1)))
-}
-
-/// The compiler's `Debug` form is `file:line:column: sentence` wherever it knows the place.
-fn explain(error: &protox::Error) -> Error {
-    // The parser says the same of a bad group and of a bad import, and means the latter mostly.
-    let text = format!("{error:?}").replace(
-        "invalid group name",
-        "invalid import (its path goes from the root, without `.`, `..`, backslashes or a slash in \
-         front), or invalid name of a group",
-    );
-    match error.file() {
-        Some(file) if !text.starts_with(file) => invalid(format!("{file}:1:1: {text}")),
-        _ => invalid(text),
-    }
-}
-
-pub(crate) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorCode::InvalidDefinition, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::source;
+    use contract::ErrorCode;
 
     fn error_of(files: &[(&str, &str)]) -> String {
         let error = compile(&source("a/1/x", files), &Config::default()).unwrap_err();

@@ -12,6 +12,7 @@ mod command_line;
 mod kill;
 mod process;
 mod quarantine;
+mod schemas;
 #[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]
