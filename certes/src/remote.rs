@@ -8,6 +8,7 @@ use contract::{
     command::{Change, Changeset, Command},
     delivery::Delivery,
     event::{Accepted, Event},
+    exchange::Exchange,
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
@@ -267,6 +268,12 @@ impl Remote {
     pub async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         let request = v1::GetDeliveryRequest { id: id.to_string() };
         found(self.deliveries_client().get(request).await)?.map(noun).transpose()
+    }
+
+    /// What went over the wire in the attempts of a delivery.
+    pub async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        let request = v1::GetExchangesRequest { id: id.to_string() };
+        nouns(take(self.deliveries_client().get_exchanges(request).await)?.exchanges)
     }
 
     /// Deliveries, newest first.

@@ -144,6 +144,7 @@ fn open_store(
     let settings = master_api::Config {
         data_dir: config.data_dir.clone(),
         retention: config.retention.clone(),
+        limits: config.store.clone(),
         ..config.master_api.clone()
     };
     let metrics = master_api::Metrics::new(metrics);
@@ -341,7 +342,9 @@ impl Wiring<'_> {
     /// Where users get their tokens: the same wherever it is served.
     fn login(&self) -> Router {
         let lifetime = self.config.master_api.token_lifetime.0;
-        Login::new(self.master_api.clone(), self.environment.clock.clone(), lifetime).router()
+        Login::new(self.master_api.clone(), self.environment.clock.clone(), lifetime)
+            .behind(&self.config.gateway.trusted_proxies)
+            .router()
     }
 
     /// GraphQL over the ports: the same wherever it is served.

@@ -131,8 +131,9 @@ impl Consumer {
     ) -> Option<Outcome> {
         let payload = payload.clone();
         let request = request::build(prepared, &work.delivery, &work.event, payload, now);
+        let record = self.deliverer.keeper().request(&request, work, now);
         self.metrics.attempts_in_flight.inc();
-        let outcome = self.deliverer.deliver(request, prepared.timeout).await;
+        let outcome = self.deliverer.deliver(request, prepared.timeout, record).await;
         self.metrics.attempts_in_flight.dec();
         if outcome.is_none() {
             self.metrics.connections_exhausted.inc();

@@ -22,6 +22,7 @@ pub mod source;
 pub mod subscription;
 pub mod backoff;
 pub mod delivery;
+pub mod exchange;
 pub mod access;
 pub mod rules;
 pub mod command;

@@ -35,8 +35,6 @@ pub const LOG_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const LOG_KINDS_MAX: usize = 64;
 /// Most followers of the log with a durable cursor.
 pub const LOG_FOLLOWERS_MAX: usize = 32;
-/// Bytes of a response body kept with an attempt.
-pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 1024;
 /// Bytes of a response body read before it is given up as too large.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long an idempotency key is remembered, in hours.
@@ -50,5 +48,4 @@ pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
-const _: () = assert!(RESPONSE_EXCERPT_BYTES_MAX <= RESPONSE_BODY_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

@@ -7,6 +7,7 @@ use crate::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Event, EventState, NewEvent},
+    exchange::Exchange,
     id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     retention::{PayloadState, Retention},
@@ -19,6 +20,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// An event that the broker has checked and matched, to be appended to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,6 +216,11 @@ pub trait Deliveries: Send + Sync {
     async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>>;
     /// A delivery by id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
+    /// What went over the wire in the attempts of a delivery, oldest first: of those that sent
+    /// something, and as long as the payload of the event is kept.
+    async fn exchanges(&self, _id: DeliveryId) -> Result<Vec<Exchange>> {
+        Ok(Vec::new())
+    }
     /// Deliveries, newest first.
     async fn deliveries(&self, filter: DeliveryFilter, page: PageRequest)
     -> Result<Page<Delivery>>;
@@ -302,11 +309,16 @@ pub trait Configuration: Send + Sync {
             .into_iter()
             .collect())
     }
-    /// A token for the user of this name and password. It takes as long for a name that nobody
+    /// A token for the user of this name and password, who calls from this address. It takes as long for a name that nobody
     /// has as for a wrong password.
     ///
     /// Errors: `unauthenticated`; `rate_limited`; `unavailable`.
-    async fn log_in(&self, _name: String, _password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        _name: String,
+        _password: Secret,
+        _from: Option<IpAddr>,
+    ) -> Result<Session> {
         Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
     }
     /// Another token for the holder of one that is still good, until its password has to be given

@@ -4,6 +4,7 @@ mod access;
 mod budget;
 mod document;
 mod events;
+mod exchanges;
 mod inputs;
 mod log;
 mod mutation;

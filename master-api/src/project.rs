@@ -14,7 +14,6 @@ use contract::{
     clock::Timestamp,
     delivery::{Cause, DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
-    log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
 use std::collections::{BTreeMap, HashMap};
@@ -122,7 +121,7 @@ impl<'a> Projector<'a> {
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
-        if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
+        if body.is_notable(self.format) {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {

@@ -5,6 +5,7 @@
 //! | `Meta` | `head`, `format` | [`Head`], a number |
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
+//! | `Payloads(day)` | sequence, lane, attempt | what went over the wire, see [`exchange_key`] |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
@@ -206,6 +207,33 @@ impl DeliveryRow {
 /// Key of a fact or a payload.
 pub const fn sequence_key(sequence: Sequence) -> [u8; 8] {
     sequence.0.to_be_bytes()
+}
+
+/// Key of what went over the wire in an attempt. It lies beside the payloads, in the day that its
+/// delivery goes with, and goes as they go. No fact holds its digest: it helps who looks for what
+/// went wrong, and proves nothing.
+pub fn exchange_key(delivery: DeliveryId, attempt: u32) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&sequence_key(delivery.sequence));
+    key[8..12].copy_from_slice(&lane_key(delivery.lane));
+    key[12..].copy_from_slice(&attempt.to_be_bytes());
+    key
+}
+
+/// What the keys of all attempts of a delivery start with.
+pub fn exchanges_prefix(delivery: DeliveryId) -> [u8; 12] {
+    let mut prefix = [0; 12];
+    prefix.copy_from_slice(&exchange_key(delivery, 0)[..12]);
+    prefix
+}
+
+/// The attempt that such a key names.
+pub fn exchange_of(key: &[u8]) -> Option<(DeliveryId, u32)> {
+    let (sequence, rest) = key.split_first_chunk::<8>()?;
+    let (lane, number) = rest.split_first_chunk()?;
+    let (lane, sequence) = (LaneId(u32::from_be_bytes(*lane)), sequence_of(sequence)?);
+    let number = u32::from_be_bytes(number.try_into().ok()?);
+    Some((DeliveryId { lane, sequence }, number))
 }
 
 /// The reverse of [`sequence_key`].

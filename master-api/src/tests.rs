@@ -14,5 +14,6 @@ mod looking;
 mod letting_in;
 mod retaining;
 mod erasing;
+mod exchanging;
 #[cfg(feature = "all")]
 mod replicas;

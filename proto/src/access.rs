@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 41] = {
+pub const TABLE: [Rpc; 42] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -34,6 +34,7 @@ pub const TABLE: [Rpc; 41] = {
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Deliveries/Get", Subscriptions, Read, true),
+        rpc("/certes.v1.Deliveries/GetExchanges", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/List", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),
         rpc("/certes.v1.Deliveries/GetStats", Events, Read, false),

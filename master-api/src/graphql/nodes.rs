@@ -4,6 +4,7 @@ use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, master_api, rules},
     budget::{LIST, NODE_BYTES, spend},
     events::EventSummaryNode,
+    exchanges::{ExchangeNode, Exchanges},
 };
 use async_graphql::{Context, ID, Object};
 use contract::{
@@ -65,13 +66,15 @@ impl DeliveryNode {
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn attempts(&self, context: &Context<'_>) -> Result<Vec<AttemptNode>> {
         spend(context, self.0.attempts.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.0.attempts.iter().cloned().map(AttemptNode).collect())
+        let exchanges = Exchanges::of(self.0.id);
+        let node = |attempt: &Attempt| AttemptNode(attempt.clone(), exchanges.clone());
+        Ok(self.0.attempts.iter().map(node).collect())
     }
 }
 
 /// One HTTP request of a delivery.
 #[derive(Debug)]
-pub(super) struct AttemptNode(Attempt);
+pub(super) struct AttemptNode(Attempt, Exchanges);
 
 #[Object(name = "Attempt")]
 impl AttemptNode {
@@ -103,7 +106,12 @@ impl AttemptNode {
     async fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
+    /// Headers and the answer; null if nothing was sent, or once the payload of the event is gone.
+    async fn exchange(&self, context: &Context<'_>) -> Result<Option<ExchangeNode>> {
+        self.1.of_attempt(context, self.0.number).await
+    }
     /// Beginning of the response body.
+    #[graphql(deprecation = "of attempts before format 4 of the log; `exchange` has all of it")]
     async fn response_excerpt(&self, context: &Context<'_>) -> Result<Option<&str>> {
         spend(context, self.0.response_excerpt.as_ref().map_or(0, String::len))?;
         Ok(self.0.response_excerpt.as_deref())

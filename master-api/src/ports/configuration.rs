@@ -12,6 +12,7 @@ use contract::{
     secret::Secret,
     uri::EventUri,
 };
+use std::net::IpAddr;
 
 #[async_trait]
 impl Configuration for MasterApi {
@@ -25,8 +26,13 @@ impl Configuration for MasterApi {
         self.writer.ask(|reply| Command::Execute(actor, changes, reply)).await
     }
 
-    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
-        self.let_in(&name, password).await
+    async fn log_in(
+        &self,
+        name: String,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
+        self.let_in(&name, password, from).await
     }
 
     async fn renew_session(&self, token: Secret) -> Result<Session> {

@@ -17,6 +17,7 @@ use contract::{
     access::Actor,
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::Event,
+    exchange::{Exchange, ExchangeRecord, usual_headers},
     id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionNumber},
     master_api::{Deliveries, DeliveryFilter, Page, PageRequest, Stats, Work},
 };
@@ -43,6 +44,10 @@ impl Deliveries for MasterApi {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         let row = self.quick(move |shared| shared.delivery(id)).await?;
         Ok(row.map(|row| row.into_delivery(id)))
+    }
+
+    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        self.blocking(move |shared| exchanges_of(shared, id)).await
     }
 
     async fn deliveries(
@@ -100,6 +105,40 @@ fn event_with_payload(
         }
     }
     Ok(None)
+}
+
+/// Attempts that went over the wire, put together with what is usual for them.
+fn exchanges_of(shared: &Shared, id: DeliveryId) -> Result<Vec<Exchange>, LogError> {
+    let Some(row) = shared.delivery_of(shared.rows(), id)? else { return Ok(Vec::new()) };
+    let days = match row.carried {
+        Some(day) => vec![day],
+        None => shared.buckets_of(id.sequence)?,
+    };
+    let mut found = Vec::new();
+    for day in days {
+        let prefix = tables::exchanges_prefix(id);
+        let scan = Scan::prefix(Table::Payloads(day), &prefix, row.attempts.len());
+        found = shared.store.scan(&scan)?;
+        if !found.is_empty() {
+            break;
+        }
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Some((event, _)) = event_with_payload(shared, id.sequence, &row)? else {
+        return Ok(Vec::new());
+    };
+    let mut exchanges = Vec::with_capacity(found.len());
+    for (key, record) in found {
+        let named = tables::exchange_of(&key).map(|(_, number)| number);
+        let attempt = row.attempts.iter().find(|attempt| Some(attempt.number) == named);
+        let Some(attempt) = attempt else { continue };
+        let record: ExchangeRecord = decode("exchange", &record)?;
+        let usual = usual_headers(&event, id, attempt.number, attempt.started_at);
+        exchanges.push(record.into_exchange(attempt.number, usual));
+    }
+    Ok(exchanges)
 }
 
 /// Where a page ended: an event, and the lane of its delivery that came last.

@@ -31,7 +31,7 @@ fn create(name: &str) -> Command {
 }
 
 async fn log_in(bench: &Bench, name: &str, password: &str) -> Result<Session> {
-    bench.api.log_in(name.into(), Secret::new(password)).await
+    bench.api.log_in(name.into(), Secret::new(password), None).await
 }
 
 async fn who(bench: &Bench, token: &Secret) -> Result<Principal> {
@@ -116,6 +116,31 @@ async fn tries_are_counted_for_each_name() {
     assert_eq!(error.retry_after, Some(Duration::from_secs(60)));
     bench.clock.advance(Duration::from_secs(60));
     assert!(log_in(&bench, "ada", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn tries_are_counted_for_each_address() {
+    let bench = Bench::with_config(|config| config.login_tries_per_minute_and_address = 3);
+    bench.execute(vec![create("ada")]).await.unwrap();
+    let from = |address: &str| Some(address.parse().unwrap());
+    let try_from = async |name: String, password: &str, address: &str| {
+        bench.api.log_in(name, Secret::new(password), from(address)).await
+    };
+    for n in 0..3 {
+        // Who knows the password is not counted.
+        assert!(try_from("ada".into(), PASSWORD, "192.0.2.1").await.is_ok());
+        let error = try_from(format!("guess {n}"), "123456", "192.0.2.1").await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unauthenticated);
+    }
+    let error = try_from("ada".into(), PASSWORD, "192.0.2.1").await.unwrap_err();
+    assert_eq!(
+        (error.code, error.retry_after),
+        (ErrorCode::RateLimited, Some(Duration::from_secs(60)))
+    );
+    assert!(
+        try_from("ada".into(), PASSWORD, "192.0.2.2").await.is_ok(),
+        "others are not in the way"
+    );
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use contract::{
     secret::Secret,
     uri::EventUri,
 };
+use std::net::IpAddr;
 use tokio::time::timeout;
 
 #[async_trait]
@@ -60,12 +61,18 @@ impl Configuration for RemoteMasterApi {
         each(answer.versions, "versions", SchemaVersion::try_from).map_err(unreadable)
     }
 
-    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        name: String,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         let send = |request| {
             let mut client = limited!(RulesClient::new(self.peers.channel()));
             async move { client.log_in(request).await }
         };
-        let message = LogInRequest { name, password: password.expose().to_owned() };
+        let (password, from) = (password.expose().to_owned(), from.map(|from| from.to_string()));
+        let message = LogInRequest { name, password, from };
         let answer = self.peers.call(Call::once(), message, send).await?;
         answer.try_into().map_err(unreadable)
     }

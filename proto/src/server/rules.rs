@@ -58,8 +58,9 @@ impl internal::rules_server::Rules for Service {
         request: Request<internal::LogInRequest>,
     ) -> Result<Response<internal::Session>, Status> {
         let work = async {
-            let internal::LogInRequest { name, password } = request.into_inner();
-            Ok(self.configuration.log_in(name, Secret::new(password)).await?.into())
+            let internal::LogInRequest { name, password, from } = request.into_inner();
+            let from = from.map(|from| parsed(&from, "from")).transpose()?;
+            Ok(self.configuration.log_in(name, Secret::new(password), from).await?.into())
         };
         Door::Internal.serve(work).await
     }

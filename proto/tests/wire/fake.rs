@@ -11,6 +11,7 @@ use contract::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
+    exchange::Exchange,
     id::{DeliveryId, EventId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
@@ -29,6 +30,7 @@ use contract::{
 };
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -236,6 +238,11 @@ impl Deliveries for Fake {
         Ok((id == samples::delivery_id()).then(|| samples::delivery(DeliveryState::Dead)))
     }
 
+    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        self.ready()?;
+        Ok(if id == samples::delivery_id() { samples::exchanges() } else { Vec::new() })
+    }
+
     async fn deliveries(
         &self,
         filter: DeliveryFilter,
@@ -330,8 +337,14 @@ impl Configuration for Fake {
         Ok(samples::changes())
     }
 
-    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        name: String,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         self.ready()?;
+        assert_eq!(from, "2001:db8::1".parse().ok());
         assert_eq!((name.as_str(), password.expose()), ("ada", "correct horse"));
         Ok(samples::session())
     }

@@ -7,6 +7,7 @@ mod announcements;
 mod bad_input;
 mod delivery;
 mod documents;
+mod exchanges;
 mod foreign;
 mod grpc;
 mod hot_swap;
