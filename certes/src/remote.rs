@@ -385,6 +385,8 @@ pub struct ListedKey {
     pub subscriber: Option<String>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, to a minute or two; None: never.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl From<v1::ApiKey> for ListedKey {
@@ -397,6 +399,7 @@ impl From<v1::ApiKey> for ListedKey {
             roles: key.roles,
             subscriber: key.subscriber,
             expires_at: key.expires_at.and_then(moment),
+            last_used_at: key.last_used_at.and_then(moment),
         }
     }
 }

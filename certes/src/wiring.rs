@@ -13,7 +13,10 @@ use broker::{Announcer, Broker, Feeder};
 use channels::Channels;
 use consumer::Consumer;
 use contract::{
-    authenticate::Authenticate, broker::EventBroker, master_api::MasterApi, queue::MessageQueue,
+    authenticate::{Authenticate, KeyUses},
+    broker::EventBroker,
+    master_api::MasterApi,
+    queue::MessageQueue,
     registry::SchemaRegistry,
 };
 use futures_util::future::BoxFuture;
@@ -96,6 +99,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         None => channels.master_api(streams.clone()).await?,
     };
     let who = Identity::new(&config.identity, master_api.rules(), environment.clock.clone())?;
+    let key_uses = who.key_uses();
     let mut wiring = Wiring {
         config,
         environment,
@@ -132,6 +136,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     if roles.has(Role::Gateway) {
         wiring.gateway().await?;
     }
+    wiring.key_uses(key_uses);
     Ok(wiring.finish())
 }
 
@@ -337,6 +342,16 @@ impl Wiring<'_> {
         self.routers.insert(Door::PublicHttp, gateway.router(mounts));
         self.routers.insert(Door::PublicGrpc, grpc);
         Ok(())
+    }
+
+    /// Has Master API told when keys were used at the doors of this process.
+    fn key_uses(&mut self, uses: Arc<KeyUses>) {
+        let (master_api, every) = (self.master_api.clone(), self.config.identity.key_uses_every.0);
+        self.run(move |stop| async move {
+            let telling = identity::uses::tell(uses.clone(), master_api.clone(), every);
+            stop.run_until_cancelled(telling).await;
+            identity::uses::tell_once(&uses, &*master_api).await;
+        });
     }
 
     /// Where users get their tokens: the same wherever it is served.

@@ -44,7 +44,7 @@ impl Prepared {
         Ok(Self {
             uri: Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?,
             authorization,
-            signer: Signer::new(rules.secrets_of(&subscription.secrets))?,
+            signer: Signer::new(rules.secrets_with_time(&subscription.secrets))?,
             timeout: config.attempt_timeout(subscription.spec.timeout_ms),
         })
     }

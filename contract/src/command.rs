@@ -2,7 +2,7 @@
 
 use crate::{
     access::Roles,
-    backoff::{BackoffRule, BackoffTarget},
+    backoff::{BackoffRule, BackoffTarget, Span},
     clock::Timestamp,
     event::Direction,
     id::KeyId,
@@ -106,13 +106,14 @@ pub enum Command {
         /// Refuse all that was signed so far.
         forget: bool,
     },
-    /// Sign a subscription's deliveries with a new secret, which is shown once. The one before it
-    /// signs beside it until the next rotation.
+    /// Sign a subscription's deliveries with a new secret, which is shown once. Those so far sign
+    /// beside it for a while, and then no more.
     RotateSecret {
         /// Name of the subscription.
         name: String,
-        /// Let the secrets so far sign no more.
-        forget: bool,
+        /// How long the secret so far goes on signing; None:
+        /// [`crate::limits::SECRET_KEPT_DEFAULT`], zero: not at all.
+        keep: Option<Span>,
     },
     /// Show the secret that signs a subscription's deliveries; that it was shown is recorded.
     RevealSecret {

@@ -43,6 +43,11 @@ pub const IDEMPOTENCY_HOURS: u64 = 24;
 pub const PATTERNS_MAX: usize = 64;
 /// Most valid secrets of one source or subscription at once.
 pub const SECRETS_MAX: usize = 8;
+/// How long a signing secret goes on signing beside the one that takes its place, when nothing
+/// else is said.
+pub const SECRET_KEPT_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// Longest that it can.
+pub const SECRET_KEPT_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

@@ -8,7 +8,7 @@ use crate::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Event, EventState, NewEvent},
     exchange::Exchange,
-    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionId},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     retention::{PayloadState, Retention},
     rules::RulesReceiver,
@@ -20,7 +20,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// An event that the broker has checked and matched, to be appended to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -327,6 +327,15 @@ pub trait Configuration: Send + Sync {
     /// Errors: `unauthenticated`; `unavailable`.
     async fn renew_session(&self, _token: Secret) -> Result<Session> {
         Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
+    }
+    /// Takes note of when keys were last used. No fact tells of it, and of each key it is written
+    /// at most about once a minute; what is not written is not lost but for the last minute.
+    async fn note_key_uses(&self, _uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        Ok(())
+    }
+    /// When each key was last used, to a minute or two. Keys that never were are not in it.
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        Ok(BTreeMap::new())
     }
     /// Seals all stored secrets anew, under a new key. No fact tells of it, as none tells of the
     /// key. Errors: `invalid_definition` where the key is not Master API's to choose.

@@ -94,6 +94,14 @@ impl Rules {
         refs.iter().filter_map(|secret| self.secrets.get(&secret.id))
     }
 
+    /// The same, each with the time until which it signs.
+    pub fn secrets_with_time<'a>(
+        &'a self,
+        refs: &'a [SecretRef],
+    ) -> impl Iterator<Item = (&'a Secret, Option<Timestamp>)> {
+        refs.iter().filter_map(|wanted| Some((self.secrets.get(&wanted.id)?, wanted.until)))
+    }
+
     /// The stamp keys, the current one last.
     pub fn stamp_keys(&self) -> Vec<StampKey> {
         let key =

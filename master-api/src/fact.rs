@@ -326,7 +326,7 @@ pub enum FactBody {
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
 /// 4: what went over the wire in attempts, beside the payloads ([`crate::tables::exchange_key`]);
-/// [`FactBody::DeliveryAbandoned`] is notable.
+/// [`FactBody::DeliveryAbandoned`] is notable; the time until which a [`SecretRef`] signs.
 pub const FORMAT: u32 = 4;
 
 impl FactBody {

@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod exchanges;
 mod inputs;
+mod key_uses;
 mod log;
 mod mutation;
 mod nodes;

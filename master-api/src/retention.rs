@@ -132,6 +132,7 @@ impl Retention {
         erase::resume(&steps)?;
         day::sweep_leftovers(&steps)?;
         done.deliveries_expired = expire(&steps)?;
+        end_secrets(&steps)?;
         while let Some(bucket) = plan::next_due(&self.shared)? {
             done.deliveries_carried += day::drop_day(&steps, bucket)?;
             done.days_dropped += 1;
@@ -154,6 +155,16 @@ impl Retention {
             tracing::info!(days_dropped, deliveries_carried, deliveries_expired, "retention ran");
         }
     }
+}
+
+/// Takes away signing secrets whose time has come to an end.
+fn end_secrets(steps: &Steps<'_>) -> Result<()> {
+    let (state, now) = (steps.shared.state.load(), steps.now());
+    let mut all = state.subscriptions.values().flat_map(|subscription| &subscription.secrets);
+    if all.any(|secret| secret.is_over(now)) {
+        steps.take(Upkeep::EndSecrets)?;
+    }
+    Ok(())
 }
 
 /// Gives up deliveries that have waited too long.

@@ -13,6 +13,7 @@
 //! | `Dead` | sequence, lane | nothing |
 //! | `Notable` | sequence of a notable traffic fact | nothing |
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
+//! | `Cursors` | `key/` and the id of an API key | when it was last used, in microseconds |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as the numbers do. `EventIds` to `Notable`
@@ -34,7 +35,7 @@ use contract::{
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, DeliveryState},
     event::Origin,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     master_api::Stats,
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,8 @@ pub const READ_MODELS: [Table; 5] =
     [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
 /// What keys of the cursors of the log's followers start with.
 const FOLLOWERS: &[u8] = b"log/";
+/// What keys of the rows about the use of API keys start with.
+pub const KEY_USES: &[u8] = b"key/";
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -249,6 +252,16 @@ pub const fn lane_key(lane: LaneId) -> [u8; 4] {
 /// Key of the cursor of a follower of the log: longer than those of lanes.
 pub fn follower_key(follower: &str) -> Vec<u8> {
     [FOLLOWERS, follower.as_bytes()].concat()
+}
+
+/// Key of the row that says when an API key was last used: longer than those of lanes.
+pub fn key_use_key(key: KeyId) -> Vec<u8> {
+    [KEY_USES, &key.to_bytes()].concat()
+}
+
+/// The API key that such a key names.
+pub fn key_use_of(key: &[u8]) -> Option<KeyId> {
+    Some(KeyId::from_bytes(key.strip_prefix(KEY_USES)?.try_into().ok()?))
 }
 
 /// Whose a cursor is.

@@ -82,7 +82,7 @@ fn rules(spec: SubscriptionSpec) -> Rules {
     Arc::make_mut(subscription).secrets = ids
         .into_iter()
         .zip(&secrets)
-        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint() })
+        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint(), until: None })
         .collect();
     rules.secrets = ids.into_iter().zip(secrets).collect();
     rules

@@ -77,7 +77,7 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         Command::SetUserDisabled { name, disabled } => users::set_disabled(desk, name, *disabled),
         Command::RemoveUser(name) => users::remove(desk, name),
         Command::RotateTokenKey { forget } => rotate_token_key(desk, *forget),
-        Command::RotateSecret { name, forget } => rotate_secret(desk, name, *forget),
+        Command::RotateSecret { name, keep } => rotate_secret(desk, name, *keep),
         Command::RevealSecret { name } => reveal_secret(desk, name),
         Command::RotateStampKey => {
             rotate_stamp_key(desk);

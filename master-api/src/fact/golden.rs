@@ -25,7 +25,11 @@ fn time(n: i64) -> Timestamp {
 }
 
 fn secret_ref() -> SecretRef {
-    SecretRef { id: SecretId::from_bytes([5; 16]), fingerprint: "0011223344556677".into() }
+    SecretRef {
+        id: SecretId::from_bytes([5; 16]),
+        fingerprint: "0011223344556677".into(),
+        until: None,
+    }
 }
 
 fn delivery() -> DeliveryId {

@@ -7,6 +7,7 @@ use super::{
     },
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
+    key_uses::KeyUses,
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     retention::RetentionMutation,
     schemas::SchemaMutation,
@@ -157,7 +158,7 @@ impl ConfigurationMutation {
         let made = |key: &&_| Some(key_id(key)) == change.id;
         let key = rules.keys.values().find(made).ok_or_else(|| missing("key", &change.name))?;
         let token = change.revealed.map(|token| token.expose().to_owned());
-        Ok(KeyPayload { key: KeyNode(key.clone()), token })
+        Ok(KeyPayload { key: KeyNode(key.clone(), KeyUses::default()), token })
     }
 
     /// Makes an API key stop working.

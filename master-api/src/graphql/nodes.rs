@@ -5,14 +5,15 @@ use super::{
     budget::{LIST, NODE_BYTES, spend},
     events::EventSummaryNode,
     exchanges::{ExchangeNode, Exchanges},
+    key_uses::KeyUses,
 };
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
     master_api::Stats,
     source::Source,
-    subscription::Subscription,
+    subscription::{SecretRef, Subscription},
 };
 use std::sync::Arc;
 
@@ -176,10 +177,28 @@ impl SubscriptionNode {
     async fn secret_fingerprints(&self) -> Vec<&str> {
         self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect()
     }
+    /// Its signing secrets, the newest first.
+    async fn secrets(&self) -> Vec<SigningSecret> {
+        let shown = |secret: &SecretRef| SigningSecret {
+            fingerprint: secret.fingerprint.clone(),
+            until: secret.until.map(|until| until.to_string()),
+        };
+        self.0.secrets.iter().map(shown).collect()
+    }
     /// When it was created, RFC 3339.
     async fn created_at(&self) -> String {
         self.0.created_at.to_string()
     }
+}
+
+/// A secret that signs deliveries.
+#[derive(Debug, SimpleObject)]
+pub(super) struct SigningSecret {
+    /// Tells it apart from others.
+    fingerprint: String,
+    /// It signs until then, RFC 3339, beside the one that took its place; null: until it is
+    /// replaced.
+    until: Option<String>,
 }
 
 /// A third party that posts webhooks.
@@ -233,7 +252,7 @@ pub(super) fn text(value: &impl serde::Serialize) -> String {
 
 /// An API key, without its token.
 #[derive(Debug)]
-pub(super) struct KeyNode(pub(super) Arc<ApiKey>);
+pub(super) struct KeyNode(pub(super) Arc<ApiKey>, pub(super) KeyUses);
 
 #[Object(name = "Key")]
 impl KeyNode {
@@ -264,6 +283,10 @@ impl KeyNode {
     /// When it stops working, RFC 3339.
     async fn expires_at(&self) -> Option<String> {
         self.0.expires_at.map(|time| time.to_string())
+    }
+    /// When it was last used, RFC 3339, to a minute or two; null: never.
+    async fn last_used_at(&self, context: &Context<'_>) -> Result<Option<String>> {
+        self.1.of_key(context, self.0.id).await
     }
 }
 

@@ -5,6 +5,7 @@ use super::{
     budget::{LIST, NODE_BYTES, spend},
     events::EventNode,
     inputs::{DeliveryFilterInput, EventFilterInput},
+    key_uses::KeyUses,
     log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
@@ -111,7 +112,8 @@ impl TrafficQuery {
         allowed_everywhere(context, Noun::Keys, Access::Read)?;
         let rules = rules(context)?;
         spend(context, rules.keys.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.keys.values().cloned().map(KeyNode).collect())
+        let uses = KeyUses::default();
+        Ok(rules.keys.values().map(|key| KeyNode(key.clone(), uses.clone())).collect())
     }
 
     /// Numbers of the whole deployment.

@@ -5,14 +5,16 @@ use async_trait::async_trait;
 use contract::{
     Result,
     access::{Actor, Session},
+    clock::Timestamp,
     command::{Change, Changeset},
+    id::KeyId,
     master_api::Configuration,
     rules::RulesReceiver,
     schema::SchemaVersion,
     secret::Secret,
     uri::EventUri,
 };
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 #[async_trait]
 impl Configuration for MasterApi {
@@ -37,6 +39,14 @@ impl Configuration for MasterApi {
 
     async fn renew_session(&self, token: Secret) -> Result<Session> {
         self.renew(&token).await
+    }
+
+    async fn note_key_uses(&self, uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        self.write_key_uses(uses).await
+    }
+
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        self.read_key_uses().await
     }
 
     async fn rotate_secret_key(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use super::round::{Round, component};
 use crate::{
+    decide,
     fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
     project::decode,
@@ -19,6 +20,7 @@ use contract::{
     master_api::Stats,
     retention::ErasureTarget,
 };
+use std::sync::Arc;
 
 /// A step.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Upkeep {
     Order(ErasureTarget),
     /// Erase the payloads of these events.
     Erase(Vec<EventId>),
+    /// Take away the secrets whose time has come to an end.
+    EndSecrets,
     /// Note that an erasure is done.
     Done(Sequence),
 }
@@ -97,6 +101,11 @@ impl Round<'_> {
             Upkeep::Erase(events) => {
                 for event in events {
                     self.erase(actor, event, &mut done)?;
+                }
+            }
+            Upkeep::EndSecrets => {
+                for fact in decide::end_secrets(&Arc::clone(&self.state), self.now) {
+                    self.record(&own, &fact)?;
                 }
             }
             Upkeep::Done(ordered) if self.state.erasing.contains_key(&ordered) => {

@@ -76,6 +76,25 @@ impl internal::rules_server::Rules for Service {
         Door::Internal.serve(work).await
     }
 
+    async fn note_key_uses(
+        &self,
+        request: Request<internal::KeyUses>,
+    ) -> Result<Response<internal::NoteKeyUsesResponse>, Status> {
+        let work = async {
+            let uses = request.into_inner().try_into()?;
+            self.configuration.note_key_uses(uses).await?;
+            Ok(internal::NoteKeyUsesResponse {})
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn get_key_uses(
+        &self,
+        _request: Request<internal::GetKeyUsesRequest>,
+    ) -> Result<Response<internal::KeyUses>, Status> {
+        Door::Internal.serve(async { Ok(self.configuration.key_uses().await?.into()) }).await
+    }
+
     async fn rotate_secret_key(
         &self,
         _request: Request<internal::RotateSecretKeyRequest>,

@@ -12,7 +12,7 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
@@ -353,6 +353,17 @@ impl Configuration for Fake {
         self.ready()?;
         assert_eq!(token, samples::session().token);
         Ok(samples::session())
+    }
+
+    async fn note_key_uses(&self, uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        self.ready()?;
+        assert_eq!(uses, samples::key_uses());
+        Ok(())
+    }
+
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        self.ready()?;
+        Ok(samples::key_uses())
     }
 
     async fn rotate_secret_key(&self) -> Result<()> {

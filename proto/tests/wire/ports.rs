@@ -192,6 +192,8 @@ async fn sessions_and_the_key_that_seals() {
     let session = api.log_in("ada".into(), Secret::new("correct horse"), from).await.unwrap();
     assert_eq!(session, samples::session());
     assert_eq!(api.renew_session(session.token).await.unwrap(), samples::session());
+    api.note_key_uses(samples::key_uses()).await.unwrap();
+    assert_eq!(api.key_uses().await.unwrap(), samples::key_uses());
     api.rotate_secret_key().await.unwrap();
     assert_eq!(fake.rotated.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -217,6 +217,10 @@ pub fn exchange_record() -> ExchangeRecord {
     }
 }
 
+pub fn key_uses() -> std::collections::BTreeMap<KeyId, Timestamp> {
+    [([1; 16], NOW), ([9; 16], Timestamp(0))].map(|(id, at)| (KeyId::from_bytes(id), at)).into()
+}
+
 pub fn exchanges() -> Vec<Exchange> {
     let mut second = exchange_record().into_exchange(2, headers());
     second.response_cut = false;

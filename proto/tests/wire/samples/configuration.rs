@@ -153,7 +153,11 @@ fn rule() -> BackoffRule {
 }
 
 fn secret_refs() -> Vec<SecretRef> {
-    vec![SecretRef { id: SecretId::from_bytes([1; 16]), fingerprint: "00ff".into() }]
+    vec![SecretRef {
+        id: SecretId::from_bytes([1; 16]),
+        fingerprint: "00ff".into(),
+        until: Some(NOW),
+    }]
 }
 
 pub fn source(verify: Scheme) -> Source {
@@ -233,7 +237,9 @@ pub fn commands() -> Vec<Command> {
         Command::SetUserDisabled { name: "ada".into(), disabled: true },
         Command::RemoveUser("ada".into()),
         Command::RotateTokenKey { forget: true },
-        Command::RotateSecret { name: "ci".into(), forget: true },
+        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::ZERO)) },
+        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::from_secs(36))) },
+        Command::RotateSecret { name: "ci".into(), keep: None },
         Command::RevealSecret { name: "ci".into() },
         Command::RotateStampKey,
         Command::Remove(Target::Subscriber("org_123".into())),
@@ -287,7 +293,7 @@ pub fn user() -> User {
     User {
         id: UserId::from_bytes([6; 16]),
         name: "ada".into(),
-        password: SecretRef { id, fingerprint: "hidden-fingerprint".into() },
+        password: SecretRef { id, fingerprint: "hidden-fingerprint".into(), until: None },
         roles: Roles::parse(["events:read"]).unwrap(),
         subscriber: None,
         disabled: true,

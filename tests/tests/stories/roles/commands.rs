@@ -39,7 +39,7 @@ fn subscriptions() -> Vec<Row> {
     let put = Command::PutSubscription { spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, None);
     let pause = Command::SetSubscriptionStatus { name: name(), status, reason };
-    let rotate = Command::RotateSecret { name: name(), forget: false };
+    let rotate = Command::RotateSecret { name: name(), keep: None };
     let needs = "subscriptions:write";
     vec![
         ("put_subscriber", needs, false, Command::PutSubscriber(subscriber)),
