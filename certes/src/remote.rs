@@ -340,6 +340,13 @@ impl Remote {
         take(self.configuration_client().rotate_secret_key(request).await).map(|_done| ())
     }
 
+    /// Settings, by name.
+    pub async fn settings(&self) -> Result<Vec<ListedSetting>> {
+        let request = v1::ListSettingsRequest {};
+        let found = take(self.configuration_client().list_settings(request).await)?;
+        Ok(found.settings.into_iter().map(Into::into).collect())
+    }
+
     /// API keys.
     pub async fn keys(&self) -> Result<Vec<ListedKey>> {
         let request = v1::ListKeysRequest {};
@@ -367,6 +374,38 @@ impl From<v1::User> for ListedUser {
     fn from(user: v1::User) -> Self {
         let v1::User { id, name, roles, subscriber, disabled, created_at: _ } = user;
         Self { id, name, roles, subscriber, disabled }
+    }
+}
+
+/// A setting with what it may be.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListedSetting {
+    /// Its name.
+    pub key: String,
+    /// `bool`, `integer` or `duration`.
+    pub r#type: String,
+    /// As a text; None: it is not set.
+    pub value: Option<String>,
+    /// What holds while it is not set, in words.
+    pub default: String,
+    /// The least value.
+    pub least: Option<String>,
+    /// The greatest value.
+    pub most: Option<String>,
+    /// What it is about.
+    pub about: String,
+    /// How many times it was changed.
+    pub version: u64,
+    /// When it was changed last.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl From<v1::Setting> for ListedSetting {
+    fn from(setting: v1::Setting) -> Self {
+        let v1::Setting { key, r#type, value, default, least, most, about, version, changed_at } =
+            setting;
+        let changed_at = changed_at.and_then(|time| proto::convert::moment_from(time).ok());
+        Self { key, r#type, value, default, least, most, about, version, changed_at }
     }
 }
 

@@ -119,9 +119,11 @@ impl Config {
         }
     }
 
-    /// The time limit of an attempt whose subscription wants `timeout_ms`.
-    pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>) -> Duration {
-        let wanted = timeout_ms.map_or(self.timeout.0, |ms| Duration::from_millis(ms.into()));
+    /// The time limit of an attempt whose subscription wants `timeout_ms`, where operators have
+    /// `set` one for all others.
+    pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>, set: Option<Span>) -> Duration {
+        let others = set.unwrap_or(self.timeout).0;
+        let wanted = timeout_ms.map_or(others, |ms| Duration::from_millis(ms.into()));
         wanted.clamp(*TIMEOUT_RANGE.start(), *TIMEOUT_RANGE.end())
     }
 }
@@ -148,9 +150,12 @@ mod tests {
     #[test]
     fn a_subscription_may_set_its_limit_within_bounds() {
         let config = Config::default();
-        assert_eq!(config.attempt_timeout(None), Duration::from_secs(15));
-        assert_eq!(config.attempt_timeout(Some(2500)), Duration::from_millis(2500));
-        assert_eq!(config.attempt_timeout(Some(1)), Duration::from_secs(1));
-        assert_eq!(config.attempt_timeout(Some(90_000)), Duration::from_secs(60));
+        assert_eq!(config.attempt_timeout(None, None), Duration::from_secs(15));
+        assert_eq!(config.attempt_timeout(Some(2500), None), Duration::from_millis(2500));
+        let set = Some(Span(Duration::from_secs(30)));
+        assert_eq!(config.attempt_timeout(None, set), Duration::from_secs(30));
+        assert_eq!(config.attempt_timeout(Some(2500), set), Duration::from_millis(2500));
+        assert_eq!(config.attempt_timeout(Some(1), None), Duration::from_secs(1));
+        assert_eq!(config.attempt_timeout(Some(90_000), None), Duration::from_secs(60));
     }
 }

@@ -122,6 +122,16 @@ pub enum Command {
     },
     /// Stamp events with a new key. Old stamps still verify.
     RotateStampKey,
+    /// Change a setting ([`crate::setting`]).
+    SetSetting {
+        /// Its name.
+        key: String,
+        /// Its value as a text; None: as the configuration says.
+        value: Option<String>,
+        /// The version that it has, 0 if it was never set; `conflict` if it is another one. None:
+        /// whichever.
+        expect: Option<u64>,
+    },
 }
 
 /// What a [`Command::Remove`] removes.
@@ -206,12 +216,12 @@ pub struct Change {
     /// Created, changed, ...
     pub kind: ChangeKind,
     /// `subscriber`, `event_type`, `source`, `backoff`, `subscription`, `schema`, `key`,
-    /// `user`, `token_key`, `stamp_key`.
+    /// `user`, `token_key`, `stamp_key`, `setting`.
     pub noun: String,
     /// Id, URI or name.
     pub name: String,
     /// A secret or token that was made and is shown this once.
     pub revealed: Option<Secret>,
-    /// Id of the object where it has one (`sub_...`, `key_...`).
+    /// Id of the object where it has one (`sub_...`, `key_...`); of a setting its version.
     pub id: Option<String>,
 }

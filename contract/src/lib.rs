@@ -24,6 +24,7 @@ pub mod backoff;
 pub mod delivery;
 pub mod exchange;
 pub mod access;
+pub mod setting;
 pub mod rules;
 pub mod command;
 pub mod log;

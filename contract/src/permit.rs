@@ -83,7 +83,7 @@ const fn noun(command: &Command) -> Noun {
         | Command::SetPassword { .. }
         | Command::SetUserDisabled { .. }
         | Command::RemoveUser(_) => Noun::Users,
-        Command::RotateStampKey => Noun::Config,
+        Command::RotateStampKey | Command::SetSetting { .. } => Noun::Config,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
     id::{SecretId, Sequence, SubscriptionNumber, UserId},
     schema::SchemaVersion,
     secret::Secret,
+    setting::Settings,
     source::Source,
     stamp::StampKey,
     subscription::{EventType, Priority, SecretRef, Subscriber, Subscription},
@@ -43,6 +44,9 @@ pub struct Rules {
     /// Keys that verify the tokens of users, the current one last.
     #[serde(default)]
     pub token_keys: Vec<Arc<TokenKey>>,
+    /// What operators have set.
+    #[serde(default)]
+    pub settings: Settings,
     /// Bytes of the secrets that sources and subscriptions name.
     pub secrets: BTreeMap<SecretId, Secret>,
     /// Stamp keys, the current one last; older ones still verify.

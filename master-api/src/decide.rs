@@ -24,6 +24,7 @@ mod issue_key;
 mod revoke_key;
 mod users;
 mod rotate;
+mod set_setting;
 mod remove;
 
 pub use changeset::changeset;

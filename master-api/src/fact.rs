@@ -22,6 +22,7 @@ use contract::{
     master_api::Stats,
     retention::ErasureTarget,
     schema::SchemaVersion,
+    setting::Setting,
     source::Source,
     subscription::{
         EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
@@ -311,6 +312,13 @@ pub enum FactBody {
         /// Which secret.
         id: SecretId,
     },
+    /// A setting was changed. Since format 4.
+    ConfigSet {
+        /// Its name.
+        key: String,
+        /// How it stands.
+        setting: Setting,
+    },
 }
 
 /// The newest format that this program reads and writes.
@@ -326,7 +334,8 @@ pub enum FactBody {
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
 /// 4: what went over the wire in attempts, beside the payloads ([`crate::tables::exchange_key`]);
-/// [`FactBody::DeliveryAbandoned`] is notable; the time until which a [`SecretRef`] signs.
+/// [`FactBody::DeliveryAbandoned`] is notable; the time until which a [`SecretRef`] signs;
+/// [`FactBody::ConfigSet`].
 pub const FORMAT: u32 = 4;
 
 impl FactBody {
@@ -374,6 +383,7 @@ impl FactBody {
             | Self::TokenKeyCreated(_)
             | Self::TokenKeyForgotten { .. }
             | Self::SecretRevealed { .. }
+            | Self::ConfigSet { .. }
             | Self::LossAccepted { .. }
             | Self::BucketRetired { .. }
             | Self::BucketDropped { .. }

@@ -15,6 +15,7 @@ mod query;
 mod schema_sets;
 mod retention;
 mod schemas;
+mod settings;
 mod users;
 
 use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};

@@ -192,6 +192,7 @@ impl<'a> Projector<'a> {
             | FactBody::TokenKeyCreated(_)
             | FactBody::TokenKeyForgotten { .. }
             | FactBody::SecretRevealed { .. }
+            | FactBody::ConfigSet { .. }
             | FactBody::LossAccepted { .. }
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }

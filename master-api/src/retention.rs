@@ -30,6 +30,7 @@ use contract::{
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
     retention::Retained,
+    setting,
 };
 use std::{
     collections::BTreeSet,
@@ -77,8 +78,20 @@ impl Steps<'_> {
         now(self.shared)
     }
 
-    fn config(&self) -> &RetentionConfig {
-        &self.shared.config.retention
+    fn config(&self) -> RetentionConfig {
+        in_force(self.shared)
+    }
+}
+
+/// What operators have set, and else the configuration.
+fn in_force(shared: &Shared) -> RetentionConfig {
+    let (state, config) = (shared.state.load(), &shared.config.retention);
+    let span = |key, configured| state.settings.duration(key).unwrap_or(configured);
+    RetentionConfig {
+        age: span(setting::RETENTION_AGE, config.age),
+        unfinished: span(setting::RETENTION_UNFINISHED, config.unfinished),
+        size: state.settings.integer(setting::RETENTION_SIZE).unwrap_or(config.size),
+        every: config.every,
     }
 }
 

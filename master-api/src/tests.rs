@@ -8,6 +8,7 @@ mod configuring;
 mod damage;
 mod copies;
 mod sequences;
+mod setting;
 mod asking;
 mod racing;
 mod looking;

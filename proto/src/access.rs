@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 42] = {
+pub const TABLE: [Rpc; 43] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -62,6 +62,7 @@ pub const TABLE: [Rpc; 42] = {
         rpc("/certes.v1.Configuration/ListEventTypes", Schemas, Read, false),
         rpc("/certes.v1.Configuration/ListBackoffs", Backoffs, Read, false),
         rpc("/certes.v1.Configuration/ListSchemas", Schemas, Read, false),
+        rpc("/certes.v1.Configuration/ListSettings", Config, Read, false),
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
         rpc("/certes.v1.LogService/List", Config, Read, false),
         rpc("/certes.v1.LogService/GetHead", Config, Read, false),

@@ -11,6 +11,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     retention::RetentionMutation,
     schemas::SchemaMutation,
+    settings::SettingMutation,
     users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
@@ -44,7 +45,13 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, SchemaMutation, RetentionMutation, UserMutation);
+pub struct Mutation(
+    ConfigurationMutation,
+    SchemaMutation,
+    RetentionMutation,
+    UserMutation,
+    SettingMutation,
+);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]

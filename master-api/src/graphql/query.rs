@@ -11,6 +11,7 @@ use super::{
     paging::{Connection, request},
     retention::RetentionQuery,
     schemas::SchemaQuery,
+    settings::SettingQueries,
     users::UserQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
@@ -22,7 +23,7 @@ use contract::{
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, RetentionQuery, UserQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, RetentionQuery, UserQuery, SettingQueries);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

@@ -86,6 +86,9 @@ impl From<Command> for v1::Command {
             }
             Command::RevealSecret { name } => Wire::RevealSecret(name),
             Command::RotateStampKey => Wire::RotateStampKey(v1::RotateStampKey {}),
+            Command::SetSetting { key, value, expect: expect_version } => {
+                Wire::SetSetting(v1::SetSetting { key, value, expect_version })
+            }
         };
         Self { command: Some(command) }
     }
@@ -132,6 +135,11 @@ impl TryFrom<v1::Command> for Command {
             }
             Wire::RevealSecret(name) => Self::RevealSecret { name: text(name, "reveal_secret")? },
             Wire::RotateStampKey(v1::RotateStampKey {}) => Self::RotateStampKey,
+            Wire::SetSetting(v1::SetSetting { key, value, expect_version }) => Self::SetSetting {
+                key: text(key, "set_setting.key")?,
+                value,
+                expect: expect_version,
+            },
         })
     }
 }

@@ -127,6 +127,13 @@ impl v1::configuration_server::Configuration for Service {
         self.door.serve(work).await
     }
 
+    async fn list_settings(
+        &self,
+        _request: Request<v1::ListSettingsRequest>,
+    ) -> Result<Response<v1::ListSettingsResponse>, Status> {
+        self.list(|rules| (&rules.settings).into()).await
+    }
+
     async fn list_users(
         &self,
         _request: Request<v1::ListUsersRequest>,

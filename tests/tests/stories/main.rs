@@ -22,4 +22,5 @@ mod roles;
 mod retention;
 mod rule_of_dependencies;
 mod schemas;
+mod settings;
 mod users;

@@ -57,6 +57,8 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "{ checkSchemas(input: {schemas: []}) { __typename } }",
     ),
     ("retentionPlan", "config:read", false, "{ retentionPlan { age } }"),
+    ("settings", "config:read", false, "{ settings { key } }"),
+    ("setting", "config:read", false, "{ setting(key: \"x\") { key } }"),
     ("log", "config:read", false, "{ log { nodes { kind } } }"),
     // Changes. What they name is not there, so that whoever may makes none.
     (
@@ -167,6 +169,13 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "mutation { eraseSubscriber(id: \"nobody\") { __typename } }",
     ),
     ("rotateStampKey", "config:write", false, "mutation { rotateStampKey }"),
+    (
+        "setSetting",
+        "config:write",
+        false,
+        "mutation { setSetting(key: \"x\", value: \"1\") { key } }",
+    ),
+    ("resetSetting", "config:write", false, "mutation { resetSetting(key: \"x\") { key } }"),
     ("rotateSecretKey", "config:write", false, "mutation { rotateSecretKey }"),
     (
         "publishSchema",
@@ -194,6 +203,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Events/List", "events:read", false),
     ("Events/ListDeliveries", "subscriptions:read", false),
     ("Deliveries/Get", "subscriptions:read", true),
+    ("Deliveries/GetExchanges", "subscriptions:read", true),
     // A key of one subscriber has to name one of its subscriptions, which the empty message does
     // not.
     ("Deliveries/List", "subscriptions:read", false),
@@ -221,6 +231,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Configuration/ListBackoffs", "backoffs:read", false),
     ("Configuration/ListSchemas", "schemas:read", false),
     ("Configuration/ListKeys", "keys:read", false),
+    ("Configuration/ListSettings", "config:read", false),
     ("Configuration/ListUsers", "users:read", false),
     ("Configuration/RotateSecretKey", "config:write", false),
     ("Retention/GetPlan", "config:read", false),

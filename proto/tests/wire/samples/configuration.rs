@@ -17,6 +17,7 @@ use contract::{
         Violation,
     },
     secret::Secret,
+    setting::{Setting, SettingValue, Settings},
     source::{Scheme, Source, SourceSpec, Template},
     subscription::{
         EventType, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
@@ -242,6 +243,12 @@ pub fn commands() -> Vec<Command> {
         Command::RotateSecret { name: "ci".into(), keep: None },
         Command::RevealSecret { name: "ci".into() },
         Command::RotateStampKey,
+        Command::SetSetting {
+            key: "retention.age".into(),
+            value: Some("7d".into()),
+            expect: Some(0),
+        },
+        Command::SetSetting { key: "feature.x".into(), value: None, expect: None },
         Command::Remove(Target::Subscriber("org_123".into())),
         Command::Remove(Target::EventType(uri())),
         Command::Remove(Target::Source("github".into())),
@@ -311,6 +318,13 @@ pub fn token(name: &str) -> Secret {
 }
 
 /// Rules with one of everything.
+pub fn settings() -> Settings {
+    let value = Some(SettingValue::Duration(Span(Duration::from_secs(86_400))));
+    let set = Setting { value, version: 3, changed_at: NOW };
+    let reset = Setting { value: None, version: 2, changed_at: NOW };
+    Settings([("retention.age".to_owned(), set), ("feature.x".to_owned(), reset)].into())
+}
+
 pub fn rules(sequence: u64) -> Rules {
     let own = subscription(1, subscription_spec("ci"));
     let theirs = subscription(2, full_spec());
@@ -347,6 +361,7 @@ pub fn rules(sequence: u64) -> Rules {
             e: "AQAB".into(),
             created_at: NOW,
         })],
+        settings: settings(),
         secrets: [(secret, Secret::new("hidden-secret"))].into(),
         stamp_keys: vec![(SecretId::from_bytes([9; 16]), Secret::new("hidden-stamp"))],
     }
