@@ -1,13 +1,33 @@
 //! What went over the wire in an attempt is kept as long as the payload, and no longer.
 
 use super::harness::{Bench, DAY, exchange, forgetful, operator};
-use crate::store::{Scan, Table};
+use crate::{
+    codec,
+    store::{Scan, Table},
+};
 use contract::{
     delivery::Next,
+    exchange::ExchangeRecord,
     id::{DeliveryId, LaneId},
     master_api::{Deliveries, Stored},
     retention::{ErasureTarget, Retention},
 };
+
+/// A row as it is written since format 4. It is read for ever, and never edited.
+const ROW: &str = "\
+    0184a16f91ac636f6e74656e742d74797065a1619292ac636f6e74656e742d74797065aa746578742f706c61\
+    696e92a8686d61632d736967a9534841323536203030a1729192a6736572766572a36f6464a162c408616e73\
+    7765722031";
+
+#[test]
+fn a_row_that_was_written_once_is_read_for_ever() {
+    let row = codec::encode(&exchange(1)).unwrap();
+    assert_eq!(hex::encode(&row), ROW);
+    let read: ExchangeRecord = codec::decode(&row).unwrap();
+    assert_eq!(read, exchange(1));
+    let empty: ExchangeRecord = codec::decode(b"\x01\x80").unwrap();
+    assert_eq!(empty, ExchangeRecord::default());
+}
 
 async fn attempt(bench: &Bench, stored: &Stored, lane: LaneId, number: u32, next: Next) -> bool {
     let id = DeliveryId { lane, sequence: stored.sequence };

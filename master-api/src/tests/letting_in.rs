@@ -15,6 +15,7 @@ use contract::{
     clock::Timestamp,
     command::{Changeset, Command, Mode},
     master_api::Configuration,
+    retention::Retention,
     secret::Secret,
     testing::SeededRandom,
 };
@@ -190,7 +191,7 @@ async fn a_subscriptions_secret_is_rotated_with_overlap_and_revealed_on_record()
         let left = |until: Timestamp| until.since(super::harness::now(bench)).as_secs() / 3600;
         refs.iter().map(|secret| secret.until.map(left)).collect::<Vec<_>>()
     };
-    let hours = |hours| Some(Span(Duration::from_secs(hours * 3600)));
+    let hours = |hours: u64| Some(Span(Duration::from_secs(hours * 3600)));
     let rotate = |keep| Command::RotateSecret { name: "ci".into(), keep };
     let shown = bench.execute(vec![rotate(None)]).await.unwrap().remove(0).revealed.unwrap();
     assert_eq!(signing(&bench), [shown.clone(), first[0].clone()], "the newest first");
