@@ -357,7 +357,9 @@ impl Wiring<'_> {
     /// Where users get their tokens: the same wherever it is served.
     fn login(&self) -> Router {
         let lifetime = self.config.master_api.token_lifetime.0;
-        Login::new(self.master_api.clone(), self.environment.clock.clone(), lifetime)
+        let who = Authenticator::knowing(self.who.clone());
+        let clock = self.environment.clock.clone();
+        Login::new(self.master_api.clone(), who, clock, lifetime)
             .behind(&self.config.gateway.trusted_proxies)
             .router()
     }
