@@ -17,6 +17,7 @@ use contract::{
     id::{EventId, IdGenerator},
     master_api::{MasterApi, ReleaseEvent, StoreEvent, Stored},
     schema::EventValidator,
+    setting::EVENTS_PAUSED,
     stamp::Stamped,
 };
 use std::{
@@ -26,6 +27,8 @@ use std::{
 
 /// What a sender is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The same, while operators have paused the taking of events.
+const PAUSED_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Hop 2.
 pub struct Broker {
@@ -228,6 +231,11 @@ impl Broker {
     }
 }
 
+fn paused() -> Error {
+    let text = "an operator has paused the taking of events (`events.paused`)";
+    Error::new(ErrorCode::Unavailable, text).retry_after(PAUSED_RETRY_AFTER)
+}
+
 /// Everything the log has to know of an event, by the rules of one snapshot.
 fn prepare(
     snapshot: &Snapshot,
@@ -262,7 +270,10 @@ fn prepare(
 impl EventBroker for Broker {
     async fn accept(&self, event: NewEvent) -> Result<Accepted> {
         let started = Instant::now();
-        let answer = self.take(event).await;
+        let answer = match self.snapshots.current().rules.settings.is_on(EVENTS_PAUSED) {
+            true => Err(paused()),
+            false => self.take(event).await,
+        };
         self.metrics.answered(&answer, started.elapsed());
         answer
     }

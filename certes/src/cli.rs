@@ -17,6 +17,7 @@ use crate::{
         schema::SchemaCommand,
         secret::SecretCommand,
         send::SendArgs,
+        setting::SettingCommand,
         source::SourceCommand,
         subscription::SubscriptionCommand,
         user::UserCommand,
@@ -86,6 +87,9 @@ pub enum Command {
     /// The keys that seal, stamp and sign.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// What operators set while everything runs, and feature flags.
+    #[command(subcommand)]
+    Setting(SettingCommand),
     /// Show when a back-off policy would try again.
     #[command(subcommand)]
     Backoff(BackoffCommand),

@@ -13,6 +13,7 @@ pub mod login;
 pub mod quarantine;
 pub mod retention;
 pub mod schema;
+pub mod setting;
 pub mod secret;
 pub mod send;
 pub mod source;

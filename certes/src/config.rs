@@ -48,6 +48,8 @@ pub struct Config {
     pub identity: identity::Config,
     /// How long things are kept.
     pub retention: master_api::RetentionConfig,
+    /// How much the store may take.
+    pub store: master_api::StoreConfig,
     /// Hop 3c.
     pub queue: queue::Config,
     /// Hop 4.
@@ -70,6 +72,7 @@ impl Default for Config {
             master_api: master_api::Config::default(),
             identity: identity::Config::default(),
             retention: master_api::RetentionConfig::default(),
+            store: master_api::StoreConfig::default(),
             queue: queue::Config::default(),
             consumer: consumer::Config::default(),
             peers: PeersConfig::default(),

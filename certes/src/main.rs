@@ -47,6 +47,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Login(args) => commands::login::log_in(args).await,
         Command::Logout(args) => commands::login::log_out(args).await,
         Command::Secret(command) => commands::secret::run(command).await,
+        Command::Setting(command) => commands::setting::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
         Command::Retention(command) => commands::retention::run(command).await,
         Command::Log(command) => commands::log::run(command).await,

@@ -8,6 +8,7 @@ use contract::{
     command::{Change, Changeset, Command},
     delivery::Delivery,
     event::{Accepted, Event},
+    exchange::Exchange,
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
@@ -269,6 +270,12 @@ impl Remote {
         found(self.deliveries_client().get(request).await)?.map(noun).transpose()
     }
 
+    /// What went over the wire in the attempts of a delivery.
+    pub async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        let request = v1::GetExchangesRequest { id: id.to_string() };
+        nouns(take(self.deliveries_client().get_exchanges(request).await)?.exchanges)
+    }
+
     /// Deliveries, newest first.
     pub async fn deliveries(
         &self,
@@ -333,6 +340,13 @@ impl Remote {
         take(self.configuration_client().rotate_secret_key(request).await).map(|_done| ())
     }
 
+    /// Settings, by name.
+    pub async fn settings(&self) -> Result<Vec<ListedSetting>> {
+        let request = v1::ListSettingsRequest {};
+        let found = take(self.configuration_client().list_settings(request).await)?;
+        Ok(found.settings.into_iter().map(Into::into).collect())
+    }
+
     /// API keys.
     pub async fn keys(&self) -> Result<Vec<ListedKey>> {
         let request = v1::ListKeysRequest {};
@@ -363,6 +377,38 @@ impl From<v1::User> for ListedUser {
     }
 }
 
+/// A setting with what it may be.
+#[derive(Debug, Clone, Serialize)]
+pub struct ListedSetting {
+    /// Its name.
+    pub key: String,
+    /// `bool`, `integer` or `duration`.
+    pub r#type: String,
+    /// As a text; None: it is not set.
+    pub value: Option<String>,
+    /// What holds while it is not set, in words.
+    pub default: String,
+    /// The least value.
+    pub least: Option<String>,
+    /// The greatest value.
+    pub most: Option<String>,
+    /// What it is about.
+    pub about: String,
+    /// How many times it was changed.
+    pub version: u64,
+    /// When it was changed last.
+    pub changed_at: Option<Timestamp>,
+}
+
+impl From<v1::Setting> for ListedSetting {
+    fn from(setting: v1::Setting) -> Self {
+        let v1::Setting { key, r#type, value, default, least, most, about, version, changed_at } =
+            setting;
+        let changed_at = changed_at.and_then(|time| proto::convert::moment_from(time).ok());
+        Self { key, r#type, value, default, least, most, about, version, changed_at }
+    }
+}
+
 /// An API key as everybody may see it: without anything of its token but the beginning.
 #[derive(Debug, Clone, Serialize)]
 pub struct ListedKey {
@@ -378,6 +424,8 @@ pub struct ListedKey {
     pub subscriber: Option<String>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, to a minute or two; None: never.
+    pub last_used_at: Option<Timestamp>,
 }
 
 impl From<v1::ApiKey> for ListedKey {
@@ -390,6 +438,7 @@ impl From<v1::ApiKey> for ListedKey {
             roles: key.roles,
             subscriber: key.subscriber,
             expires_at: key.expires_at.and_then(moment),
+            last_used_at: key.last_used_at.and_then(moment),
         }
     }
 }

@@ -14,7 +14,10 @@ use broker::{Announcer, Broker, Feeder};
 use channels::Channels;
 use consumer::Consumer;
 use contract::{
-    authenticate::Authenticate, broker::EventBroker, master_api::MasterApi, queue::MessageQueue,
+    authenticate::{Authenticate, KeyUses},
+    broker::EventBroker,
+    master_api::MasterApi,
+    queue::MessageQueue,
     registry::SchemaRegistry,
 };
 use futures_util::future::BoxFuture;
@@ -98,6 +101,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         None => channels.master_api(streams.clone()).await?,
     };
     let who = Identity::new(&config.identity, master_api.rules(), environment.clock.clone())?;
+    let key_uses = who.key_uses();
     let mut wiring = Wiring {
         config,
         environment,
@@ -135,6 +139,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     if roles.has(Role::Gateway) {
         wiring.gateway().await?;
     }
+    wiring.key_uses(key_uses);
     Ok(wiring.finish())
 }
 
@@ -147,6 +152,7 @@ fn open_store(
     let settings = master_api::Config {
         data_dir: config.data_dir.clone(),
         retention: config.retention.clone(),
+        limits: config.store.clone(),
         ..config.master_api.clone()
     };
     let metrics = master_api::Metrics::new(metrics);
@@ -355,12 +361,24 @@ impl Wiring<'_> {
         Ok(())
     }
 
+    /// Has Master API told when keys were used at the doors of this process.
+    fn key_uses(&mut self, uses: Arc<KeyUses>) {
+        let (master_api, every) = (self.master_api.clone(), self.config.identity.key_uses_every.0);
+        self.run(move |stop| async move {
+            let telling = identity::uses::tell(uses.clone(), master_api.clone(), every);
+            stop.run_until_cancelled(telling).await;
+            identity::uses::tell_once(&uses, &*master_api).await;
+        });
+    }
+
     /// Where users get their tokens: the same wherever it is served.
     fn login(&self) -> Router {
         let lifetime = self.config.master_api.token_lifetime.0;
         let who = Authenticator::knowing(self.who.clone());
         let clock = self.environment.clock.clone();
-        Login::new(self.master_api.clone(), who, clock, lifetime).router()
+        Login::new(self.master_api.clone(), who, clock, lifetime)
+            .behind(&self.config.gateway.trusted_proxies)
+            .router()
     }
 
     /// GraphQL over the ports: the same wherever it is served.

@@ -143,9 +143,10 @@ pub(crate) fn conclude(
             cause,
             error: outcome.failure.map(|failure| failure.sentence),
             address: outcome.address,
-            response_excerpt: outcome.excerpt,
+            response_excerpt: None,
             backoff_rule,
         },
+        exchange: outcome.exchange,
         next,
         pause_subscription: cause == Some(Cause::Gone),
     };

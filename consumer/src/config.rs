@@ -1,6 +1,6 @@
 //! The settings of a consumer.
 
-use contract::backoff::Span;
+use contract::{backoff::Span, limits::RESPONSE_BODY_BYTES_MAX};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -22,6 +22,13 @@ pub struct Config {
     pub connect_timeout: Span,
     /// Time limit for resolving a name, so that a black hole stalls nobody.
     pub dns_timeout: Span,
+    /// Bytes of an answer's body that are kept with its attempt, up to 64 KiB; 0: none.
+    pub response_kept_bytes: u32,
+    /// Keep the headers of requests and answers with their attempts.
+    pub headers_kept: bool,
+    /// Names of more headers that carry credentials, in lower case; `*-ticket` names an ending.
+    /// They are kept as `***` and a fingerprint.
+    pub credential_headers: Vec<String>,
     /// Furthest that a `Retry-After` can move the next attempt.
     pub retry_after_max: Span,
     /// Networks that may be reached although they are private, loopback or otherwise special, and
@@ -53,6 +60,9 @@ impl Default for Config {
             timeout: seconds(15),
             connect_timeout: seconds(5),
             dns_timeout: seconds(2),
+            response_kept_bytes: 16 * 1024,
+            headers_kept: true,
+            credential_headers: Vec::new(),
             retry_after_max: seconds(24 * 3600),
             allowed_networks: Vec::new(),
             nameservers: Vec::new(),
@@ -81,6 +91,12 @@ impl Config {
         if !TIMEOUT_RANGE.contains(&self.timeout.0) {
             return Err(format!("`timeout` is {}; allowed: 1s to 60s", self.timeout));
         }
+        if usize::try_from(self.response_kept_bytes).is_ok_and(|b| b > RESPONSE_BODY_BYTES_MAX) {
+            return Err(format!(
+                "`response_kept_bytes` is {}; at most {RESPONSE_BODY_BYTES_MAX} are ever read",
+                self.response_kept_bytes
+            ));
+        }
         let limits = [
             ("connect_timeout", self.connect_timeout),
             ("dns_timeout", self.dns_timeout),
@@ -103,9 +119,11 @@ impl Config {
         }
     }
 
-    /// The time limit of an attempt whose subscription wants `timeout_ms`.
-    pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>) -> Duration {
-        let wanted = timeout_ms.map_or(self.timeout.0, |ms| Duration::from_millis(ms.into()));
+    /// The time limit of an attempt whose subscription wants `timeout_ms`, where operators have
+    /// `set` one for all others.
+    pub(crate) fn attempt_timeout(&self, timeout_ms: Option<u32>, set: Option<Span>) -> Duration {
+        let others = set.unwrap_or(self.timeout).0;
+        let wanted = timeout_ms.map_or(others, |ms| Duration::from_millis(ms.into()));
         wanted.clamp(*TIMEOUT_RANGE.start(), *TIMEOUT_RANGE.end())
     }
 }
@@ -120,6 +138,7 @@ mod tests {
         let wrong = [
             (Config { max_in_flight: 0, ..Config::default() }, "max_in_flight"),
             (Config { max_in_flight: 3000, ..Config::default() }, "connections_max"),
+            (Config { response_kept_bytes: 65_537, ..Config::default() }, "response_kept_bytes"),
             (Config { timeout: Span(Duration::from_secs(61)), ..Config::default() }, "timeout"),
             (Config { dns_timeout: Span(Duration::ZERO), ..Config::default() }, "dns_timeout"),
         ];
@@ -131,9 +150,12 @@ mod tests {
     #[test]
     fn a_subscription_may_set_its_limit_within_bounds() {
         let config = Config::default();
-        assert_eq!(config.attempt_timeout(None), Duration::from_secs(15));
-        assert_eq!(config.attempt_timeout(Some(2500)), Duration::from_millis(2500));
-        assert_eq!(config.attempt_timeout(Some(1)), Duration::from_secs(1));
-        assert_eq!(config.attempt_timeout(Some(90_000)), Duration::from_secs(60));
+        assert_eq!(config.attempt_timeout(None, None), Duration::from_secs(15));
+        assert_eq!(config.attempt_timeout(Some(2500), None), Duration::from_millis(2500));
+        let set = Some(Span(Duration::from_secs(30)));
+        assert_eq!(config.attempt_timeout(None, set), Duration::from_secs(30));
+        assert_eq!(config.attempt_timeout(Some(2500), set), Duration::from_millis(2500));
+        assert_eq!(config.attempt_timeout(Some(1), None), Duration::from_secs(1));
+        assert_eq!(config.attempt_timeout(Some(90_000), None), Duration::from_secs(60));
     }
 }

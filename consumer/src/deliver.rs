@@ -2,11 +2,14 @@
 
 use crate::{
     config::Config,
+    keep::Keeper,
     outcome::{self, Failure, Outcome},
     retry_after,
 };
 use bytes::Bytes;
-use contract::{clock::Clock, delivery::Cause, limits::RESPONSE_BODY_BYTES_MAX};
+use contract::{
+    clock::Clock, delivery::Cause, exchange::ExchangeRecord, limits::RESPONSE_BODY_BYTES_MAX,
+};
 use egress::{DialError, Dialled, Dialler};
 use http::{Extensions, Request, Response, header};
 use http_body_util::{BodyExt, Full};
@@ -31,6 +34,7 @@ pub(crate) struct Deliverer {
     client: Client<HttpsConnector<Dialler>, Full<Bytes>>,
     dialler: Dialler,
     clock: Arc<dyn Clock>,
+    keeper: Keeper,
 }
 
 impl Deliverer {
@@ -50,7 +54,7 @@ impl Deliverer {
             .http1_max_buf_size(usize::try_from(RESPONSE_HEAD_BYTES_MAX).unwrap_or(usize::MAX))
             .http2_max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
             .build(connector);
-        Ok(Self { client, dialler, clock })
+        Ok(Self { client, dialler, clock, keeper: Keeper::new(config) })
     }
 
     /// Waits a while for room for one more connection.
@@ -58,26 +62,39 @@ impl Deliverer {
         self.dialler.room().await;
     }
 
-    /// Makes the request and waits at most `limit` for the whole answer. None: nobody was asked,
+    /// What is kept of exchanges.
+    pub(crate) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// Makes the request and waits at most `limit` for the whole answer, which is added to
+    /// `record`. None: nobody was asked,
     /// because all our connections are in use.
     pub(crate) async fn deliver(
         &self,
         mut request: Request<Full<Bytes>>,
         limit: Duration,
+        record: Option<Box<ExchangeRecord>>,
     ) -> Option<Outcome> {
         let started = Instant::now();
         let deadline = started + limit;
         let connection = capture_connection(&mut request);
         let mut outcome = match timeout_at(deadline, self.client.request(request)).await {
-            Ok(Ok(response)) => self.judge(response, deadline, limit).await,
+            Ok(Ok(response)) => self.judge(response, (deadline, limit), record).await,
             Ok(Err(error)) if matches!(outcome::find(&error), Some(DialError::Full)) => {
                 return None;
             }
-            Ok(Err(error)) => failed(&error, &connection),
-            Err(_elapsed) => Outcome::unsent(too_slow(limit)),
+            Ok(Err(error)) => Outcome { exchange: record, ..failed(&error, &connection) },
+            Err(_elapsed) => Outcome { exchange: record, ..Outcome::unsent(too_slow(limit)) },
         };
         outcome.duration = started.elapsed();
         outcome.address = outcome.address.or_else(|| dialled(&connection));
+        // Without a connection, nothing went over a wire.
+        if outcome.address.is_none()
+            || outcome.failure.as_ref().is_some_and(Failure::is_of_dialling)
+        {
+            outcome.exchange = None;
+        }
         Some(outcome)
     }
 
@@ -85,13 +102,16 @@ impl Deliverer {
     async fn judge(
         &self,
         response: Response<Incoming>,
-        deadline: Instant,
-        limit: Duration,
+        (deadline, limit): (Instant, Duration),
+        mut record: Option<Box<ExchangeRecord>>,
     ) -> Outcome {
         let status = response.status();
         let retry_after = response.headers().get(header::RETRY_AFTER);
         let retry_after = retry_after
             .and_then(|value| retry_after::parse(value.to_str().ok()?, self.clock.now()));
+        if let Some(record) = &mut record {
+            record.response_headers = self.keeper.response_headers(response.headers());
+        }
         let mut body = Vec::new();
         let read = timeout_at(deadline, read(response.into_body(), &mut body)).await;
         let broken = match read {
@@ -99,10 +119,14 @@ impl Deliverer {
             Ok(Err(failure)) => Some(failure),
             Err(_elapsed) => Some(too_slow(limit)),
         };
+        if let Some(record) = &mut record {
+            let (kept, cut) = self.keeper.body(&body);
+            (record.response_body, record.response_cut) = (kept, cut || broken.is_some());
+        }
         Outcome {
             status: Some(status.as_u16()),
             failure: outcome::of_status(status).or(broken),
-            excerpt: outcome::excerpt(&body),
+            exchange: record,
             retry_after,
             ..Outcome::default()
         }

@@ -21,6 +21,7 @@ mod sign;
 
 // How it is sent, and what came back.
 mod deliver;
+mod keep;
 mod outcome;
 mod retry_after;
 

@@ -1,6 +1,6 @@
 //! What became of an attempt, and which cause a status or an error is.
 
-use contract::{delivery::Cause, limits::RESPONSE_EXCERPT_BYTES_MAX};
+use contract::{delivery::Cause, exchange::ExchangeRecord};
 use egress::DialError;
 use http::StatusCode;
 use std::{error::Error, io, time::Duration};
@@ -17,7 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) failure: Option<Failure>,
     /// The address that was dialled.
     pub(crate) address: Option<String>,
-    pub(crate) excerpt: Option<String>,
+    /// What went over the wire; None: nothing did, or it is not to be kept.
+    pub(crate) exchange: Option<Box<ExchangeRecord>>,
     /// How long the endpoint wants to be left alone.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -34,6 +35,13 @@ impl Failure {
     /// A failure; a sentence that is too long is cut.
     pub(crate) fn new(cause: Cause, sentence: impl AsRef<str>) -> Self {
         Self { cause, sentence: sentence.as_ref().chars().take(SENTENCE_MAX).collect() }
+    }
+}
+
+impl Failure {
+    /// Did it end before there was a connection?
+    pub(crate) const fn is_of_dialling(&self) -> bool {
+        matches!(self.cause, Cause::Dns | Cause::AddressRefused | Cause::Connect | Cause::Tls)
     }
 }
 
@@ -122,15 +130,6 @@ fn cause_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'st
     }
 }
 
-/// The beginning of a body as text, at most [`RESPONSE_EXCERPT_BYTES_MAX`] bytes.
-pub(crate) fn excerpt(body: &[u8]) -> Option<String> {
-    let start = &body[..body.len().min(RESPONSE_EXCERPT_BYTES_MAX)];
-    let mut text = String::from_utf8_lossy(start).into_owned();
-    // The sign for what is no UTF-8 is longer than what it stands for.
-    text.truncate(text.floor_char_boundary(RESPONSE_EXCERPT_BYTES_MAX));
-    (!text.is_empty()).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,16 +159,6 @@ mod tests {
         assert_eq!(of_error(&eof, false).cause, Cause::Tls);
         let reset = io::Error::from(io::ErrorKind::ConnectionReset);
         assert_eq!(of_error(&reset, true).cause, Cause::Reset);
-    }
-
-    #[test]
-    fn excerpts_are_text_within_the_bound() {
-        assert_eq!(excerpt(b""), None);
-        assert_eq!(excerpt(b"ok").as_deref(), Some("ok"));
-        for body in [vec![0xff; 5000], "\u{1F980}".repeat(1000).into_bytes(), vec![b'a'; 5000]] {
-            let text = excerpt(&body).unwrap();
-            assert!(text.len() <= RESPONSE_EXCERPT_BYTES_MAX && text.len() > 1000);
-        }
     }
 
     #[test]

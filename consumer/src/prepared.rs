@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
     id::SubscriptionNumber,
     rules::{Rules, RulesReceiver},
+    setting::DELIVERY_TIMEOUT,
     stamp::StampKey,
     subscription::Subscription,
 };
@@ -44,8 +45,11 @@ impl Prepared {
         Ok(Self {
             uri: Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?,
             authorization,
-            signer: Signer::new(rules.secrets_of(&subscription.secrets))?,
-            timeout: config.attempt_timeout(subscription.spec.timeout_ms),
+            signer: Signer::new(rules.secrets_with_time(&subscription.secrets))?,
+            timeout: config.attempt_timeout(
+                subscription.spec.timeout_ms,
+                rules.settings.duration(DELIVERY_TIMEOUT),
+            ),
         })
     }
 }
@@ -121,6 +125,11 @@ impl Snapshots {
     pub(crate) fn new(rules: RulesReceiver) -> Self {
         let first = Arc::new(Snapshot::new(rules.borrow().clone()));
         Self { rules, newest: Mutex::new(first) }
+    }
+
+    /// The rules, to be waited for.
+    pub(crate) fn rules(&self) -> RulesReceiver {
+        self.rules.clone()
     }
 
     /// The snapshot of the rules as they are now.

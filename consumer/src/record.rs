@@ -16,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Most reports of one call to Master API.
 const RECORD_BATCH_MAX: usize = 512;
+/// Most bytes of headers and bodies in one call, unless a single report has more.
+const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Pause before the second try to record; it doubles up to the longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -65,7 +67,7 @@ impl Recorder {
             leases.push((one.holding, one.settlement, one.report.is_some()));
             reports.extend(one.report);
         }
-        let Some(recorded) = self.record(reports).await else {
+        let Some(recorded) = self.record_all(reports).await else {
             // Given up: the leases run out, and the deliveries are attempted again.
             return;
         };
@@ -76,6 +78,23 @@ impl Recorder {
             (holding.lease(), if superseded { Settlement::Ack } else { *settlement })
         });
         self.settle(settlements.collect()).await;
+    }
+
+    /// Records reports in calls of a bounded size.
+    async fn record_all(&self, reports: Vec<AttemptReport>) -> Option<Vec<bool>> {
+        let mut recorded = Vec::with_capacity(reports.len());
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        for report in reports {
+            let size = report.exchange.as_ref().map_or(0, |exchange| exchange.size());
+            if bytes + size > RECORD_BYTES_MAX && !part.is_empty() {
+                recorded.extend(self.record(std::mem::take(&mut part)).await?);
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(report);
+        }
+        recorded.extend(self.record(part).await?);
+        Some(recorded)
     }
 
     /// Records reports, however long it takes: what was sent is never sent again because the

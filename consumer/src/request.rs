@@ -26,7 +26,7 @@ pub(crate) fn build(
     }
     let id = event.id.to_string();
     let timestamp = now.unix_seconds().to_string();
-    let signatures = prepared.signer.sign(&id, &timestamp, &payload);
+    let signatures = prepared.signer.sign(&id, now, &payload);
     if let Some(signature) = signatures.webhook_signature() {
         headers.insert("webhook-signature", signature);
     }

@@ -16,6 +16,7 @@ use contract::{
     delivery::{AttemptReport, Next},
     master_api::Work,
     queue::{Lease, Settlement},
+    setting::DELIVERY_PAUSED,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -131,8 +132,9 @@ impl Consumer {
     ) -> Option<Outcome> {
         let payload = payload.clone();
         let request = request::build(prepared, &work.delivery, &work.event, payload, now);
+        let record = self.deliverer.keeper().request(&request, work, now);
         self.metrics.attempts_in_flight.inc();
-        let outcome = self.deliverer.deliver(request, prepared.timeout).await;
+        let outcome = self.deliverer.deliver(request, prepared.timeout, record).await;
         self.metrics.attempts_in_flight.dec();
         if outcome.is_none() {
             self.metrics.connections_exhausted.inc();
@@ -181,6 +183,9 @@ impl Shift {
         let slots = Arc::new(Semaphore::new(slots));
         let wait = config.lease_wait.0;
         while let Some(mut free) = self.free_slots(&slots).await {
+            if !self.until_resumed().await {
+                return;
+            }
             let max = u32::try_from(free.num_permits()).unwrap_or(LEASE_BATCH_MAX);
             // Not cut short by `stop`: leases on their way here would be lost until they run out.
             let answer = timeout(wait + CALL_MAX, self.consumer.queue.lease(max, wait)).await;
@@ -200,12 +205,32 @@ impl Shift {
                 self.give_back(leases).await;
                 return;
             }
+            if self.is_paused() {
+                self.give_back(leases).await;
+                continue;
+            }
             if let Some(taken) = free.split(leases.len().min(free.num_permits()))
                 && !leases.is_empty()
             {
                 let holdings = self.consumer.leases.hold(leases);
                 self.tasks.spawn(self.clone().serve(holdings, taken));
             }
+        }
+    }
+
+    fn is_paused(&self) -> bool {
+        self.consumer.snapshots.newest().rules.settings.is_on(DELIVERY_PAUSED)
+    }
+
+    /// Waits for as long as operators have paused deliveries; false: it is time to stop.
+    async fn until_resumed(&self) -> bool {
+        let mut rules = self.consumer.snapshots.rules();
+        let resumed = rules.wait_for(|rules| !rules.settings.is_on(DELIVERY_PAUSED));
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            // Gone is who made the rules: the last ones hold.
+            _known = resumed => true,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Signatures of a delivery: Standard Webhooks 1.0.0 `v1`, and the same code in hex.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use contract::secret::Secret;
+use contract::{clock::Timestamp, secret::Secret};
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderValue;
 use sha2::Sha256;
@@ -9,7 +9,8 @@ use std::fmt;
 
 /// The valid secrets of a subscription, each keyed once and cloned for every signature.
 pub(crate) struct Signer {
-    keys: Vec<Hmac<Sha256>>,
+    /// Each with the time until which it signs.
+    keys: Vec<(Hmac<Sha256>, Option<Timestamp>)>,
 }
 
 impl fmt::Debug for Signer {
@@ -24,8 +25,12 @@ pub(crate) struct Signatures(Vec<[u8; 32]>);
 
 impl Signer {
     /// A signer with `secrets`, the newest first. A sentence if one of them is no secret.
-    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Result<Self, String> {
-        let key = |secret: &Secret| Hmac::new_from_slice(&secret.webhook_key()?).ok();
+    pub(crate) fn new<'a>(
+        secrets: impl Iterator<Item = (&'a Secret, Option<Timestamp>)>,
+    ) -> Result<Self, String> {
+        let key = |(secret, until): (&Secret, _)| {
+            Some((Hmac::new_from_slice(&secret.webhook_key()?).ok()?, until))
+        };
         let keys: Option<Vec<_>> = secrets.map(key).collect();
         match keys {
             None => Err("a signing secret is not base64 after whsec_".to_owned()),
@@ -34,15 +39,18 @@ impl Signer {
         }
     }
 
-    /// Signs `{id}.{timestamp}.{body}`, which is never put together in memory.
-    pub(crate) fn sign(&self, id: &str, timestamp: &str, body: &[u8]) -> Signatures {
+    /// Signs `{id}.{timestamp}.{body}`, which is never put together in memory, with each secret
+    /// whose time is not over `now`.
+    pub(crate) fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> Signatures {
+        let timestamp = now.unix_seconds().to_string();
         let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
         let code = |key: &Hmac<Sha256>| {
             let mut mac = key.clone();
             parts.iter().for_each(|part| mac.update(part));
             mac.finalize().into_bytes().into()
         };
-        Signatures(self.keys.iter().map(code).collect())
+        let valid = self.keys.iter().filter(|(_, until)| until.is_none_or(|until| now < until));
+        Signatures(valid.map(|(key, _)| code(key)).collect())
     }
 }
 
@@ -68,14 +76,15 @@ mod tests {
 
     fn signer(secrets: &[&str]) -> Result<Signer, String> {
         let secrets: Vec<Secret> = secrets.iter().map(|secret| Secret::new(*secret)).collect();
-        Signer::new(secrets.iter())
+        Signer::new(secrets.iter().map(|secret| (secret, None)))
     }
 
     #[test]
     fn the_published_vector_comes_out() {
         let signer = signer(&["MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"]).unwrap();
         let body = br#"{"test": 2432232314}"#;
-        let signatures = signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body);
+        let signatures =
+            signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", Timestamp(1_614_265_330_000_000), body);
         assert_eq!(
             signatures.webhook_signature().unwrap(),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -91,11 +100,11 @@ mod tests {
         ];
         let body = "{\"größe\": \"\u{1F980}\"}".as_bytes();
         // The library refuses what is older than five minutes by the system's clock.
-        let (id, timestamp) = ("evt_1", SystemClock.now().unix_seconds().to_string());
-        let signatures = signer(&secrets).unwrap().sign(id, &timestamp, body);
+        let (id, now) = ("evt_1", SystemClock.now());
+        let signatures = signer(&secrets).unwrap().sign(id, now, body);
         let mut headers = http::HeaderMap::new();
         headers.insert("webhook-id", HeaderValue::from_static(id));
-        headers.insert("webhook-timestamp", HeaderValue::try_from(timestamp).unwrap());
+        headers.insert("webhook-timestamp", HeaderValue::from(now.unix_seconds()));
         headers.insert("webhook-signature", signatures.webhook_signature().unwrap());
         for secret in secrets {
             let receiver = Webhook::new(secret).unwrap();
@@ -109,7 +118,7 @@ mod tests {
     #[test]
     fn the_hex_form_is_the_same_code() {
         let secrets = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_AAECAwQFBgcICQoLDA0ODw=="];
-        let signatures = signer(&secrets).unwrap().sign("evt_1", "1", b"body");
+        let signatures = signer(&secrets).unwrap().sign("evt_1", Timestamp(1_000_000), b"body");
         let base64 = signatures.webhook_signature().unwrap();
         let base64: Vec<_> = base64.to_str().unwrap().split(' ').collect();
         let hex: Vec<_> = signatures.hmac_sig().collect();
@@ -118,6 +127,17 @@ mod tests {
             let code = STANDARD.decode(base64.strip_prefix("v1,").unwrap()).unwrap();
             assert_eq!(hex.to_str().unwrap(), format!("SHA256 {}", hex::encode(code)));
         }
+    }
+
+    #[test]
+    fn a_secret_signs_until_its_time_is_over() {
+        let (old, new) = (Secret::webhook(&[1; 24]), Secret::webhook(&[2; 24]));
+        let until = Timestamp(5_000_000);
+        let both = [(&new, None), (&old, Some(until))];
+        let signer = Signer::new(both.into_iter()).unwrap();
+        let signed = |now| signer.sign("evt_1", now, b"body").hmac_sig().count();
+        assert_eq!(signed(Timestamp(4_999_999)), 2);
+        assert_eq!(signed(until), 1);
     }
 
     #[test]

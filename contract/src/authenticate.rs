@@ -1,10 +1,22 @@
 //! Who calls: the one question that every door asks, over HTTP and over gRPC.
 
 use crate::{
-    Error, ErrorCode, Result, access::Principal, clock::Clock, rules::RulesReceiver, secret::Secret,
+    Error, ErrorCode, Result,
+    access::{Actor, Principal},
+    clock::{Clock, Timestamp},
+    id::KeyId,
+    rules::RulesReceiver,
+    secret::Secret,
 };
 use async_trait::async_trait;
-use std::{fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 /// Knows the holders of keys and tokens.
 #[async_trait]
@@ -13,17 +25,47 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
     async fn authenticate(&self, token: &Secret) -> Result<Principal>;
 }
 
+/// When this process last met each key, since it was last asked. As many as there are keys.
+#[derive(Debug, Default)]
+pub struct KeyUses(RwLock<HashMap<KeyId, AtomicI64>>);
+
+impl KeyUses {
+    /// A key was used. Waits for nobody but a key that is met for the first time.
+    pub fn note(&self, key: KeyId, at: Timestamp) {
+        let met = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = met.get(&key) {
+            last.fetch_max(at.0, Ordering::Relaxed);
+            return;
+        }
+        drop(met);
+        let mut met = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        met.entry(key).or_default().fetch_max(at.0, Ordering::Relaxed);
+    }
+
+    /// Takes all of them.
+    pub fn take(&self) -> BTreeMap<KeyId, Timestamp> {
+        let met = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        met.into_iter().map(|(key, last)| (key, Timestamp(last.into_inner()))).collect()
+    }
+}
+
 /// Knows API keys by the rules in force.
 #[derive(Clone)]
 pub struct Keys {
     rules: RulesReceiver,
     clock: Arc<dyn Clock>,
+    uses: Arc<KeyUses>,
 }
 
 impl Keys {
     /// The keys in `rules`, with expiry on `clock`.
     pub fn new(rules: RulesReceiver, clock: Arc<dyn Clock>) -> Self {
-        Self { rules, clock }
+        Self { rules, clock, uses: Arc::default() }
+    }
+
+    /// When each was last used.
+    pub fn uses(&self) -> Arc<KeyUses> {
+        Arc::clone(&self.uses)
     }
 }
 
@@ -38,7 +80,11 @@ impl Authenticate for Keys {
     async fn authenticate(&self, token: &Secret) -> Result<Principal> {
         // Bound to a name first: the guard of the channel must not live while the key is hashed.
         let rules = Arc::clone(&self.rules.borrow());
-        let principal = rules.authenticate(token, self.clock.now());
+        let now = self.clock.now();
+        let principal = rules.authenticate(token, now);
+        if let Some(Principal { actor: Actor::Key(id), .. }) = &principal {
+            self.uses.note(*id, now);
+        }
         principal.ok_or_else(|| unknown("the API key is unknown, expired or revoked"))
     }
 }
@@ -65,6 +111,17 @@ pub fn unknown(why: impl Into<String>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uses_are_noted_at_their_latest_and_taken_once() {
+        let uses = KeyUses::default();
+        let (a, b) = (KeyId::from_bytes([1; 16]), KeyId::from_bytes([2; 16]));
+        for (key, at) in [(a, 5), (b, 1), (a, 9), (a, 7)] {
+            uses.note(key, Timestamp(at));
+        }
+        assert_eq!(uses.take(), BTreeMap::from([(a, Timestamp(9)), (b, Timestamp(1))]));
+        assert_eq!(uses.take(), BTreeMap::new());
+    }
 
     #[test]
     fn two_schemes_carry_a_token() {

@@ -2,7 +2,7 @@
 
 use crate::{
     access::Roles,
-    backoff::{BackoffRule, BackoffTarget},
+    backoff::{BackoffRule, BackoffTarget, Span},
     clock::Timestamp,
     event::Direction,
     id::KeyId,
@@ -106,13 +106,14 @@ pub enum Command {
         /// Refuse all that was signed so far.
         forget: bool,
     },
-    /// Sign a subscription's deliveries with a new secret, which is shown once. The one before it
-    /// signs beside it until the next rotation.
+    /// Sign a subscription's deliveries with a new secret, which is shown once. Those so far sign
+    /// beside it for a while, and then no more.
     RotateSecret {
         /// Name of the subscription.
         name: String,
-        /// Let the secrets so far sign no more.
-        forget: bool,
+        /// How long the secret so far goes on signing; None:
+        /// [`crate::limits::SECRET_KEPT_DEFAULT`], zero: not at all.
+        keep: Option<Span>,
     },
     /// Show the secret that signs a subscription's deliveries; that it was shown is recorded.
     RevealSecret {
@@ -121,6 +122,16 @@ pub enum Command {
     },
     /// Stamp events with a new key. Old stamps still verify.
     RotateStampKey,
+    /// Change a setting ([`crate::setting`]).
+    SetSetting {
+        /// Its name.
+        key: String,
+        /// Its value as a text; None: as the configuration says.
+        value: Option<String>,
+        /// The version that it has, 0 if it was never set; `conflict` if it is another one. None:
+        /// whichever.
+        expect: Option<u64>,
+    },
 }
 
 /// What a [`Command::Remove`] removes.
@@ -205,12 +216,12 @@ pub struct Change {
     /// Created, changed, ...
     pub kind: ChangeKind,
     /// `subscriber`, `event_type`, `source`, `backoff`, `subscription`, `schema`, `key`,
-    /// `user`, `token_key`, `stamp_key`.
+    /// `user`, `token_key`, `stamp_key`, `setting`.
     pub noun: String,
     /// Id, URI or name.
     pub name: String,
     /// A secret or token that was made and is shown this once.
     pub revealed: Option<Secret>,
-    /// Id of the object where it has one (`sub_...`, `key_...`).
+    /// Id of the object where it has one (`sub_...`, `key_...`); of a setting its version.
     pub id: Option<String>,
 }

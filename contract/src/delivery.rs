@@ -2,6 +2,7 @@
 
 use crate::{
     clock::Timestamp,
+    exchange::ExchangeRecord,
     id::{DeliveryId, EventId},
 };
 use serde::{Deserialize, Serialize};
@@ -140,8 +141,8 @@ pub struct Attempt {
     pub error: Option<String>,
     /// The address that was dialled.
     pub address: Option<String>,
-    /// Beginning of the response body, at most
-    /// [`crate::limits::RESPONSE_EXCERPT_BYTES_MAX`] bytes.
+    /// Beginning of the response body, of attempts recorded before format 4; since then it is part
+    /// of the [`crate::exchange::Exchange`], which can be erased.
     pub response_excerpt: Option<String>,
     /// Which back-off rule decided what came next (`subscription`, `type:...`, `source:...`,
     /// `global`, `default`); None after a success.
@@ -167,6 +168,9 @@ pub struct AttemptReport {
     pub delivery: DeliveryId,
     /// What happened.
     pub attempt: Attempt,
+    /// What went over the wire; None: nothing did, or it is not to be kept.
+    #[serde(default)]
+    pub exchange: Option<Box<ExchangeRecord>>,
     /// What follows.
     pub next: Next,
     /// The endpoint answered 410: pause its subscription.

@@ -39,8 +39,6 @@ pub const LOG_WAIT_MAX: Duration = Duration::from_secs(5);
 pub const LOG_KINDS_MAX: usize = 64;
 /// Most followers of the log with a durable cursor.
 pub const LOG_FOLLOWERS_MAX: usize = 32;
-/// Bytes of a response body kept with an attempt.
-pub const RESPONSE_EXCERPT_BYTES_MAX: usize = 1024;
 /// Bytes of a response body read before it is given up as too large.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long an idempotency key is remembered, in hours.
@@ -49,10 +47,14 @@ pub const IDEMPOTENCY_HOURS: u64 = 24;
 pub const PATTERNS_MAX: usize = 64;
 /// Most valid secrets of one source or subscription at once.
 pub const SECRETS_MAX: usize = 8;
+/// How long a signing secret goes on signing beside the one that takes its place, when nothing
+/// else is said.
+pub const SECRET_KEPT_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// Longest that it can.
+pub const SECRET_KEPT_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
-const _: () = assert!(RESPONSE_EXCERPT_BYTES_MAX <= RESPONSE_BODY_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

@@ -7,6 +7,7 @@ use crate::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Audience, Direction, Event, EventState, NewEvent, Origin},
+    exchange::Exchange,
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     retention::{PayloadState, Retention},
@@ -19,6 +20,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr};
 
 /// An event that the broker has checked and matched, to be appended to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -279,6 +281,11 @@ pub trait Deliveries: Send + Sync {
     async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>>;
     /// A delivery by id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
+    /// What went over the wire in the attempts of a delivery, oldest first: of those that sent
+    /// something, and as long as the payload of the event is kept.
+    async fn exchanges(&self, _id: DeliveryId) -> Result<Vec<Exchange>> {
+        Ok(Vec::new())
+    }
     /// Deliveries, newest first.
     async fn deliveries(&self, filter: DeliveryFilter, page: PageRequest)
     -> Result<Page<Delivery>>;
@@ -367,11 +374,16 @@ pub trait Configuration: Send + Sync {
             .into_iter()
             .collect())
     }
-    /// A token for the user of this name and password. It takes as long for a name that nobody
+    /// A token for the user of this name and password, who calls from this address. It takes as long for a name that nobody
     /// has as for a wrong password.
     ///
     /// Errors: `unauthenticated`; `rate_limited`; `unavailable`.
-    async fn log_in(&self, _name: String, _password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        _name: String,
+        _password: Secret,
+        _from: Option<IpAddr>,
+    ) -> Result<Session> {
         Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
     }
     /// Another token for the holder of one that is still good, until its password has to be given
@@ -380,6 +392,15 @@ pub trait Configuration: Send + Sync {
     /// Errors: `unauthenticated`; `unavailable`.
     async fn renew_session(&self, _token: Secret) -> Result<Session> {
         Err(Error::new(ErrorCode::Unavailable, "nobody can log in here"))
+    }
+    /// Takes note of when keys were last used. No fact tells of it, and of each key it is written
+    /// at most about once a minute; what is not written is not lost but for the last minute.
+    async fn note_key_uses(&self, _uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        Ok(())
+    }
+    /// When each key was last used, to a minute or two. Keys that never were are not in it.
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        Ok(BTreeMap::new())
     }
     /// Seals all stored secrets anew, under a new key. No fact tells of it, as none tells of the
     /// key. Errors: `invalid_definition` where the key is not Master API's to choose.

@@ -83,7 +83,7 @@ const fn noun(command: &Command) -> Noun {
         | Command::SetPassword { .. }
         | Command::SetUserDisabled { .. }
         | Command::RemoveUser(_) => Noun::Users,
-        Command::RotateStampKey => Noun::Config,
+        Command::RotateStampKey | Command::SetSetting { .. } => Noun::Config,
     }
 }
 
@@ -205,7 +205,11 @@ mod tests {
 
     #[test]
     fn nobody_takes_over_a_user_who_may_do_more() {
-        let stored = SecretRef { id: SecretId::from_bytes([4; 16]), fingerprint: String::new() };
+        let stored = SecretRef {
+            id: SecretId::from_bytes([4; 16]),
+            fingerprint: String::new(),
+            until: None,
+        };
         let boss = User {
             id: UserId::from_bytes([3; 16]),
             name: "boss".into(),

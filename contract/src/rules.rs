@@ -8,6 +8,7 @@ use crate::{
     id::{SecretId, Sequence, SubscriptionNumber, UserId},
     schema::SchemaVersion,
     secret::Secret,
+    setting::Settings,
     source::Source,
     stamp::StampKey,
     subscription::{EventType, Priority, SecretRef, Subscriber, Subscription},
@@ -43,6 +44,9 @@ pub struct Rules {
     /// Keys that verify the tokens of users, the current one last.
     #[serde(default)]
     pub token_keys: Vec<Arc<TokenKey>>,
+    /// What operators have set.
+    #[serde(default)]
+    pub settings: Settings,
     /// Bytes of the secrets that sources and subscriptions name.
     pub secrets: BTreeMap<SecretId, Secret>,
     /// Stamp keys, the current one last; older ones still verify.
@@ -92,6 +96,14 @@ impl Rules {
     /// Bytes of the secrets of a source or subscription.
     pub fn secrets_of<'a>(&'a self, refs: &'a [SecretRef]) -> impl Iterator<Item = &'a Secret> {
         refs.iter().filter_map(|secret| self.secrets.get(&secret.id))
+    }
+
+    /// The same, each with the time until which it signs.
+    pub fn secrets_with_time<'a>(
+        &'a self,
+        refs: &'a [SecretRef],
+    ) -> impl Iterator<Item = (&'a Secret, Option<Timestamp>)> {
+        refs.iter().filter_map(|wanted| Some((self.secrets.get(&wanted.id)?, wanted.until)))
     }
 
     /// The stamp keys, the current one last.

@@ -80,6 +80,16 @@ pub struct SecretRef {
     pub id: SecretId,
     /// Tells it apart from others.
     pub fingerprint: String,
+    /// It signs until then, beside the one that took its place; None: until it is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+impl SecretRef {
+    /// Has its time come to an end?
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
 }
 
 /// What an operator declares of a subscription. Without secrets: they go beside it.

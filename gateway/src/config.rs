@@ -2,6 +2,7 @@
 
 use crate::serve;
 use contract::{backoff::Span, event::Disposition, limits};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -43,6 +44,9 @@ pub struct Config {
     /// Names of more headers that carry credentials, in lower case; `*-ticket` names an ending.
     /// They are kept as `***` and a fingerprint. Default none beside the built-in list.
     pub credential_headers: Vec<String>,
+    /// Networks of proxies in front of the gateway: what they say in `X-Forwarded-For` is
+    /// believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
     /// Bounds of the listener.
     pub listener: serve::Limits,
 }
@@ -64,6 +68,7 @@ impl Default for Config {
             public_schemas: false,
             tolerance_s: 300,
             credential_headers: Vec::new(),
+            trusted_proxies: Vec::new(),
             listener: serve::Limits::default(),
         }
     }

@@ -1,30 +1,7 @@
 //! Which headers of a request are kept with its event, and which of them carry credentials.
 
-use contract::{
-    event::Headers,
-    limits::{HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX},
-    secret::Secret,
-};
+use contract::{event::Headers, exchange::Credentials};
 use http::HeaderMap;
-
-/// Headers that carry credentials: kept as `***` and a fingerprint, so that two requests can be
-/// compared and no key can be read. `*-token` stands for every name with that ending.
-const CREDENTIALS: &[&str] = &[
-    "authorization",
-    "cookie",
-    "set-cookie",
-    "api-key",
-    "apikey",
-    "token",
-    "x-gitlab-token",
-    "x-goog-channel-token",
-    "*-token",
-    "*-secret",
-    "*-password",
-    "*-api-key",
-    "*-apikey",
-    "*-authorization",
-];
 
 /// Headers that say nothing about the event: they steer the connection (RFC 9110, 7.6.1), describe
 /// the way between proxies, or are kept elsewhere with the event. A name that ends with `*` stands
@@ -69,48 +46,22 @@ const DROPPED: &[&str] = &[
 /// Chooses the headers to keep.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    credentials: Vec<String>,
+    credentials: Credentials,
 }
 
 impl Keeper {
     /// With more names of credential-bearing headers than the built-in ones.
     pub(crate) fn new(more_credentials: &[String]) -> Self {
-        Self {
-            credentials: more_credentials.iter().map(|name| name.to_ascii_lowercase()).collect(),
-        }
+        Self { credentials: Credentials::new(more_credentials) }
     }
 
     /// The headers to keep, in the order received, bounded in number and size: what does not fit
     /// is left out whole.
     pub(crate) fn keep(&self, headers: &HeaderMap) -> Headers {
-        let mut kept = Vec::new();
-        let mut bytes = 0;
-        for (name, value) in headers {
-            let (name, Ok(value)) = (name.as_str(), value.to_str()) else { continue };
-            let is_credential = self.is_credential(name);
-            if !is_credential && is_dropped(name) {
-                continue;
-            }
-            let value = match is_credential {
-                true => format!("*** {}", Secret::new(value).fingerprint()),
-                false => value.to_owned(),
-            };
-            let size = name.len() + value.len();
-            if kept.len() < HEADERS_KEPT_MAX && bytes + size <= HEADERS_KEPT_BYTES_MAX {
-                bytes += size;
-                kept.push((name.to_owned(), value));
-            }
-        }
-        Headers(kept)
-    }
-
-    fn is_credential(&self, name: &str) -> bool {
-        let built_in = CREDENTIALS.iter().copied();
-        let configured = self.credentials.iter().map(String::as_str);
-        built_in.chain(configured).any(|pattern| match pattern.strip_prefix('*') {
-            Some(ending) => name.ends_with(ending),
-            None => name == pattern,
-        })
+        let wanted = |name: &str| self.credentials.include(name) || !is_dropped(name);
+        let text =
+            headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        self.credentials.keep(text.filter(|(name, _)| wanted(name)))
     }
 }
 
@@ -124,6 +75,10 @@ fn is_dropped(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::{
+        limits::{HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX},
+        secret::Secret,
+    };
 
     fn keep(pairs: &[(&'static str, &str)]) -> Headers {
         let headers = pairs.iter().map(|(name, value)| {

@@ -30,6 +30,7 @@ mod trace;
 
 // The contracts that events keep.
 pub mod schemas;
+mod caller;
 pub mod login;
 
 // The answers.

@@ -1,6 +1,6 @@
 //! `POST /api/login`: a token for a name and a password; and the keys that verify such tokens.
 
-use crate::{auth::Authenticator, respond};
+use crate::{auth::Authenticator, caller, respond};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -16,9 +16,10 @@ use contract::{
     master_api::MasterApi,
     secret::Secret,
 };
-use http::{HeaderMap, HeaderValue, header};
+use http::{Extensions, HeaderMap, HeaderValue, header};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// The largest request: a name and a password.
@@ -34,6 +35,7 @@ pub struct Login {
     authenticator: Authenticator,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
+    trusted_proxies: Arc<[IpNet]>,
 }
 
 #[derive(Deserialize)]
@@ -59,7 +61,13 @@ impl Login {
         clock: Arc<dyn Clock>,
         lifetime: Duration,
     ) -> Self {
-        Self { master_api, authenticator, clock, lifetime }
+        Self { master_api, authenticator, clock, lifetime, trusted_proxies: Arc::default() }
+    }
+
+    /// Behind such proxies: tries count for the address that they name.
+    #[must_use]
+    pub fn behind(self, trusted_proxies: &[IpNet]) -> Self {
+        Self { trusted_proxies: trusted_proxies.into(), ..self }
     }
 
     /// `POST /login` and `POST /login/renew`; `GET /.well-known/jwks.json`. Open to everybody.
@@ -71,7 +79,11 @@ impl Login {
             .with_state(self)
     }
 
-    async fn log_in(&self, body: Result<Bytes, BytesRejection>) -> Result<Session> {
+    async fn log_in(
+        &self,
+        body: Result<Bytes, BytesRejection>,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         // What was sent is not shown again: it may be a password in the wrong place.
         let malformed = || {
             let message = "send JSON with `username` and `password`";
@@ -79,7 +91,7 @@ impl Login {
         };
         let body = body.map_err(|_cut_or_large| malformed())?;
         let request: Request = serde_json::from_slice(&body).map_err(|_json| malformed())?;
-        let session = self.master_api.log_in(request.username, request.password).await?;
+        let session = self.master_api.log_in(request.username, request.password, from).await?;
         self.await_known(&session.token).await;
         Ok(session)
     }
@@ -103,8 +115,14 @@ impl Login {
     }
 }
 
-async fn log_in(State(login): State<Login>, body: Result<Bytes, BytesRejection>) -> Response {
-    answer(login.log_in(body).await)
+async fn log_in(
+    State(login): State<Login>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let from = caller::address(&extensions, &headers, &login.trusted_proxies);
+    answer(login.log_in(body, from).await)
 }
 
 async fn renew(State(login): State<Login>, headers: HeaderMap) -> Response {

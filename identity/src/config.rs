@@ -23,6 +23,8 @@ pub struct Config {
     pub timeout: Span,
     /// Largest answer in bytes. Default: 256 KiB.
     pub answer_bytes_max: usize,
+    /// How often Master API is told when API keys were last used. Default: 1 min.
+    pub key_uses_every: Span,
     /// Networks that may be reached although they are private, loopback or otherwise special,
     /// and to which plain `http` is allowed.
     pub allowed_networks: Vec<IpNet>,
@@ -43,6 +45,7 @@ impl Default for Config {
             refresh_after: seconds(10),
             timeout: seconds(5),
             answer_bytes_max: 256 * 1024,
+            key_uses_every: seconds(60),
             allowed_networks: Vec::new(),
             nameservers: Vec::new(),
             extra_ca_file: None,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use contract::{
     Result,
     access::Principal,
-    authenticate::{Authenticate, Keys},
+    authenticate::{Authenticate, KeyUses, Keys},
     clock::Clock,
     rules::RulesReceiver,
     secret::Secret,
@@ -25,6 +25,11 @@ impl Identity {
     pub fn new(config: &Config, rules: RulesReceiver, clock: Arc<dyn Clock>) -> Result<Self> {
         let keys = Keys::new(rules.clone(), Arc::clone(&clock));
         Ok(Self { keys, rules, clock, issuers: Issuers::new(config)? })
+    }
+
+    /// When each API key was last used.
+    pub fn key_uses(&self) -> Arc<KeyUses> {
+        self.keys.uses()
     }
 }
 

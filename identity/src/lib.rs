@@ -5,6 +5,7 @@ pub mod jwt;
 pub mod session;
 mod issuers;
 mod identity;
+pub mod uses;
 pub mod config;
 
 pub use config::Config;

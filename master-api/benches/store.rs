@@ -234,7 +234,7 @@ impl Bench {
                     backoff_rule: None,
                 };
                 let delivery = DeliveryId { lane, sequence: event.sequence };
-                AttemptReport { delivery, attempt, next, pause_subscription: false }
+                AttemptReport { delivery, attempt, exchange: None, next, pause_subscription: false }
             };
             let reports = page.iter().map(report).collect();
             self.api.record_attempts(reports).await.expect("they are recorded");

@@ -40,8 +40,13 @@ pub struct Config {
     /// How long a user can go on with new tokens before the password has to be given again.
     /// Default: 12 h.
     pub session_max: Span,
-    /// How often a password may be tried for a name in a minute. Default: 10.
+    /// How often a wrong password may be tried for a name in a minute. Default: 10.
     pub login_tries_per_minute: u32,
+    /// How often wrong passwords may be tried from an address in a minute. Default: 60.
+    pub login_tries_per_minute_and_address: u32,
+    /// Longest wait after too many tries: it is a minute at first, and doubles each time that
+    /// there are too many again. Default: 15 min.
+    pub login_wait_max: Span,
     /// Passwords that are checked at once; each takes 19 MiB. Default: 2.
     pub password_checks_max: usize,
     /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
@@ -49,8 +54,6 @@ pub struct Config {
     /// Memory of each table before its rows go into a file, in bytes; taken when the table is made.
     /// Default: 64 MiB.
     pub memtable_bytes: u64,
-    /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
-    pub store_reserve_bytes: u64,
     /// Commands that may wait for the writer. Default: 4,096.
     pub commands_waiting_max: usize,
     /// Commands of one batch. Default: 512.
@@ -72,6 +75,24 @@ pub struct Config {
     /// How long things are kept. The process sets it.
     #[serde(skip)]
     pub retention: RetentionConfig,
+    /// How much the store may take. The process sets it.
+    #[serde(skip)]
+    pub limits: StoreConfig,
+}
+
+/// How much the store may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Free space of the file system below which no event is accepted, in bytes; deliveries go on.
+    /// Default: 1 GiB.
+    pub reserve: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { reserve: 1 << 30 }
+    }
 }
 
 /// How long things are kept.
@@ -184,10 +205,11 @@ impl Default for Config {
             token_lifetime: millis(3_600_000),
             session_max: millis(12 * 3_600_000),
             login_tries_per_minute: 10,
+            login_tries_per_minute_and_address: 60,
+            login_wait_max: millis(900_000),
             password_checks_max: 2,
             cache_bytes: 64 << 20,
             memtable_bytes: 64 << 20,
-            store_reserve_bytes: 1 << 30,
             commands_waiting_max: 4_096,
             batch_commands_max: 512,
             batch_bytes_max: 16 << 20,
@@ -198,6 +220,7 @@ impl Default for Config {
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
             retention: RetentionConfig::default(),
+            limits: StoreConfig::default(),
         }
     }
 }

@@ -24,10 +24,12 @@ mod issue_key;
 mod revoke_key;
 mod users;
 mod rotate;
+mod set_setting;
 mod remove;
 
 pub use changeset::changeset;
 pub use first_start::{FirstStart, first_start};
+pub use rotate::end_secrets;
 pub use set_status::pause_after_gone;
 
 use crate::{fact::FactBody, secrets::Vault, state::State, token_key::NewTokenKey};
@@ -105,7 +107,7 @@ impl<'a> Desk<'a> {
 
     fn store_secret(&mut self, secret: &Secret) -> SecretRef {
         let id = SecretId::from_bytes(self.given.ids.uuid());
-        let stored = SecretRef { id, fingerprint: secret.fingerprint() };
+        let stored = SecretRef { id, fingerprint: secret.fingerprint(), until: None };
         self.decided.secrets.push((id, secret.clone()));
         self.record(FactBody::SecretStored(stored.clone()));
         stored
@@ -119,14 +121,17 @@ impl<'a> Desk<'a> {
         }
         let refs = wanted.iter().map(|secret| {
             let known = held.iter().find(|known| self.bytes_of(known.id) == Some(secret));
-            known.cloned().unwrap_or_else(|| self.store_secret(secret))
+            // One that is wanted again signs without end.
+            let known = known.map(|known| SecretRef { until: None, ..known.clone() });
+            known.unwrap_or_else(|| self.store_secret(secret))
         });
         refs.collect()
     }
 
     /// Erases those of `held` that are not among `kept`.
     fn erase_secrets(&mut self, held: &[SecretRef], kept: &[SecretRef]) {
-        for secret in held.iter().filter(|secret| !kept.contains(secret)) {
+        let is_kept = |id: SecretId| kept.iter().any(|kept| kept.id == id);
+        for secret in held.iter().filter(|secret| !is_kept(secret.id)) {
             self.record(FactBody::SecretErased { id: secret.id });
         }
     }

@@ -20,9 +20,11 @@ use contract::{
     delivery::{Attempt, Cause, Delivery, Next},
     event::Direction,
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
+    log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
     retention::ErasureTarget,
     schema::SchemaVersion,
+    setting::Setting,
     source::Source,
     subscription::{
         EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
@@ -312,6 +314,13 @@ pub enum FactBody {
         /// Which secret.
         id: SecretId,
     },
+    /// A setting was changed. Since format 4.
+    ConfigSet {
+        /// Its name.
+        key: String,
+        /// How it stands.
+        setting: Setting,
+    },
 }
 
 /// The newest format that this program reads and writes.
@@ -326,7 +335,10 @@ pub enum FactBody {
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
-/// 4: events are indexed (`search.rs`), with the place of the open block in the head.
+/// 4: events are indexed (`search.rs`), with the place of the open block in the head; what went over
+/// the wire in attempts, beside the payloads ([`crate::tables::exchange_key`]);
+/// [`FactBody::DeliveryAbandoned`] is notable; the time until which a [`SecretRef`] signs;
+/// [`FactBody::ConfigSet`].
 pub const FORMAT: u32 = 4;
 
 impl FactBody {
@@ -374,6 +386,7 @@ impl FactBody {
             | Self::TokenKeyCreated(_)
             | Self::TokenKeyForgotten { .. }
             | Self::SecretRevealed { .. }
+            | Self::ConfigSet { .. }
             | Self::LossAccepted { .. }
             | Self::BucketRetired { .. }
             | Self::BucketDropped { .. }
@@ -384,13 +397,20 @@ impl FactBody {
 }
 
 impl FactBody {
-    /// Is it one of the few facts that an operator may want to be told of? Those of the traffic
-    /// get a row of their own in `Notable`: what many facts are must not be among them.
-    pub const fn is_notable(&self) -> bool {
-        matches!(self.chain(), Chain::Configuration)
-            || matches!(self, Self::AttemptRecorded { next: Next::Dead(_), .. })
+    /// Is it one of the few facts that an operator may want to be told of, in a log of `format`?
+    /// Those of the traffic get a row of their own in `Notable`: what many facts are must not be
+    /// among them.
+    pub const fn is_notable(&self, format: u32) -> bool {
+        match self {
+            Self::AttemptRecorded { next: Next::Dead(_), .. } => format >= NOTABLE_SINCE_FORMAT,
+            Self::DeliveryAbandoned { .. } => format >= ABANDONED_NOTABLE_SINCE_FORMAT,
+            _ => matches!(self.chain(), Chain::Configuration),
+        }
     }
 }
+
+/// Since then, deliveries that were given up without an attempt are notable.
+const ABANDONED_NOTABLE_SINCE_FORMAT: u32 = 4;
 
 #[cfg(test)]
 #[path = "fact/golden.rs"]

@@ -177,7 +177,7 @@ impl Followed {
     }
 
     fn note(&mut self, fact: &Fact) {
-        if fact.body.is_notable() {
+        if fact.body.is_notable(self.state.format) {
             self.notable = self.notable.max(Some(fact.sequence));
         }
     }

@@ -4,8 +4,10 @@ mod access;
 mod budget;
 mod document;
 mod events;
+mod exchanges;
 mod filters;
 mod inputs;
+mod key_uses;
 mod live;
 mod log;
 mod mutation;
@@ -17,6 +19,7 @@ mod rules;
 mod schema_sets;
 mod retention;
 mod schemas;
+mod settings;
 mod users;
 mod why;
 

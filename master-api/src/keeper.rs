@@ -133,7 +133,7 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
 
 fn has_space(shared: &Shared) -> Result<bool, LogError> {
     let directory = &shared.config.data_dir;
-    Ok(shared.around.space.left(directory)? >= shared.config.store_reserve_bytes)
+    Ok(shared.around.space.left(directory)? >= shared.config.limits.reserve)
 }
 
 fn note_space(shared: &Shared, space: bool) {
@@ -142,7 +142,7 @@ fn note_space(shared: &Shared, space: bool) {
         health.space = space;
         changed
     });
-    let reserve_bytes = shared.config.store_reserve_bytes;
+    let reserve_bytes = shared.config.limits.reserve;
     match (changed, space) {
         (true, false) => tracing::error!(reserve_bytes, "low on space, accepting no events"),
         (true, true) => tracing::info!("enough space again, accepting events"),

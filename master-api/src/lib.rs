@@ -47,7 +47,7 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Config, RetentionConfig, StoreKind};
+pub use config::{Config, RetentionConfig, StoreConfig, StoreKind};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};

@@ -4,6 +4,7 @@ mod events;
 mod deliveries;
 mod lanes;
 mod configuration;
+mod key_uses;
 mod log;
 mod retention;
 

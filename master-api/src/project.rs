@@ -15,7 +15,6 @@ use contract::{
     clock::Timestamp,
     delivery::{Cause, DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
-    log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
 };
 use std::{
@@ -144,7 +143,7 @@ impl<'a> Projector<'a> {
         body: &FactBody,
     ) -> Result<(), LogError> {
         self.index((sequence, bucket), body)?;
-        if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
+        if body.is_notable(self.format) {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {
@@ -215,6 +214,7 @@ impl<'a> Projector<'a> {
             | FactBody::TokenKeyCreated(_)
             | FactBody::TokenKeyForgotten { .. }
             | FactBody::SecretRevealed { .. }
+            | FactBody::ConfigSet { .. }
             | FactBody::LossAccepted { .. }
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }

@@ -30,6 +30,7 @@ use contract::{
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
     retention::Retained,
+    setting,
 };
 use std::{
     collections::BTreeSet,
@@ -77,8 +78,20 @@ impl Steps<'_> {
         now(self.shared)
     }
 
-    fn config(&self) -> &RetentionConfig {
-        &self.shared.config.retention
+    fn config(&self) -> RetentionConfig {
+        in_force(self.shared)
+    }
+}
+
+/// What operators have set, and else the configuration.
+fn in_force(shared: &Shared) -> RetentionConfig {
+    let (state, config) = (shared.state.load(), &shared.config.retention);
+    let span = |key, configured| state.settings.duration(key).unwrap_or(configured);
+    RetentionConfig {
+        age: span(setting::RETENTION_AGE, config.age),
+        unfinished: span(setting::RETENTION_UNFINISHED, config.unfinished),
+        size: state.settings.integer(setting::RETENTION_SIZE).unwrap_or(config.size),
+        every: config.every,
     }
 }
 
@@ -132,6 +145,7 @@ impl Retention {
         erase::resume(&steps)?;
         day::sweep_leftovers(&steps)?;
         done.deliveries_expired = expire(&steps)?;
+        end_secrets(&steps)?;
         while let Some(bucket) = plan::next_due(&self.shared)? {
             done.deliveries_carried += day::drop_day(&steps, bucket)?;
             done.days_dropped += 1;
@@ -154,6 +168,16 @@ impl Retention {
             tracing::info!(days_dropped, deliveries_carried, deliveries_expired, "retention ran");
         }
     }
+}
+
+/// Takes away signing secrets whose time has come to an end.
+fn end_secrets(steps: &Steps<'_>) -> Result<()> {
+    let (state, now) = (steps.shared.state.load(), steps.now());
+    let mut all = state.subscriptions.values().flat_map(|subscription| &subscription.secrets);
+    if all.any(|secret| secret.is_over(now)) {
+        steps.take(Upkeep::EndSecrets)?;
+    }
+    Ok(())
 }
 
 /// Gives up deliveries that have waited too long.

@@ -5,7 +5,7 @@ use crate::{
     password::Passwords,
     prepare::PreparedChanges,
     service::MasterApi,
-    throttle::Throttle,
+    throttle::{Throttle, counted},
     token_key::{self, NewTokenKey},
 };
 use contract::{
@@ -20,13 +20,14 @@ use contract::{
     secret::Secret,
 };
 use identity::session;
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 use tokio::sync::Mutex;
 
 /// What is needed to let users in.
 pub struct Sessions {
     passwords: Passwords,
-    throttle: Throttle,
+    by_name: Throttle<String>,
+    by_address: Throttle<IpAddr>,
     /// Held while a key is made, so that many who come at once make one.
     pub(crate) making: Mutex<()>,
 }
@@ -35,7 +36,11 @@ impl Sessions {
     pub fn new(config: &Config, random: Arc<dyn Random>) -> Self {
         Self {
             passwords: Passwords::new(random, config.password_checks_max, config.queue_wait.0),
-            throttle: Throttle::new(config.login_tries_per_minute),
+            by_name: Throttle::new(config.login_tries_per_minute, config.login_wait_max.0),
+            by_address: Throttle::new(
+                config.login_tries_per_minute_and_address,
+                config.login_wait_max.0,
+            ),
             making: Mutex::new(()),
         }
     }
@@ -44,14 +49,26 @@ impl Sessions {
 impl MasterApi {
     /// A token for a name and a password. What is refused takes as long whether there is such a
     /// user or not.
-    pub(crate) async fn let_in(&self, name: &str, password: Secret) -> Result<Session> {
+    pub(crate) async fn let_in(
+        &self,
+        name: &str,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         let refuse = || unknown("the name or the password is wrong");
         let tried: String = name.chars().take(NAME_LENGTH_MAX).collect();
         let sessions = &self.sessions;
-        if let Err(after) = sessions.throttle.take(&tried, self.shared.around.clock.now()) {
-            let message = "too many tries for this name";
-            return Err(Error::new(ErrorCode::RateLimited, message).retry_after(after));
+        let (now, from) = (self.shared.around.clock.now(), from.map(counted));
+        let limited = |what| {
+            move |after| {
+                let message = format!("too many tries {what}");
+                Error::new(ErrorCode::RateLimited, message).retry_after(after)
+            }
+        };
+        if let Some(from) = &from {
+            sessions.by_address.take(from, now).map_err(limited("from this address"))?;
         }
+        sessions.by_name.take(&tried, now).map_err(limited("for this name"))?;
         let before = self.user(name);
         let hash = before.as_ref().and_then(|user| self.bytes(user));
         let right = sessions.passwords.matches(password, hash).await?;
@@ -59,7 +76,8 @@ impl MasterApi {
         let same = |user: &Arc<User>| before.as_ref().is_some_and(|b| b.password == user.password);
         let user = self.user(name).filter(same).filter(|user| right && !user.disabled);
         let user = user.ok_or_else(refuse)?;
-        sessions.throttle.forgive(&tried);
+        sessions.by_name.forgive(&tried);
+        from.inspect(|from| sessions.by_address.give_back(from));
         self.require_token_key().await?;
         let now = self.shared.around.clock.now();
         self.give(&user, now, now.unix_seconds())

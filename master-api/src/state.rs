@@ -12,6 +12,7 @@ use contract::{
     rules::Rules,
     schema::SchemaVersion,
     secret::Secret,
+    setting::Settings,
     source::Source,
     subscription::{EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec},
     uri::EventUri,
@@ -72,6 +73,8 @@ pub struct State {
     pub clearing: BTreeSet<SubscriptionNumber>,
     /// What manifests put.
     pub managed: BTreeSet<Target>,
+    /// What operators have set.
+    pub settings: Settings,
     /// What a repair went on without.
     pub losses: Losses,
 }
@@ -243,6 +246,9 @@ impl State {
             FactBody::UserRemoved { id } => _ = self.users.remove(id),
             FactBody::TokenKeyCreated(key) => self.token_keys.push(Arc::new(TokenKey::clone(key))),
             FactBody::TokenKeyForgotten { id } => self.token_keys.retain(|key| key.id != *id),
+            FactBody::ConfigSet { key, setting } => {
+                _ = self.settings.0.insert(key.clone(), *setting);
+            }
             // It changes nothing but what is known of it.
             FactBody::SecretRevealed { .. } => {}
         }
@@ -266,6 +272,7 @@ impl State {
             keys: self.keys.values().map(by_digest).collect(),
             users: self.users.clone(),
             token_keys: self.token_keys.clone(),
+            settings: self.settings.clone(),
             secrets: of_sources.chain(of_subscriptions).filter_map(bytes).collect(),
             stamp_keys: self.stamp_keys.iter().filter_map(bytes).collect(),
         }
@@ -324,6 +331,7 @@ impl State {
             | FactBody::TokenKeyCreated(_)
             | FactBody::TokenKeyForgotten { .. }
             | FactBody::SecretRevealed { .. }
+            | FactBody::ConfigSet { .. }
             | FactBody::LossAccepted { .. }
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }

@@ -5,6 +5,7 @@
 //! | `Meta` | `head`, `format` | [`Head`], a number |
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
+//! | `Payloads(day)` | sequence, lane, attempt | what went over the wire, see [`exchange_key`] |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
 //! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
@@ -13,6 +14,7 @@
 //! | `Dead` | sequence, lane | nothing |
 //! | `Notable` | sequence of a notable traffic fact | nothing |
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
+//! | `Cursors` | `key/` and the id of an API key | when it was last used, in microseconds |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
 //! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
@@ -33,7 +35,7 @@ use contract::{
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, DeliveryState},
     event::Origin,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     master_api::Stats,
 };
 use serde::{Deserialize, Serialize};
@@ -47,6 +49,8 @@ pub const READ_MODELS: [Table; 5] =
     [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
 /// What keys of the cursors of the log's followers start with.
 const FOLLOWERS: &[u8] = b"log/";
+/// What keys of the rows about the use of API keys start with.
+pub const KEY_USES: &[u8] = b"key/";
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -215,6 +219,33 @@ pub const fn sequence_key(sequence: Sequence) -> [u8; 8] {
     sequence.0.to_be_bytes()
 }
 
+/// Key of what went over the wire in an attempt. It lies beside the payloads, in the day that its
+/// delivery goes with, and goes as they go. No fact holds its digest: it helps who looks for what
+/// went wrong, and proves nothing.
+pub fn exchange_key(delivery: DeliveryId, attempt: u32) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&sequence_key(delivery.sequence));
+    key[8..12].copy_from_slice(&lane_key(delivery.lane));
+    key[12..].copy_from_slice(&attempt.to_be_bytes());
+    key
+}
+
+/// What the keys of all attempts of a delivery start with.
+pub fn exchanges_prefix(delivery: DeliveryId) -> [u8; 12] {
+    let mut prefix = [0; 12];
+    prefix.copy_from_slice(&exchange_key(delivery, 0)[..12]);
+    prefix
+}
+
+/// The attempt that such a key names.
+pub fn exchange_of(key: &[u8]) -> Option<(DeliveryId, u32)> {
+    let (sequence, rest) = key.split_first_chunk::<8>()?;
+    let (lane, number) = rest.split_first_chunk()?;
+    let (lane, sequence) = (LaneId(u32::from_be_bytes(*lane)), sequence_of(sequence)?);
+    let number = u32::from_be_bytes(number.try_into().ok()?);
+    Some((DeliveryId { lane, sequence }, number))
+}
+
 /// The reverse of [`sequence_key`].
 pub fn sequence_of(key: &[u8]) -> Option<Sequence> {
     key.try_into().ok().map(u64::from_be_bytes).map(Sequence)
@@ -228,6 +259,16 @@ pub const fn lane_key(lane: LaneId) -> [u8; 4] {
 /// Key of the cursor of a follower of the log: longer than those of lanes.
 pub fn follower_key(follower: &str) -> Vec<u8> {
     [FOLLOWERS, follower.as_bytes()].concat()
+}
+
+/// Key of the row that says when an API key was last used: longer than those of lanes.
+pub fn key_use_key(key: KeyId) -> Vec<u8> {
+    [KEY_USES, &key.to_bytes()].concat()
+}
+
+/// The API key that such a key names.
+pub fn key_use_of(key: &[u8]) -> Option<KeyId> {
+    Some(KeyId::from_bytes(key.strip_prefix(KEY_USES)?.try_into().ok()?))
 }
 
 /// Whose a cursor is.

@@ -11,11 +11,13 @@ mod configuring;
 mod damage;
 mod copies;
 mod sequences;
+mod setting;
 mod asking;
 mod racing;
 mod looking;
 mod letting_in;
 mod retaining;
 mod erasing;
+mod exchanging;
 #[cfg(feature = "all")]
 mod replicas;

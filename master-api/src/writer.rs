@@ -232,9 +232,11 @@ fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
 
 fn record(round: &mut Round<'_>, reports: Reports) -> Result<Answer, LogError> {
     let Reports { reports, reply, .. } = reports;
-    let recorded = |report: &AttemptReport| spared(round.record_attempt(report).map(Ok));
+    let recorded = |(report, exchange): (AttemptReport, _)| {
+        spared(round.record_attempt(&report, exchange).map(Ok))
+    };
     // A report that cannot be read against its delivery fails its caller, and nobody else.
-    let recorded: Result<Result<Vec<bool>>, LogError> = reports.iter().map(recorded).collect();
+    let recorded: Result<Result<Vec<bool>>, LogError> = reports.into_iter().map(recorded).collect();
     Ok(answer(reply, recorded?))
 }
 

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 43] = {
+pub const TABLE: [Rpc; 45] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -36,6 +36,7 @@ pub const TABLE: [Rpc; 43] = {
         rpc("/certes.v1.Events/BatchGet", Events, Read, false),
         rpc("/certes.v1.Events/BatchListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Deliveries/Get", Subscriptions, Read, true),
+        rpc("/certes.v1.Deliveries/GetExchanges", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/List", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),
         rpc("/certes.v1.Deliveries/GetStats", Events, Read, false),
@@ -63,6 +64,7 @@ pub const TABLE: [Rpc; 43] = {
         rpc("/certes.v1.Configuration/ListEventTypes", Schemas, Read, false),
         rpc("/certes.v1.Configuration/ListBackoffs", Backoffs, Read, false),
         rpc("/certes.v1.Configuration/ListSchemas", Schemas, Read, false),
+        rpc("/certes.v1.Configuration/ListSettings", Config, Read, false),
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
         rpc("/certes.v1.LogService/List", Config, Read, false),
         rpc("/certes.v1.LogService/GetHead", Config, Read, false),

@@ -8,6 +8,7 @@ mod field;
 mod event;
 mod delivery;
 mod schema;
+mod setting;
 mod backoff;
 mod source;
 mod subscription;

@@ -33,7 +33,8 @@ impl Received {
 
 type Behaviour = Arc<dyn Fn(usize) -> StatusCode + Send + Sync>;
 
-/// The endpoint. It answers request `n` (from 0) as its behaviour says.
+/// The endpoint. It answers request `n` (from 0) as its behaviour says, with a cookie and, unless
+/// that is 204, the text `answer n`.
 #[derive(Clone)]
 pub struct Subscriber {
     address: SocketAddr,
@@ -96,5 +97,9 @@ async fn receive(
     let answered = answered.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut received = subscriber.received.lock().unwrap_or_else(PoisonError::into_inner);
     received.push(Received { headers, body, answered });
-    answered
+    let said = match answered {
+        StatusCode::NO_CONTENT => String::new(),
+        _ => format!("answer {n}"),
+    };
+    (answered, [("set-cookie", "session=of-the-subscriber")], said)
 }

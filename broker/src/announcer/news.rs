@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 /// A fact that is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum News {
-    /// A delivery was given up.
-    Dead { delivery: DeliveryId, attempt: Box<Attempt>, cause: Cause },
+    /// A delivery was given up, after this attempt or without another one.
+    Dead { delivery: DeliveryId, attempt: Option<Box<Attempt>>, cause: Cause },
     /// A subscription was paused, disabled or resumed.
     Status { number: SubscriptionNumber, status: SubscriptionStatus, reason: Option<String> },
     /// A version of a schema is in force.
@@ -66,6 +66,12 @@ struct AttemptRecorded {
 }
 
 #[derive(Deserialize)]
+struct Abandoned {
+    delivery: DeliveryId,
+    cause: Cause,
+}
+
+#[derive(Deserialize)]
 struct StatusChanged {
     number: SubscriptionNumber,
     status: SubscriptionStatus,
@@ -99,10 +105,14 @@ pub(crate) fn read(fact: &LoggedFact) -> Result<Option<News>, serde_json::Error>
     Ok(match fact.kind.as_str() {
         "attempt_recorded" => match body::<AttemptRecorded>(fact)? {
             AttemptRecorded { delivery, attempt, next: Next::Dead(cause) } => {
-                Some(News::Dead { delivery, attempt, cause })
+                Some(News::Dead { delivery, attempt: Some(attempt), cause })
             }
             AttemptRecorded { next: Next::Done | Next::Retry(_), .. } => None,
         },
+        "delivery_abandoned" => {
+            let Abandoned { delivery, cause } = body(fact)?;
+            Some(News::Dead { delivery, attempt: None, cause })
+        }
         "subscription_status_changed" => {
             let StatusChanged { number, status, reason } = body(fact)?;
             Some(News::Status { number, status, reason })
@@ -139,10 +149,12 @@ pub(crate) fn tell(fact: &LoggedFact, news: &News, around: &Circumstances) -> Op
             if event.uri.is_own() {
                 return None;
             }
+            let attempt = attempt.as_deref().or(found.attempts.last());
             let mut payload = subscription(around);
             payload.extend(object(json!({
                 "delivery_id": delivery, "event_id": found.event, "event_type": event.uri,
-                "cause": cause, "attempts": attempt.number, "last_attempt": shown(attempt),
+                "cause": cause, "attempts": attempt.map_or(0, |attempt| attempt.number),
+                "last_attempt": attempt.map(shown),
                 "accepted_at": found.created_at, "dead_at": time,
             })));
             ("delivery_dead", Value::Object(payload))

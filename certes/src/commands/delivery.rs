@@ -1,11 +1,13 @@
 //! `certes delivery`: look at deliveries, send one again.
 
+mod exchange;
+
 use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use contract::{
     clock::Timestamp,
-    delivery::Delivery,
+    delivery::{Attempt, Delivery},
     id::DeliveryId,
     master_api::{DeliveryFilter, PageRequest},
 };
@@ -44,6 +46,17 @@ pub enum DeliveryCommand {
     Get {
         /// dlv_...
         id: String,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show what went over the wire in the attempts of a delivery: headers, and the answers
+    Attempts {
+        /// dlv_...
+        id: String,
+        /// Only this attempt, from 1
+        #[arg(long)]
+        number: Option<u32>,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -100,6 +113,17 @@ pub async fn run(command: DeliveryCommand) -> Result<()> {
             output::line(&format!("{} of {}: {}", delivery.id, delivery.event, delivery.state))?;
             show_attempts(&delivery)
         }
+        DeliveryCommand::Attempts { id, number, server } => {
+            let remote = Remote::find(&server).await?;
+            let id: DeliveryId = id.parse()?;
+            let delivery = remote.delivery(id).await?;
+            let mut delivery = delivery.with_context(|| format!("there is no {id}"))?;
+            let exchanges = remote.exchanges(id).await?;
+            if let Some(number) = number {
+                delivery.attempts.retain(|attempt| attempt.number == number);
+            }
+            exchange::show(&delivery, &exchanges, server.json)
+        }
         DeliveryCommand::Resend { id, server } => {
             let remote = Remote::find(&server).await?;
             let delivery = remote.resend(id.parse()?).await?;
@@ -127,21 +151,24 @@ fn row(delivery: &Delivery) -> Vec<String> {
 
 /// Prints the attempts of a delivery, one a line.
 pub(super) fn show_attempts(delivery: &Delivery) -> Result<()> {
-    for attempt in &delivery.attempts {
-        let outcome = match (&attempt.status, &attempt.cause) {
-            (Some(status), None) => format!("{status}"),
-            (Some(status), Some(cause)) => format!("{status} {cause}"),
-            (None, Some(cause)) => cause.to_string(),
-            (None, None) => String::new(),
-        };
-        let error = attempt.error.as_deref().unwrap_or_default();
-        output::line(&format!(
-            "  attempt {} at {}, {} ms: {outcome} {error}",
-            attempt.number, attempt.started_at, attempt.duration_ms
-        ))?;
-    }
+    delivery.attempts.iter().try_for_each(show_attempt)?;
     match delivery.due {
         Some(due) => output::line(&format!("  next attempt at {due}")),
         None => Ok(()),
     }
+}
+
+fn show_attempt(attempt: &Attempt) -> Result<()> {
+    let outcome = match (&attempt.status, &attempt.cause) {
+        (Some(status), None) => format!("{status}"),
+        (Some(status), Some(cause)) => format!("{status} {cause}"),
+        (None, Some(cause)) => cause.to_string(),
+        (None, None) => String::new(),
+    };
+    let error = attempt.error.as_deref().unwrap_or_default();
+    let to = attempt.address.as_deref().map(|to| format!(" to {to}")).unwrap_or_default();
+    output::line(&format!(
+        "  attempt {} at {}{to}, {} ms: {outcome} {error}",
+        attempt.number, attempt.started_at, attempt.duration_ms
+    ))
 }

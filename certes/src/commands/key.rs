@@ -6,7 +6,7 @@ use clap::Subcommand;
 use contract::{
     access::Roles,
     backoff::Span,
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     command::Command,
 };
 
@@ -70,13 +70,16 @@ pub async fn run(command: KeyCommand) -> Result<()> {
                 return output::json(&found);
             }
             let rows = found.iter().map(|key| {
-                let expires = key.expires_at.map(|time| time.to_string()).unwrap_or_default();
+                let shown =
+                    |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
+                let (expires, used) = (shown(key.expires_at), shown(key.last_used_at));
                 let subscriber = key.subscriber.clone().unwrap_or_default();
                 let begins = format!("{}...", key.prefix);
                 let (id, name) = (key.id.clone(), key.name.clone());
-                vec![id, name, begins, key.roles.join(" "), subscriber, expires]
+                vec![id, name, begins, key.roles.join(" "), subscriber, expires, used]
             });
-            output::table(&["id", "name", "token", "roles", "subscriber", "expires"], rows)
+            let headings = ["id", "name", "token", "roles", "subscriber", "expires", "last used"];
+            output::table(&headings, rows)
         }
         KeyCommand::Revoke { id, server } => {
             let command = Command::RevokeKey(id.parse()?);

@@ -3,7 +3,8 @@
 use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use contract::{command::Command, subscription::SubscriptionStatus};
+use contract::{backoff::Span, command::Command, subscription::SubscriptionStatus};
+use std::time::Duration;
 
 /// `certes subscription ...`
 #[derive(Debug, Subcommand)]
@@ -30,11 +31,14 @@ pub enum SubscriptionCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Sign its deliveries with a new secret, which is shown; the one before it signs beside it
-    /// until the next rotation
+    /// Sign its deliveries with a new secret, which is shown; the one before it goes on signing
+    /// beside it for a while
     RotateSecret {
         /// Its name
         name: String,
+        /// How long the one before it goes on signing, as in 36h; at most 90d
+        #[arg(long, default_value = "24h", conflicts_with = "forget")]
+        keep: Span,
         /// Let the secrets so far sign no more
         #[arg(long)]
         forget: bool,
@@ -75,8 +79,9 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             let headings = ["name", "status", "priority", "subscriber", "url", "events"];
             return output::table(&headings, rows);
         }
-        SubscriptionCommand::RotateSecret { name, forget, server } => {
-            return show_secret(Command::RotateSecret { name, forget }, &server).await;
+        SubscriptionCommand::RotateSecret { name, keep, forget, server } => {
+            let keep = Some(if forget { Span(Duration::ZERO) } else { keep });
+            return show_secret(Command::RotateSecret { name, keep }, &server).await;
         }
         SubscriptionCommand::RevealSecret { name, server } => {
             return show_secret(Command::RevealSecret { name }, &server).await;

@@ -19,3 +19,4 @@ mod guarding;
 mod outcomes;
 mod recording;
 mod sending;
+mod settings;

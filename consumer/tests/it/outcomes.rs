@@ -11,6 +11,7 @@ use axum::{
 use contract::{
     clock::Clock,
     delivery::{Attempt, Cause},
+    exchange::ExchangeRecord,
     queue::Settlement,
     subscription::SubscriptionSpec,
 };
@@ -19,6 +20,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// The attempt that a delivery to `address` makes, which takes at most a second.
 async fn attempt_at(address: SocketAddr) -> Attempt {
+    exchange_at(address).await.0
+}
+
+/// The same, with what is kept of the exchange.
+async fn exchange_at(address: SocketAddr) -> (Attempt, Option<ExchangeRecord>) {
     let spec = spec(&format!("http://{address}/"), constant("10s", 3));
     let world = World::new(SubscriptionSpec { timeout_ms: Some(1000), ..spec }, open_config());
     let (attempt, settlement) = world.attempt_one().await;
@@ -26,7 +32,7 @@ async fn attempt_at(address: SocketAddr) -> Attempt {
     assert_eq!(settlement, Settlement::Nack(due), "{attempt:?}");
     assert!(attempt.error.as_ref().is_some_and(|sentence| !sentence.is_empty()));
     assert_eq!(attempt.address, Some(address.to_string()));
-    attempt
+    (attempt, world.exchange(1))
 }
 
 #[tokio::test]
@@ -60,7 +66,8 @@ async fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    assert_eq!(attempt_at(address).await.cause, Some(Cause::Connect));
+    let (attempt, exchange) = exchange_at(address).await;
+    assert_eq!((attempt.cause, exchange), (Some(Cause::Connect), None));
 }
 
 #[tokio::test]
@@ -92,9 +99,11 @@ async fn a_success_that_trickles_runs_into_the_time_limit() {
         write_on(stream, b".", Duration::from_millis(50)).await;
     })
     .await;
-    let attempt = attempt_at(address).await;
+    let (attempt, exchange) = exchange_at(address).await;
     assert_eq!((attempt.status, attempt.cause), (Some(200), Some(Cause::Timeout)));
-    assert!(attempt.response_excerpt.unwrap().starts_with("...."));
+    let exchange = exchange.unwrap();
+    assert!(exchange.response_body.starts_with(b"...."));
+    assert!(exchange.response_cut, "its end was never seen");
 }
 
 #[tokio::test]
@@ -115,9 +124,10 @@ async fn an_endless_answer_is_given_up() {
         write_on(stream, &CHUNK, Duration::from_micros(1)).await;
     })
     .await;
-    let attempt = attempt_at(address).await;
+    let (attempt, exchange) = exchange_at(address).await;
     assert_eq!((attempt.status, attempt.cause), (Some(200), Some(Cause::BadResponse)));
-    assert_eq!(attempt.response_excerpt.unwrap().len(), 1024);
+    let exchange = exchange.unwrap();
+    assert_eq!((exchange.response_body.len(), exchange.response_cut), (16 * 1024, true));
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ use crate::{
     world::{PAYLOAD, SECRETS, World, constant, delivery_id, event_id, open_config, spec},
 };
 use axum::{
-    http::{Method, StatusCode},
+    http::{HeaderName, Method, StatusCode},
     response::IntoResponse,
 };
 use contract::{
     clock::Clock,
     delivery::{Cause, DeliveryState},
+    exchange::usual_headers,
     queue::Settlement,
     secret::Secret,
 };
@@ -72,7 +73,9 @@ async fn a_retry_keeps_its_id_and_gets_a_new_timestamp() {
     assert_eq!(settlement, Settlement::Nack(due));
     assert_eq!((attempt.status, attempt.cause), (Some(500), Some(Cause::Status)));
     assert_eq!(attempt.error.as_deref(), Some("the endpoint answered 500"));
-    assert_eq!(attempt.response_excerpt.as_deref(), Some("out of order"));
+    let exchange = world.exchange(1).unwrap();
+    assert_eq!((&exchange.response_body[..], exchange.response_cut), (&b"out of order"[..], false));
+    assert_eq!(exchange.response_headers.get("content-length"), Some("12"));
     assert_eq!(attempt.backoff_rule.as_deref(), Some("subscription"));
 
     world.clock.advance(Duration::from_secs(30));
@@ -85,6 +88,19 @@ async fn a_retry_keeps_its_id_and_gets_a_new_timestamp() {
     assert_eq!(ids, [event_id(1).to_string(), event_id(1).to_string()]);
     assert_eq!(times[0].parse::<i64>().unwrap() + 30, times[1].parse::<i64>().unwrap());
     assert_eq!(values("certes-attempt"), ["1", "2"]);
+    // What is shown of an attempt is what the endpoint got, name by name.
+    let (work, attempts) = (world.work(1), world.attempts(1));
+    for (n, received) in received.iter().enumerate() {
+        let (attempt, delivery) = (&attempts[n], work.delivery.id);
+        let usual = usual_headers(&work.event, delivery, attempt.number, attempt.started_at);
+        let shown = world.exchanges()[n].clone().into_exchange(attempt.number, usual);
+        for name in received.headers.keys().map(HeaderName::as_str) {
+            let got: Vec<_> = received.headers.get_all(name).iter().collect();
+            let shown = shown.request_headers.0.iter().filter(|(found, _)| found == name);
+            assert_eq!(shown.map(|(_, value)| value).collect::<Vec<_>>(), got, "{name}");
+        }
+        assert_eq!(shown.request_headers.0.len(), received.headers.len());
+    }
     let signatures = values("webhook-signature");
     assert_ne!(signatures[0], signatures[1]);
 }

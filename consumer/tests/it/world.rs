@@ -8,6 +8,7 @@ use contract::{
     clock::{Clock, SystemClock, Timestamp},
     delivery::{Attempt, Delivery, DeliveryState},
     event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
+    exchange::ExchangeRecord,
     id::{DeliveryId, EventId, LaneId, SecretId, Sequence, SubscriptionNumber},
     master_api::{FeedItem, Work},
     queue::{MessageQueue, Settlement},
@@ -81,7 +82,7 @@ fn rules(spec: SubscriptionSpec) -> Rules {
     Arc::make_mut(subscription).secrets = ids
         .into_iter()
         .zip(&secrets)
-        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint() })
+        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint(), until: None })
         .collect();
     rules.secrets = ids.into_iter().zip(secrets).collect();
     rules
@@ -251,6 +252,25 @@ impl World {
     /// The attempts of the `number`-th delivery.
     pub(crate) fn attempts(&self, number: u64) -> Vec<Attempt> {
         self.master.state.lock().unwrap().work[&delivery_id(number)].delivery.attempts.clone()
+    }
+
+    /// What was last reported of the `number`-th delivery's exchange.
+    pub(crate) fn exchange(&self, number: u64) -> Option<ExchangeRecord> {
+        let state = self.master.state.lock().unwrap();
+        let mut newest_first = state.reports.iter().rev();
+        let report = newest_first.find(|report| report.delivery == delivery_id(number));
+        report.unwrap().exchange.as_deref().cloned()
+    }
+
+    /// What was reported of all exchanges, oldest first.
+    pub(crate) fn exchanges(&self) -> Vec<ExchangeRecord> {
+        let state = self.master.state.lock().unwrap();
+        state.reports.iter().filter_map(|report| report.exchange.as_deref().cloned()).collect()
+    }
+
+    /// The `number`-th delivery and its event.
+    pub(crate) fn work(&self, number: u64) -> Work {
+        self.master.state.lock().unwrap().work[&delivery_id(number)].clone()
     }
 
     /// How many deliveries the metrics count that went back untried for want of a connection.

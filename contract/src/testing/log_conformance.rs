@@ -307,7 +307,8 @@ impl Case<'_> {
             response_excerpt: None,
             backoff_rule: None,
         };
-        let report = AttemptReport { delivery, attempt, next, pause_subscription: false };
+        let report =
+            AttemptReport { delivery, attempt, exchange: None, next, pause_subscription: false };
         let recorded = self.0.master_api().record_attempts(vec![report]).await.expect("recorded");
         assert_eq!(recorded, [true]);
     }

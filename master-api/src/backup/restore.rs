@@ -92,7 +92,7 @@ fn build(
         match blocks.read()? {
             (Kind::Rows, body) => {
                 let (table, rows) = decode(body.into(), blocks.blocks)?;
-                contents.count(table, rows.len());
+                contents.count(table, rows.iter().map(|(key, _)| key));
                 for (key, row) in rows {
                     builder.put(table, key, row)?;
                 }

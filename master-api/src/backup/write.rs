@@ -7,7 +7,9 @@ use super::{
 use crate::{
     log::{self, Progress, Twin, head_file, is_kept},
     store::{Rows, Scan, StateStore, Table, name_of},
+    tables,
 };
+use bytes::Bytes;
 use std::{io::Write, path::Path};
 
 /// Rows of a block.
@@ -71,7 +73,7 @@ pub fn write(
             let rows = source.rows.scan(&scan)?;
             let Some((last, _)) = rows.last() else { break };
             after = last.to_vec();
-            contents.count(*table, rows.len());
+            contents.count(*table, rows.iter().map(|(key, _)| key));
             out.block(Kind::Rows, &encode(*table, &rows)?)?;
             progress("copying", contents.facts, begin.sequence.0);
         }
@@ -82,8 +84,13 @@ pub fn write(
 }
 
 impl Contents {
-    /// Takes note of so many rows.
-    pub(super) fn count(&mut self, table: Table, rows: usize) {
+    /// Takes note of the rows with these keys.
+    pub(super) fn count<'a>(&mut self, table: Table, keys: impl Iterator<Item = &'a Bytes>) {
+        let is_counted = |key: &&Bytes| match table {
+            // What went over the wire lies beside the payloads.
+            Table::Payloads(_) => tables::sequence_of(key).is_some(),
+            _ => true,
+        };
         let counter = match table {
             Table::Configuration | Table::Traffic(_) => &mut self.facts,
             Table::Payloads(_) => &mut self.payloads,
@@ -98,7 +105,7 @@ impl Contents {
             | Table::Search(_)
             | Table::Cursors => return,
         };
-        *counter += u64::try_from(rows).unwrap_or(u64::MAX);
+        *counter += u64::try_from(keys.filter(is_counted).count()).unwrap_or(u64::MAX);
     }
 }
 

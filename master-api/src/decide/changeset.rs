@@ -14,6 +14,7 @@ use super::{
     remove::remove,
     revoke_key::revoke_key,
     rotate::{reveal_secret, rotate_secret, rotate_stamp_key, rotate_token_key},
+    set_setting::set_setting,
     set_status::set_status,
     users,
 };
@@ -77,11 +78,14 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         Command::SetUserDisabled { name, disabled } => users::set_disabled(desk, name, *disabled),
         Command::RemoveUser(name) => users::remove(desk, name),
         Command::RotateTokenKey { forget } => rotate_token_key(desk, *forget),
-        Command::RotateSecret { name, forget } => rotate_secret(desk, name, *forget),
+        Command::RotateSecret { name, keep } => rotate_secret(desk, name, *keep),
         Command::RevealSecret { name } => reveal_secret(desk, name),
         Command::RotateStampKey => {
             rotate_stamp_key(desk);
             Ok(())
+        }
+        Command::SetSetting { key, value, expect } => {
+            set_setting(desk, key, value.as_deref(), *expect)
         }
     }
 }
@@ -122,7 +126,8 @@ pub(super) fn put_by(command: &Command) -> Option<Target> {
         | Command::RotateTokenKey { .. }
         | Command::RotateSecret { .. }
         | Command::RevealSecret { .. }
-        | Command::RotateStampKey => None,
+        | Command::RotateStampKey
+        | Command::SetSetting { .. } => None,
     }
 }
 

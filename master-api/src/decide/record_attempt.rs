@@ -47,7 +47,7 @@ mod tests {
             backoff_rule: None,
         };
         let delivery = DeliveryId { lane: LaneId(16), sequence: Sequence(1) };
-        AttemptReport { delivery, attempt, next, pause_subscription: false }
+        AttemptReport { delivery, attempt, exchange: None, next, pause_subscription: false }
     }
 
     #[test]

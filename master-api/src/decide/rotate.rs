@@ -1,13 +1,21 @@
 //! New keys and secrets in the place of old ones, and a secret that is shown.
 
 use super::{Desk, check, not_found, put_subscription::new_secret, refused};
-use crate::fact::FactBody;
+use crate::{fact::FactBody, state::State};
 use contract::{
-    Error, Result, access::TokenKey, command::ChangeKind, secret::Secret,
-    subscription::Subscription,
+    Error, Result,
+    access::TokenKey,
+    backoff::Span,
+    clock::Timestamp,
+    command::ChangeKind,
+    limits::{SECRET_KEPT_DEFAULT, SECRET_KEPT_MAX, SECRETS_MAX},
+    secret::Secret,
+    subscription::{SecretRef, Subscription},
 };
 use std::sync::Arc;
 
+/// Since then, a log says until when a secret signs.
+const TIMED_SECRETS_SINCE_FORMAT: u32 = 4;
 /// Random bytes of a stamp key.
 const STAMP_KEY_BYTES: usize = 32;
 
@@ -32,18 +40,51 @@ pub(super) fn rotate_token_key(desk: &mut Desk<'_>, forget: bool) -> Result<()> 
     Ok(())
 }
 
-/// The newest secret so far goes on signing beside the new one, unless it is to be forgotten.
-pub(super) fn rotate_secret(desk: &mut Desk<'_>, name: &str, forget: bool) -> Result<()> {
+/// The secrets so far go on signing beside the new one: the newest of them for as long as is wanted,
+/// those before it for what is left of their time. Each delivery then carries a signature of every
+/// one of them, so that subscribers can change over at any moment between.
+pub(super) fn rotate_secret(desk: &mut Desk<'_>, name: &str, keep: Option<Span>) -> Result<()> {
     let held = subscription(desk, name)?;
+    let keep = keep.map_or(SECRET_KEPT_DEFAULT, |keep| keep.0);
+    if keep > SECRET_KEPT_MAX {
+        let (wanted, max) = (Span(keep), Span(SECRET_KEPT_MAX));
+        return Err(refused("subscription", name, format!("{wanted} is too long; at most {max}")));
+    }
+    let now = desk.given.now;
+    let until = now.after(keep);
     let made = new_secret(desk);
     let mut secrets = vec![desk.store_secret(&made)];
-    secrets.extend(held.secrets.first().filter(|_| !forget).cloned());
+    // Before that, a log says nothing of time: a secret signs until the next rotation.
+    let timed = desk.state.format >= TIMED_SECRETS_SINCE_FORMAT;
+    let limit = |secret: &SecretRef| {
+        let until = secret.until.map_or(until, |before| before.min(until));
+        SecretRef { until: timed.then_some(until), ..secret.clone() }
+    };
+    let kept = if timed { SECRETS_MAX - 1 } else { 1 };
+    let so_far = held.secrets.iter().filter(|secret| !keep.is_zero() && !secret.is_over(now));
+    secrets.extend(so_far.take(kept).map(limit));
     let (number, spec, kept) = (held.number, Box::new(held.spec.clone()), secrets.clone());
     desk.record(FactBody::SubscriptionChanged { number, spec, secrets });
     desk.erase_secrets(&held.secrets, &kept);
     desk.changed(ChangeKind::Changed, "subscription", name);
     desk.changed_with(Some(held.id.to_string()), Some(made));
     Ok(())
+}
+
+/// What takes away the secrets whose time has come to an end.
+pub fn end_secrets(state: &State, now: Timestamp) -> Vec<FactBody> {
+    let mut facts = Vec::new();
+    for held in state.subscriptions.values() {
+        let over = || held.secrets.iter().filter(|secret| secret.is_over(now));
+        if over().next().is_none() {
+            continue;
+        }
+        let secrets = held.secrets.iter().filter(|secret| !secret.is_over(now)).cloned().collect();
+        let (number, spec) = (held.number, Box::new(held.spec.clone()));
+        facts.push(FactBody::SubscriptionChanged { number, spec, secrets });
+        facts.extend(over().map(|secret| FactBody::SecretErased { id: secret.id }));
+    }
+    facts
 }
 
 /// Shows the newest secret.

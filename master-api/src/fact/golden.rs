@@ -9,11 +9,12 @@ use crate::{
 };
 use contract::{
     access::Roles,
-    backoff::{BackoffPolicy, Jitter, Kind},
+    backoff::{BackoffPolicy, Jitter, Kind, Span},
     delivery::Cause,
     event::{Audience, Disposition, Headers, Origin, Trace},
     id::SubscriptionId,
     schema::{Rulebook, UnknownFields},
+    setting::SettingValue,
     source::{Scheme, SourceSpec, Template},
     stamp::Stamp,
     subscription::Priority,
@@ -25,7 +26,11 @@ fn time(n: i64) -> Timestamp {
 }
 
 fn secret_ref() -> SecretRef {
-    SecretRef { id: SecretId::from_bytes([5; 16]), fingerprint: "0011223344556677".into() }
+    SecretRef {
+        id: SecretId::from_bytes([5; 16]),
+        fingerprint: "0011223344556677".into(),
+        until: None,
+    }
 }
 
 fn delivery() -> DeliveryId {
@@ -275,7 +280,14 @@ fn access() -> Vec<(&'static str, FactBody)> {
         ("token_key_created", FactBody::TokenKeyCreated(Box::new(key))),
         ("token_key_forgotten", FactBody::TokenKeyForgotten { id: secret_ref().id }),
         ("secret_revealed", FactBody::SecretRevealed { id: secret_ref().id }),
+        ("config_set", set(Some(SettingValue::Duration(Span(std::time::Duration::from_secs(60)))))),
+        ("config_set.reset", set(None)),
     ]
+}
+
+fn set(value: Option<SettingValue>) -> FactBody {
+    let setting = Setting { value, version: 3, changed_at: time(0) };
+    FactBody::ConfigSet { key: "delivery.timeout".into(), setting }
 }
 
 fn samples() -> Vec<(&'static str, FactBody)> {

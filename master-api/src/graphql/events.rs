@@ -186,7 +186,7 @@ impl EventContents {
 #[graphql(name = "Header")]
 pub(super) struct HeaderNode {
     /// In lower case.
-    name: String,
+    pub(super) name: String,
     /// Credentials are `***` and a fingerprint.
-    value: String,
+    pub(super) value: String,
 }

@@ -7,10 +7,12 @@ use super::{
     },
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
+    key_uses::KeyUses,
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     retention::RetentionMutation,
     rules::RulesMutation,
     schemas::SchemaMutation,
+    settings::SettingMutation,
     users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
@@ -50,6 +52,7 @@ pub struct Mutation(
     SchemaMutation,
     RetentionMutation,
     UserMutation,
+    SettingMutation,
 );
 
 /// Of sources, subscriptions, deliveries and keys.
@@ -162,7 +165,7 @@ impl ConfigurationMutation {
         let made = |key: &&_| Some(key_id(key)) == change.id;
         let key = rules.keys.values().find(made).ok_or_else(|| missing("key", &change.name))?;
         let token = change.revealed.map(|token| token.expose().to_owned());
-        Ok(KeyPayload { key: KeyNode(key.clone()), token })
+        Ok(KeyPayload { key: KeyNode(key.clone(), KeyUses::default()), token })
     }
 
     /// Makes an API key stop working.

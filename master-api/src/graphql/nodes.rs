@@ -4,15 +4,17 @@ use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, master_api, rules},
     budget::{LIST, NODE_BYTES, spend},
     events::EventSummaryNode,
+    exchanges::{ExchangeNode, Exchanges},
+    key_uses::KeyUses,
 };
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
     event::Event,
     master_api::Stats,
     source::Source,
-    subscription::Subscription,
+    subscription::{SecretRef, Subscription},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,13 +112,15 @@ impl DeliveryNode {
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn attempts(&self, context: &Context<'_>) -> Result<Vec<AttemptNode>> {
         spend(context, self.delivery.attempts.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.delivery.attempts.iter().cloned().map(AttemptNode).collect())
+        let exchanges = Exchanges::of(self.delivery.id);
+        let node = |attempt: &Attempt| AttemptNode(attempt.clone(), exchanges.clone());
+        Ok(self.delivery.attempts.iter().map(node).collect())
     }
 }
 
 /// One HTTP request of a delivery.
 #[derive(Debug)]
-pub(super) struct AttemptNode(Attempt);
+pub(super) struct AttemptNode(Attempt, Exchanges);
 
 #[Object(name = "Attempt")]
 impl AttemptNode {
@@ -148,7 +152,12 @@ impl AttemptNode {
     async fn address(&self) -> Option<&str> {
         self.0.address.as_deref()
     }
+    /// Headers and the answer; null if nothing was sent, or once the payload of the event is gone.
+    async fn exchange(&self, context: &Context<'_>) -> Result<Option<ExchangeNode>> {
+        self.1.of_attempt(context, self.0.number).await
+    }
     /// Beginning of the response body.
+    #[graphql(deprecation = "of attempts before format 4 of the log; `exchange` has all of it")]
     async fn response_excerpt(&self, context: &Context<'_>) -> Result<Option<&str>> {
         spend(context, self.0.response_excerpt.as_ref().map_or(0, String::len))?;
         Ok(self.0.response_excerpt.as_deref())
@@ -213,10 +222,28 @@ impl SubscriptionNode {
     async fn secret_fingerprints(&self) -> Vec<&str> {
         self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect()
     }
+    /// Its signing secrets, the newest first.
+    async fn secrets(&self) -> Vec<SigningSecret> {
+        let shown = |secret: &SecretRef| SigningSecret {
+            fingerprint: secret.fingerprint.clone(),
+            until: secret.until.map(|until| until.to_string()),
+        };
+        self.0.secrets.iter().map(shown).collect()
+    }
     /// When it was created, RFC 3339.
     async fn created_at(&self) -> String {
         self.0.created_at.to_string()
     }
+}
+
+/// A secret that signs deliveries.
+#[derive(Debug, SimpleObject)]
+pub(super) struct SigningSecret {
+    /// Tells it apart from others.
+    fingerprint: String,
+    /// It signs until then, RFC 3339, beside the one that took its place; null: until it is
+    /// replaced.
+    until: Option<String>,
 }
 
 /// A third party that posts webhooks.
@@ -269,7 +296,7 @@ pub(super) fn text(value: &impl serde::Serialize) -> String {
 
 /// An API key, without its token.
 #[derive(Debug)]
-pub(super) struct KeyNode(pub(super) Arc<ApiKey>);
+pub(super) struct KeyNode(pub(super) Arc<ApiKey>, pub(super) KeyUses);
 
 #[Object(name = "Key")]
 impl KeyNode {
@@ -300,6 +327,10 @@ impl KeyNode {
     /// When it stops working, RFC 3339.
     async fn expires_at(&self) -> Option<String> {
         self.0.expires_at.map(|time| time.to_string())
+    }
+    /// When it was last used, RFC 3339, to a minute or two; null: never.
+    async fn last_used_at(&self, context: &Context<'_>) -> Result<Option<String>> {
+        self.1.of_key(context, self.0.id).await
     }
 }
 

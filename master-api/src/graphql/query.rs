@@ -5,6 +5,7 @@ use super::{
     budget::{LIST, NODE_BYTES, spend},
     events::EventNode,
     filters::{DeliveryFilterInput, EventFilterInput},
+    key_uses::KeyUses,
     log::LogQueries,
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
@@ -12,6 +13,7 @@ use super::{
     retention::RetentionQuery,
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
+    settings::SettingQueries,
     users::UserQuery,
     why::WhyQuery,
 };
@@ -38,6 +40,7 @@ pub struct Query(
     WhyQuery,
     RetentionQuery,
     UserQuery,
+    SettingQueries,
 );
 
 /// About events, deliveries, and who sends and receives them.
@@ -175,7 +178,8 @@ impl TrafficQuery {
         allowed_everywhere(context, Noun::Keys, Access::Read)?;
         let rules = rules(context)?;
         spend(context, rules.keys.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.keys.values().cloned().map(KeyNode).collect())
+        let uses = KeyUses::default();
+        Ok(rules.keys.values().map(|key| KeyNode(key.clone(), uses.clone())).collect())
     }
 
     /// Numbers of the whole deployment.

@@ -8,10 +8,11 @@ use super::{
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use contract::{
     access::{Access, Noun, Principal, Roles, User},
+    backoff::Span,
     command::Command,
     secret::Secret,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Somebody who logs in with a name and a password.
 #[derive(Debug)]
@@ -159,15 +160,19 @@ impl UserMutation {
         Ok(change.name)
     }
 
-    /// Signs a subscription's deliveries with a new secret. The one before it signs beside it
-    /// until the next rotation; with `forget`, it signs no more.
+    /// Signs a subscription's deliveries with a new secret. The one before it goes on signing
+    /// beside it for `keep`, as in `36h`: 24 h when it is left out, at most 90 days; with `forget`,
+    /// it signs no more.
     async fn rotate_subscription_secret(
         &self,
         context: &Context<'_>,
         name: String,
+        keep: Option<String>,
         #[graphql(default)] forget: bool,
     ) -> Result<SubscriptionPayload> {
-        secret(context, Command::RotateSecret { name, forget }).await
+        let keep = keep.map(|keep| keep.parse::<Span>()).transpose().map_err(invalid)?;
+        let keep = if forget { Some(Span(Duration::ZERO)) } else { keep };
+        secret(context, Command::RotateSecret { name, keep }).await
     }
 
     /// Shows the secret that signs a subscription's deliveries. That it was shown, and to whom, is

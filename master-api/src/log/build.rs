@@ -13,12 +13,12 @@ use crate::{
     prepare,
     project::{decode, encode},
     state::{Dropped, Losses, State},
-    store::{Batch, Embedded, Rows, StateStore, StoreError, Table},
+    store::{Batch, Embedded, Rows, Scan, StateStore, StoreError, Table},
     tables::{self, DeliveryRow, Head, IdempotencyRow, SALT_LENGTH},
 };
 use bytes::Bytes;
 use contract::id::{LaneId, Sequence};
-use std::{iter, path::Path};
+use std::{collections::BTreeSet, iter, path::Path};
 
 /// Rows and bytes of one batch.
 const BATCH_ROWS: usize = 4096;
@@ -128,10 +128,14 @@ impl Builder {
                 if !orders.iter().any(|order| is_of(&order.target, order.ordered, found)) {
                     continue;
                 }
-                let (payloads, key) = (Table::Payloads(day), tables::sequence_key(fact.sequence));
-                if self.store.get(payloads, &key)?.is_some() {
-                    batch.remove(payloads, key);
-                    removed += 1;
+                // The payload, and what of it went over the wire.
+                let places = BTreeSet::from([fact.sequence, taken]).into_iter();
+                for prefix in places.map(tables::sequence_key) {
+                    let rows = Scan::prefix(Table::Payloads(day), &prefix, usize::MAX);
+                    for (key, _) in self.store.scan(&rows)? {
+                        removed += u64::from(key.len() == prefix.len());
+                        batch.remove(Table::Payloads(day), key.to_vec());
+                    }
                 }
                 if batch.0.len() >= BATCH_ROWS {
                     self.store.commit(std::mem::take(&mut batch))?;
@@ -186,7 +190,7 @@ fn last_fact(store: &Embedded) -> Result<Sequence, LogError> {
     let mut last = Sequence::default();
     for table in store.tables() {
         if matches!(table, Table::Configuration | Table::Traffic(_)) {
-            let newest = store.scan(&crate::store::Scan::all(table, 1).reversed())?;
+            let newest = store.scan(&Scan::all(table, 1).reversed())?;
             let found = newest.first().and_then(|(key, _)| tables::sequence_of(key));
             last = last.max(found.unwrap_or_default());
         }

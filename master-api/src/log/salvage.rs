@@ -201,7 +201,7 @@ impl Salvage<'_> {
         if let FactBody::PayloadRemoved { event, .. } = &fact.body {
             self.removed.insert(*event);
         }
-        let Some((event, _)) = event_of(fact) else { return Ok(()) };
+        let Some((event, taken)) = event_of(fact) else { return Ok(()) };
         let table = Table::Payloads(Bucket::of(fact.time));
         let key = tables::sequence_key(fact.sequence);
         let stored = self.rows.get(table, &key);
@@ -220,6 +220,30 @@ impl Salvage<'_> {
                 self.losses.payloads.insert(event.id);
             }
             None => {}
+        }
+        if is_lost {
+            self.exchanges(table, [fact.sequence, taken], builder)?;
+        }
+        Ok(())
+    }
+
+    /// What went over the wire lies beside the payload. No fact says what it was, so what reads is
+    /// taken as it is.
+    fn exchanges(
+        &mut self,
+        table: Table,
+        places: [Sequence; 2],
+        builder: &mut Builder,
+    ) -> Result<(), LogError> {
+        for prefix in BTreeSet::from(places).into_iter().map(tables::sequence_key) {
+            match self.rows.scan(&Scan::prefix(table, &prefix, usize::MAX)) {
+                Ok(rows) => {
+                    for (key, row) in rows.into_iter().filter(|(key, _)| key.len() > prefix.len()) {
+                        builder.put(table, key, row)?;
+                    }
+                }
+                Err(error) => self.note(table, &error),
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The port [`Deliveries`].
 
+mod exchanges;
 mod list;
 
 use super::page_size;
@@ -18,6 +19,7 @@ use contract::{
     access::Actor,
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::Event,
+    exchange::Exchange,
     id::{DeliveryId, Sequence},
     master_api::{Deliveries, DeliveryFilter, Page, PageRequest, Stats, Work},
 };
@@ -44,6 +46,10 @@ impl Deliveries for MasterApi {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
         let row = self.quick(move |shared| shared.delivery(id)).await?;
         Ok(row.map(|row| row.into_delivery(id)))
+    }
+
+    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        self.blocking(move |shared| exchanges::of(shared, id)).await
     }
 
     async fn deliveries(

@@ -2,7 +2,7 @@
 
 use super::{Gathering, ROWS_PER_SCAN, ROWS_PER_STEP, Steps, as_rows, delivery};
 use crate::{
-    fact::{Bucket, Fact, FactBody, StoredEvent},
+    fact::{Bucket, FORMAT, Fact, FactBody, StoredEvent},
     log::{LogError, read_fact},
     project::read_event,
     store::{Batch, Rows, Scan, Table},
@@ -178,7 +178,7 @@ fn sweep(steps: &Steps<'_>, bucket: Bucket) -> Result<()> {
     let store = as_rows(&*steps.shared.store);
     let mut batch = Batch::default();
     each_fact(store, bucket, |fact| {
-        if fact.body.is_notable() {
+        if fact.body.is_notable(FORMAT) {
             batch.remove(Table::Notable, tables::sequence_key(fact.sequence));
         }
         let Some(made) = made(&fact.body) else { return Ok(()) };

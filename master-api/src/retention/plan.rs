@@ -1,6 +1,6 @@
 //! What is kept, what goes, and when.
 
-use super::{Retention, now};
+use super::{Retention, in_force, now};
 use crate::{
     fact::Bucket,
     log::LogError,
@@ -17,7 +17,7 @@ impl Retention {
     /// What is kept, and what goes when.
     pub fn plan(&self) -> Result<RetentionPlan, LogError> {
         let shared = &*self.shared;
-        let config = &shared.config.retention;
+        let config = in_force(shared);
         let state = shared.state.load_full();
         let last_run = *self.last_run.lock().unwrap_or_else(PoisonError::into_inner);
         let days = days(shared)?;
@@ -47,7 +47,7 @@ pub(super) fn next_due(shared: &Shared) -> Result<Option<Bucket>, LogError> {
 
 /// The days that are there, oldest first.
 fn days(shared: &Shared) -> Result<Vec<(Bucket, DayPlan)>, LogError> {
-    let config = &shared.config.retention;
+    let config = in_force(shared);
     let (now, head) = (now(shared), *shared.head());
     let state = shared.state.load_full();
     let closed = state.buckets.iter().map(|(day, closed)| (*day, closed.count));

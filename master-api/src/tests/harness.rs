@@ -1,7 +1,7 @@
 //! A Master API to try things on.
 
 use crate::{
-    Config, FileSystem, MasterApi, Metrics, RetentionConfig, Surroundings,
+    Config, FileSystem, MasterApi, Metrics, RetentionConfig, StoreConfig, Surroundings,
     fact::{FactBody, Hash},
     log::{Draft, read_fact},
     project::{decode, encode},
@@ -17,6 +17,7 @@ use contract::{
     command::{Change, Changeset, Command},
     delivery::{Attempt, AttemptReport, Cause, Next},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
+    exchange::ExchangeRecord,
     id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, Sequence},
     master_api::{Configuration, Deliveries, Events, StoreEvent, Stored},
     secret::Secret,
@@ -44,7 +45,7 @@ pub fn config(directory: &Path) -> Config {
     let reports_hold = Span(Duration::from_millis(1));
     Config {
         data_dir,
-        store_reserve_bytes: 0,
+        limits: StoreConfig { reserve: 0 },
         cache_bytes: 1 << 20,
         reports_hold,
         ..Config::default()
@@ -212,7 +213,22 @@ pub fn report(delivery: DeliveryId, number: u32, next: Next) -> AttemptReport {
         response_excerpt: None,
         backoff_rule: failed.then(|| "default".into()),
     };
-    AttemptReport { delivery, attempt, next, pause_subscription: false }
+    let exchange = Some(Box::new(exchange(number)));
+    AttemptReport { delivery, attempt, exchange, next, pause_subscription: false }
+}
+
+/// What went over the wire in the `number`-th attempt.
+pub fn exchange(number: u32) -> ExchangeRecord {
+    let headers = |pairs: &[(&str, &str)]| {
+        Headers(pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect())
+    };
+    ExchangeRecord {
+        left_out: vec!["content-type".into()],
+        added: headers(&[("content-type", "text/plain"), ("hmac-sig", "SHA256 00")]),
+        response_headers: headers(&[("server", "odd")]),
+        response_body: format!("answer {number}").into(),
+        response_cut: false,
+    }
 }
 
 pub fn subscription(name: &str) -> SubscriptionSpec {

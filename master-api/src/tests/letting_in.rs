@@ -11,13 +11,16 @@ use contract::{
     ErrorCode, Result,
     access::{Actor, Principal, Roles, Session},
     authenticate::Authenticate,
+    backoff::Span,
+    clock::Timestamp,
     command::{Changeset, Command, Mode},
     master_api::Configuration,
+    retention::Retention,
     secret::Secret,
     testing::SeededRandom,
 };
 use identity::Identity;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -31,7 +34,7 @@ fn create(name: &str) -> Command {
 }
 
 async fn log_in(bench: &Bench, name: &str, password: &str) -> Result<Session> {
-    bench.api.log_in(name.into(), Secret::new(password)).await
+    bench.api.log_in(name.into(), Secret::new(password), None).await
 }
 
 async fn who(bench: &Bench, token: &Secret) -> Result<Principal> {
@@ -119,6 +122,31 @@ async fn tries_are_counted_for_each_name() {
 }
 
 #[tokio::test]
+async fn tries_are_counted_for_each_address() {
+    let bench = Bench::with_config(|config| config.login_tries_per_minute_and_address = 3);
+    bench.execute(vec![create("ada")]).await.unwrap();
+    let from = |address: &str| Some(address.parse().unwrap());
+    let try_from = async |name: String, password: &str, address: &str| {
+        bench.api.log_in(name, Secret::new(password), from(address)).await
+    };
+    for n in 0..3 {
+        // Who knows the password is not counted.
+        assert!(try_from("ada".into(), PASSWORD, "192.0.2.1").await.is_ok());
+        let error = try_from(format!("guess {n}"), "123456", "192.0.2.1").await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unauthenticated);
+    }
+    let error = try_from("ada".into(), PASSWORD, "192.0.2.1").await.unwrap_err();
+    assert_eq!(
+        (error.code, error.retry_after),
+        (ErrorCode::RateLimited, Some(Duration::from_secs(60)))
+    );
+    assert!(
+        try_from("ada".into(), PASSWORD, "192.0.2.2").await.is_ok(),
+        "others are not in the way"
+    );
+}
+
+#[tokio::test]
 async fn token_keys_rotate_and_what_the_old_one_signed_works_on() {
     let bench = Bench::memory();
     bench.execute(vec![create("ada")]).await.unwrap();
@@ -157,12 +185,43 @@ async fn a_subscriptions_secret_is_rotated_with_overlap_and_revealed_on_record()
         rules.secrets_of(&refs).cloned().collect::<Vec<_>>()
     };
     let first = signing(&bench);
-    let rotate = |forget| Command::RotateSecret { name: "ci".into(), forget };
-    let shown = bench.execute(vec![rotate(false)]).await.unwrap().remove(0).revealed.unwrap();
+    let until = |bench: &Bench| {
+        let rules = bench.api.rules().borrow().clone();
+        let refs = &rules.subscription_named("ci").unwrap().secrets;
+        let left = |until: Timestamp| until.since(super::harness::now(bench)).as_secs() / 3600;
+        refs.iter().map(|secret| secret.until.map(left)).collect::<Vec<_>>()
+    };
+    let hours = |hours: u64| Some(Span(Duration::from_secs(hours * 3600)));
+    let rotate = |keep| Command::RotateSecret { name: "ci".into(), keep };
+    let shown = bench.execute(vec![rotate(None)]).await.unwrap().remove(0).revealed.unwrap();
     assert_eq!(signing(&bench), [shown.clone(), first[0].clone()], "the newest first");
-    let newest = bench.execute(vec![rotate(false)]).await.unwrap().remove(0).revealed.unwrap();
-    assert_eq!(signing(&bench), [newest, shown]);
-    let only = bench.execute(vec![rotate(true)]).await.unwrap().remove(0).revealed.unwrap();
+    assert_eq!(until(&bench), [None, Some(24)]);
+    bench.clock.advance(Duration::from_secs(4 * 3600));
+    let newest = bench.execute(vec![rotate(hours(48))]).await.unwrap().remove(0).revealed.unwrap();
+    assert_eq!(signing(&bench), [newest.clone(), shown.clone(), first[0].clone()]);
+    assert_eq!(until(&bench), [None, Some(48), Some(20)], "its time grows no longer");
+    // What is over is taken away, and its bytes are gone.
+    bench.clock.advance(Duration::from_secs(20 * 3600));
+    bench.api.run_retention(false).await.unwrap();
+    assert_eq!(signing(&bench), [newest.clone(), shown]);
+    let last = configuration(&bench).pop().unwrap();
+    assert!(matches!(last.body, FactBody::SecretErased { .. }), "{last:?}");
+    let sealed = bench.api.shared.store.scan(&Scan::all(Table::Secrets, usize::MAX)).unwrap();
+    assert_eq!(sealed.len(), bench.api.shared.state.load().secrets.len());
+    let facts_before = configuration(&bench).len();
+    bench.api.run_retention(false).await.unwrap();
+    assert_eq!(configuration(&bench).len(), facts_before, "there is nothing more to take away");
+    let wrong = bench.execute(vec![rotate(hours(91 * 24))]).await.unwrap_err();
+    assert_eq!(wrong.code, ErrorCode::InvalidDefinition);
+    bench.assert_verified().await;
+    // Declared once more, it signs without end.
+    let put = Command::PutSubscription {
+        spec: super::harness::subscription("ci"),
+        secrets: signing(&bench),
+    };
+    bench.execute(vec![put]).await.unwrap();
+    assert_eq!(until(&bench), [None, None]);
+    let only = bench.execute(vec![rotate(hours(0))]).await.unwrap().remove(0).revealed.unwrap();
     assert_eq!(signing(&bench), std::slice::from_ref(&only));
 
     let reveal = || vec![Command::RevealSecret { name: "ci".into() }];
@@ -360,4 +419,39 @@ async fn no_file_of_the_store_and_no_error_holds_a_secret() {
     assert_eq!(files_with(&store, &texts), Vec::<String>::new());
     // The search finds what is there.
     assert!(!files_with(&store, &["ada".to_owned()]).is_empty());
+}
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_kept_lazily_and_goes_with_it() {
+    let bench = Bench::embedded();
+    let issue = Command::IssueKey {
+        name: "shop".into(),
+        roles: Roles::parse(["producer"]).unwrap(),
+        subscriber: None,
+        expires_at: None,
+    };
+    let made = bench.execute(vec![issue]).await.unwrap().remove(0).id.unwrap();
+    let id: contract::id::KeyId = made.parse().unwrap();
+    let stranger = contract::id::KeyId::from_bytes([9; 16]);
+    let now = super::harness::now(&bench);
+    let seconds = |s| Duration::from_secs(s);
+    let used = async |bench: &Bench, at: Timestamp| {
+        let uses = BTreeMap::from([(id, at), (stranger, at)]);
+        bench.api.note_key_uses(uses).await.unwrap();
+        bench.api.key_uses().await.unwrap()
+    };
+    assert_eq!(bench.api.key_uses().await.unwrap(), BTreeMap::new());
+    let facts = bench.api.shared.head().sequence;
+    assert_eq!(used(&bench, now).await, BTreeMap::from([(id, now)]));
+    // Not again within the minute, and never back.
+    assert_eq!(used(&bench, now.after(seconds(30))).await, BTreeMap::from([(id, now)]));
+    assert_eq!(used(&bench, now.before(seconds(90))).await, BTreeMap::from([(id, now)]));
+    let later = now.after(seconds(60));
+    assert_eq!(used(&bench, later).await, BTreeMap::from([(id, later)]));
+    assert_eq!(bench.api.shared.head().sequence, facts, "no fact tells of it");
+    bench.assert_verified().await;
+    let bench = bench.reopen().await;
+    assert_eq!(bench.api.key_uses().await.unwrap(), BTreeMap::from([(id, later)]));
+    bench.execute(vec![Command::RevokeKey(id)]).await.unwrap();
+    assert_eq!(used(&bench, later).await, BTreeMap::new());
 }

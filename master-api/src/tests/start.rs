@@ -236,7 +236,10 @@ async fn without_space_events_are_refused_and_attempts_recorded() {
     bench.api.close().await;
     let (directory, clock, ids) = (bench.directory, bench.clock, bench.ids);
     drop(bench.api);
-    let config = crate::Config { store_reserve_bytes: u64::MAX, ..config(directory.path()) };
+    let config = crate::Config {
+        limits: crate::StoreConfig { reserve: u64::MAX },
+        ..config(directory.path())
+    };
     let api = open_at(&clock, config).unwrap();
     let bench = Bench { clock, directory, ids, api };
     assert!(!bench.api.ready());
@@ -263,7 +266,10 @@ async fn at_the_reserve_events_wait_and_deliveries_go_on() {
         (tempfile::tempdir().unwrap(), ManualClock::new(super::harness::START));
     let room = Arc::new(Room::default());
     room.0.store(1 << 20, Ordering::SeqCst);
-    let config = crate::Config { store_reserve_bytes: 1 << 20, ..config(directory.path()) };
+    let config = crate::Config {
+        limits: crate::StoreConfig { reserve: 1 << 20 },
+        ..config(directory.path())
+    };
     let around = Surroundings { space: room.clone(), ..around(&clock, 7) };
     let api = MasterApi::on(Arc::new(Memory::default()), config, around).unwrap();
     let ids = contract::testing::seeded_ids(clock.clone(), 3);

@@ -4,9 +4,11 @@ use super::upkeep::{Upkeep, Upkept};
 use crate::{
     config::Config,
     prepare::{Prepared, PreparedChanges},
+    project::encode,
     secrets::Sealer,
     shared::unavailable,
 };
+use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
@@ -50,8 +52,8 @@ pub enum Command {
 
 /// Attempt reports of one caller.
 pub struct Reports {
-    /// What happened.
-    pub reports: Vec<AttemptReport>,
+    /// What happened, with the row of what went over the wire.
+    pub reports: Vec<(AttemptReport, Option<Bytes>)>,
     /// For each: was it the next attempt?
     pub reply: Reply<Vec<bool>>,
     _room: OwnedSemaphorePermit,
@@ -152,6 +154,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         let count = reports.len();
+        let reports = reports.into_iter().map(with_exchange).collect::<Result<_>>()?;
         let room = self.room(&self.report_room, count.min(self.reports_room_max)).await?;
         let (reply, answer) = oneshot::channel();
         self.leave(Reports { reports, reply, _room: room }, count);
@@ -275,6 +278,13 @@ impl Inbox {
             Message::Stop => self.stopping = true,
         }
     }
+}
+
+/// Encodes what went over the wire, so that the writer need not.
+fn with_exchange(mut report: AttemptReport) -> Result<(AttemptReport, Option<Bytes>)> {
+    let row = report.exchange.take().map(|exchange| encode("exchange", &*exchange)).transpose();
+    let row = row.map_err(|error| Error::internal(error.to_string()))?;
+    Ok((report, row.map(Bytes::from)))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -303,7 +303,7 @@ pub fn read_ahead(
         }
     }
     let reported = reports.iter().flat_map(|reports| &reports.reports);
-    deliveries.extend(reported.map(|report| report.delivery.to_bytes().to_vec()));
+    deliveries.extend(reported.map(|(report, _)| report.delivery.to_bytes().to_vec()));
     ahead.fetch(Table::EventIds, &events)?;
     ahead.fetch(Table::Deliveries, &deliveries)?;
     let today = Bucket::of(shared.around.clock.now().max(shared.head().time));

@@ -18,6 +18,7 @@ use crate::{
     store::{Batch, Rows, Table},
     tables::{self, EventIdRow, Head, IdempotencyRow},
 };
+use bytes::Bytes;
 use contract::{
     Error, Result,
     access::Actor,
@@ -32,6 +33,8 @@ use std::{
     sync::Arc,
 };
 
+/// The format that allows to keep what went over the wire: older programs would not erase it.
+const EXCHANGES_SINCE_FORMAT: u32 = 4;
 /// Deliveries that are cancelled in one batch.
 const CANCELLED_PER_BATCH: usize = 512;
 
@@ -141,9 +144,14 @@ impl<'a> Round<'a> {
         Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined })
     }
 
-    /// Takes down an attempt; false: it came too late.
-    pub fn record_attempt(&mut self, report: &AttemptReport) -> Result<bool, LogError> {
+    /// Takes down an attempt, and what went over the wire; false: it came too late.
+    pub fn record_attempt(
+        &mut self,
+        report: &AttemptReport,
+        exchange: Option<Bytes>,
+    ) -> Result<bool, LogError> {
         let row = self.projector.delivery(report.delivery)?;
+        let carried = row.and_then(|row| row.carried);
         let metrics = &self.shared.around.metrics;
         let Some(fact) = decide::record_attempt::record_attempt(row, report, self.now) else {
             metrics.attempts_superseded.inc();
@@ -152,6 +160,11 @@ impl<'a> Round<'a> {
         metrics.attempts_recorded.inc();
         let actor = component("consumer");
         self.record(&actor, &fact)?;
+        if let Some(exchange) = exchange.filter(|_| self.state.format >= EXCHANGES_SINCE_FORMAT) {
+            let day = self.day_of(report.delivery.sequence, carried);
+            let key = tables::exchange_key(report.delivery, report.attempt.number);
+            self.projector.batch.put(Table::Payloads(day), key, exchange);
+        }
         if report.pause_subscription {
             let number = report.delivery.lane.subscription();
             if let Some(pause) = decide::pause_after_gone(&self.state, number) {
@@ -159,6 +172,12 @@ impl<'a> Round<'a> {
             }
         }
         Ok(true)
+    }
+
+    /// The day that a delivery goes with.
+    fn day_of(&self, sequence: Sequence, carried: Option<Bucket>) -> Bucket {
+        let taken = || self.state.closed_bucket_of(sequence).or(self.head.bucket);
+        carried.or_else(taken).unwrap_or_else(|| Bucket::of(self.now))
     }
 
     /// Makes a finished delivery wait again.
@@ -325,7 +344,7 @@ impl<'a> Round<'a> {
         let sequence = Sequence(self.head.sequence.0 + 1);
         self.head.sequence = sequence;
         self.head.time = self.now;
-        if body.is_notable() {
+        if body.is_notable(self.state.format) {
             self.notable = Some(sequence);
         }
         let key = tables::sequence_key(sequence);

@@ -3,6 +3,7 @@
 
 use super::round::{Round, component};
 use crate::{
+    decide,
     fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
     project::decode,
@@ -19,6 +20,7 @@ use contract::{
     master_api::Stats,
     retention::ErasureTarget,
 };
+use std::sync::Arc;
 
 /// A step.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Upkeep {
     Order(ErasureTarget),
     /// Erase the payloads of these events.
     Erase(Vec<EventId>),
+    /// Take away the secrets whose time has come to an end.
+    EndSecrets,
     /// Note that an erasure is done.
     Done(Sequence),
 }
@@ -97,6 +101,11 @@ impl Round<'_> {
             Upkeep::Erase(events) => {
                 for event in events {
                     self.erase(actor, event, &mut done)?;
+                }
+            }
+            Upkeep::EndSecrets => {
+                for fact in decide::end_secrets(&Arc::clone(&self.state), self.now) {
+                    self.record(&own, &fact)?;
                 }
             }
             Upkeep::Done(ordered) if self.state.erasing.contains_key(&ordered) => {
@@ -169,6 +178,7 @@ impl Round<'_> {
         let (place, today) = self.move_event(&found, lanes)?;
         self.move_deliveries(found.row.sequence, &waiting, done)?;
         let places = [&[(today, place)], found.places.as_slice()].concat();
+        self.remove_exchanges(&found)?;
         self.remove_payload(id, &places, &component("master-api"), Cause::Expired)?;
         done.events += 1;
         Ok(())
@@ -181,6 +191,7 @@ impl Round<'_> {
         let Some(found) = self.find(id, row)? else { return Ok(()) };
         let waiting = self.waiting(&found.row, None)?;
         self.abandon(found.row.sequence, &waiting, actor, Cause::Erased)?;
+        self.remove_exchanges(&found)?;
         self.remove_payload(id, &found.places, actor, Cause::Erased)?;
         self.forget_idempotency(id, &found.event)?;
         done.events += 1;
@@ -260,6 +271,23 @@ impl Round<'_> {
         for (bucket, sequence) in places {
             let table = Table::Payloads(*bucket);
             self.projector.batch.remove(table, tables::sequence_key(*sequence));
+        }
+        Ok(())
+    }
+
+    /// What endpoints were sent and answered goes with the payload. An attempt names its delivery
+    /// by where the event was taken, in each of the days where the event lay.
+    fn remove_exchanges(&mut self, found: &Found) -> Result<(), LogError> {
+        for lane in &found.event.lanes {
+            let id = DeliveryId { lane: *lane, sequence: found.row.sequence };
+            let attempts = self.projector.delivery(id)?.map(|row| row.attempts.len());
+            for attempt in 1..=attempts.unwrap_or_default() {
+                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+                for (day, _) in &found.places {
+                    let key = tables::exchange_key(id, attempt);
+                    self.projector.batch.remove(Table::Payloads(*day), key);
+                }
+            }
         }
         Ok(())
     }

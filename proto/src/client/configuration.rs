@@ -7,21 +7,24 @@ use super::{
 use crate::{
     convert::each,
     v1::internal::{
-        ExecuteRequest, ListVersionsRequest, LogInRequest, RenewSessionRequest,
-        RotateSecretKeyRequest, rules_client::RulesClient,
+        ExecuteRequest, GetKeyUsesRequest, KeyUses, ListVersionsRequest, LogInRequest,
+        RenewSessionRequest, RotateSecretKeyRequest, rules_client::RulesClient,
     },
 };
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
     access::{Actor, Session},
+    clock::Timestamp,
     command::{Change, Changeset},
+    id::KeyId,
     master_api::Configuration,
     rules::RulesReceiver,
     schema::SchemaVersion,
     secret::Secret,
     uri::EventUri,
 };
+use std::{collections::BTreeMap, net::IpAddr};
 use tokio::time::timeout;
 
 #[async_trait]
@@ -60,12 +63,18 @@ impl Configuration for RemoteMasterApi {
         each(answer.versions, "versions", SchemaVersion::try_from).map_err(unreadable)
     }
 
-    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        name: String,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         let send = |request| {
             let mut client = limited!(RulesClient::new(self.peers.channel()));
             async move { client.log_in(request).await }
         };
-        let message = LogInRequest { name, password: password.expose().to_owned() };
+        let (password, from) = (password.expose().to_owned(), from.map(|from| from.to_string()));
+        let message = LogInRequest { name, password, from };
         let answer = self.peers.call(Call::once(), message, send).await?;
         answer.try_into().map_err(unreadable)
     }
@@ -78,6 +87,24 @@ impl Configuration for RemoteMasterApi {
         let message = RenewSessionRequest { token: token.expose().to_owned() };
         let answer = self.peers.call(Call::repeatable(), message, send).await?;
         answer.try_into().map_err(unreadable)
+    }
+
+    async fn note_key_uses(&self, uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.note_key_uses(request).await }
+        };
+        let message = KeyUses::from(uses);
+        self.peers.call(Call::repeatable(), message, send).await.map(|_done| ())
+    }
+
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        let send = |request| {
+            let mut client = limited!(RulesClient::new(self.peers.channel()));
+            async move { client.get_key_uses(request).await }
+        };
+        let uses = self.peers.call(Call::repeatable(), GetKeyUsesRequest {}, send).await?;
+        uses.try_into().map_err(unreadable)
     }
 
     async fn rotate_secret_key(&self) -> Result<()> {

@@ -8,7 +8,8 @@ use super::{
 use crate::{
     convert::{each, into_each},
     v1::{
-        GetDeliveryRequest, GetStatsRequest, ListDeliveriesRequest, ResendRequest,
+        GetDeliveryRequest, GetExchangesRequest, GetStatsRequest, ListDeliveriesRequest,
+        ResendRequest,
         deliveries_client::DeliveriesClient,
         internal::{RecordAttemptsRequest, WorkRequest, store_client::StoreClient},
     },
@@ -18,6 +19,7 @@ use contract::{
     Error, Result,
     access::Actor,
     delivery::{AttemptReport, Delivery},
+    exchange::Exchange,
     id::DeliveryId,
     master_api::{Deliveries, DeliveryFilter, Page, PageRequest, Stats, Work},
 };
@@ -77,6 +79,17 @@ impl Deliveries for RemoteMasterApi {
         let message = GetDeliveryRequest { id: id.to_string() };
         let delivery = found(self.peers.call(Call::repeatable(), message, send).await)?;
         delivery.map(TryInto::try_into).transpose().map_err(unreadable)
+    }
+
+    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        let send = |request| {
+            let mut client = self.deliveries_client();
+            async move { client.get_exchanges(request).await }
+        };
+        let message = GetExchangesRequest { id: id.to_string() };
+        let answer = found(self.peers.call(Call::repeatable(), message, send).await)?;
+        let exchanges = answer.map(|answer| answer.exchanges).unwrap_or_default();
+        each(exchanges, "exchanges", Exchange::try_from).map_err(unreadable)
     }
 
     async fn deliveries(

@@ -1,11 +1,14 @@
 //! Keys, users and their sessions.
 
-use super::{Malformed, message, moment, moment_from, text};
+use super::{Malformed, each, message, moment, moment_from, parsed, text};
 use crate::v1::{self, internal};
 use contract::{
     access::{ApiKey, Session, User},
+    clock::Timestamp,
+    id::KeyId,
     secret::Secret,
 };
+use std::collections::BTreeMap;
 
 impl From<Session> for internal::Session {
     fn from(session: Session) -> Self {
@@ -54,6 +57,27 @@ impl From<ApiKey> for v1::ApiKey {
             subscriber,
             created_at: Some(moment(created_at)),
             expires_at: expires_at.map(moment),
+            last_used_at: None,
         }
+    }
+}
+
+impl From<BTreeMap<KeyId, Timestamp>> for internal::KeyUses {
+    fn from(uses: BTreeMap<KeyId, Timestamp>) -> Self {
+        let one = |(key, at): (KeyId, Timestamp)| internal::KeyUse {
+            key: key.to_string(),
+            at: Some(moment(at)),
+        };
+        Self { uses: uses.into_iter().map(one).collect() }
+    }
+}
+
+impl TryFrom<internal::KeyUses> for BTreeMap<KeyId, Timestamp> {
+    type Error = Malformed;
+    fn try_from(wire: internal::KeyUses) -> Result<Self, Malformed> {
+        let one = |wire: internal::KeyUse| {
+            Ok((parsed(&wire.key, "key")?, message(wire.at, "at", moment_from)?))
+        };
+        Ok(each(wire.uses, "uses", one)?.into_iter().collect())
     }
 }

@@ -12,7 +12,8 @@ use contract::{
 same_variants!(Kind, v1::BackoffKind, [Constant, Linear, Logarithmic, Exponential, Schedule]);
 same_variants!(Jitter, v1::Jitter, [None, Full, Equal]);
 
-fn span(wire: prost_types::Duration) -> Result<Span, Malformed> {
+/// A span of time.
+pub(super) fn span(wire: prost_types::Duration) -> Result<Span, Malformed> {
     duration_from(wire).map(Span)
 }
 

@@ -3,19 +3,20 @@
 mod user;
 
 use super::{
-    Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, optional, parsed,
-    required, text,
+    Malformed, backoff::span, duration, each, into_each, message, moment, moment_from, one_of,
+    one_of_or, optional, parsed, required, text,
 };
 use crate::v1::{self, command, target};
 use contract::{
     access::Roles,
-    backoff::BackoffRule,
+    backoff::{BackoffRule, Span},
     command::{Change, ChangeKind, Changeset, Command, Mode, Target},
     schema::SchemaVersion,
     secret::Secret,
     source::SourceSpec,
     subscription::{EventType, Subscriber, SubscriptionSpec},
 };
+use std::time::Duration;
 
 same_variants!(ChangeKind, v1::ChangeKind, [Created, Changed, Unchanged, Removed]);
 same_variants!(Mode, v1::Mode, [Put, Create, Update]);
@@ -78,11 +79,16 @@ impl From<Command> for v1::Command {
             Command::RotateTokenKey { forget } => {
                 Wire::RotateTokenKey(v1::RotateTokenKey { forget })
             }
-            Command::RotateSecret { name, forget } => {
-                Wire::RotateSecret(v1::RotateSecret { name, forget })
+            Command::RotateSecret { name, keep } => {
+                let forget = keep.is_some_and(|keep| keep.0.is_zero());
+                let keep = keep.map(|keep| duration(keep.0));
+                Wire::RotateSecret(v1::RotateSecret { name, forget, keep })
             }
             Command::RevealSecret { name } => Wire::RevealSecret(name),
             Command::RotateStampKey => Wire::RotateStampKey(v1::RotateStampKey {}),
+            Command::SetSetting { key, value, expect: expect_version } => {
+                Wire::SetSetting(v1::SetSetting { key, value, expect_version })
+            }
         };
         Self { command: Some(command) }
     }
@@ -123,10 +129,17 @@ impl TryFrom<v1::Command> for Command {
             Wire::RotateTokenKey(wire) => Self::RotateTokenKey { forget: wire.forget },
             Wire::RotateSecret(wire) => {
                 let name = text(wire.name, "rotate_secret.name")?;
-                Self::RotateSecret { name, forget: wire.forget }
+                let keep = optional(wire.keep, "rotate_secret.keep", span)?;
+                let keep = if wire.forget { Some(Span(Duration::ZERO)) } else { keep };
+                Self::RotateSecret { name, keep }
             }
             Wire::RevealSecret(name) => Self::RevealSecret { name: text(name, "reveal_secret")? },
             Wire::RotateStampKey(v1::RotateStampKey {}) => Self::RotateStampKey,
+            Wire::SetSetting(v1::SetSetting { key, value, expect_version }) => Self::SetSetting {
+                key: text(key, "set_setting.key")?,
+                value,
+                expect: expect_version,
+            },
         })
     }
 }

@@ -1,11 +1,16 @@
 //! Deliveries, attempts and what follows them.
 
 use super::{
-    Malformed, each, into_each, message, moment, moment_from, narrow, one_of, optional,
-    optional_one_of, parsed, required,
+    Malformed, each,
+    event::{headers, headers_from},
+    into_each, message, moment, moment_from, narrow, one_of, optional, optional_one_of, parsed,
+    required,
 };
 use crate::v1::{self, internal, internal::next};
-use contract::delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next};
+use contract::{
+    delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next},
+    exchange::{Exchange, ExchangeRecord},
+};
 
 same_variants!(DeliveryState, v1::DeliveryState, [Waiting, Delivered, Dead, Cancelled]);
 same_variants!(
@@ -133,12 +138,13 @@ impl TryFrom<internal::Next> for Next {
 
 impl From<AttemptReport> for internal::AttemptReport {
     fn from(report: AttemptReport) -> Self {
-        let AttemptReport { delivery, attempt, next, pause_subscription } = report;
+        let AttemptReport { delivery, attempt, exchange, next, pause_subscription } = report;
         Self {
             delivery: delivery.to_string(),
             attempt: Some(attempt.into()),
             next: Some(next.into()),
             pause_subscription,
+            exchange: exchange.map(|exchange| (*exchange).into()),
         }
     }
 }
@@ -151,6 +157,61 @@ impl TryFrom<internal::AttemptReport> for AttemptReport {
             attempt: message(wire.attempt, "attempt", Attempt::try_from)?,
             next: message(wire.next, "next", Next::try_from)?,
             pause_subscription: wire.pause_subscription,
+            exchange: optional(wire.exchange, "exchange", ExchangeRecord::try_from)?.map(Box::new),
+        })
+    }
+}
+
+impl From<ExchangeRecord> for internal::ExchangeRecord {
+    fn from(record: ExchangeRecord) -> Self {
+        let ExchangeRecord { left_out, added, response_headers, response_body, response_cut } =
+            record;
+        Self {
+            left_out,
+            added: headers(added),
+            response_headers: headers(response_headers),
+            response_body,
+            response_cut,
+        }
+    }
+}
+
+impl TryFrom<internal::ExchangeRecord> for ExchangeRecord {
+    type Error = Malformed;
+    fn try_from(wire: internal::ExchangeRecord) -> Result<Self, Malformed> {
+        Ok(Self {
+            left_out: wire.left_out,
+            added: headers_from(wire.added)?,
+            response_headers: headers_from(wire.response_headers)?,
+            response_body: wire.response_body,
+            response_cut: wire.response_cut,
+        })
+    }
+}
+
+impl From<Exchange> for v1::Exchange {
+    fn from(exchange: Exchange) -> Self {
+        let Exchange { number, request_headers, response_headers, response_body, response_cut } =
+            exchange;
+        Self {
+            number,
+            request_headers: headers(request_headers),
+            response_headers: headers(response_headers),
+            response_body,
+            response_cut,
+        }
+    }
+}
+
+impl TryFrom<v1::Exchange> for Exchange {
+    type Error = Malformed;
+    fn try_from(wire: v1::Exchange) -> Result<Self, Malformed> {
+        Ok(Self {
+            number: wire.number,
+            request_headers: headers_from(wire.request_headers)?,
+            response_headers: headers_from(wire.response_headers)?,
+            response_body: wire.response_body,
+            response_cut: wire.response_cut,
         })
     }
 }

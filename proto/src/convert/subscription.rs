@@ -53,15 +53,16 @@ impl TryFrom<v1::EventType> for EventType {
 
 impl From<SecretRef> for v1::SecretRef {
     fn from(secret: SecretRef) -> Self {
-        let SecretRef { id, fingerprint } = secret;
-        Self { id: id.to_string(), fingerprint }
+        let SecretRef { id, fingerprint, until } = secret;
+        Self { id: id.to_string(), fingerprint, until: until.map(moment) }
     }
 }
 
 impl TryFrom<v1::SecretRef> for SecretRef {
     type Error = Malformed;
     fn try_from(wire: v1::SecretRef) -> Result<Self, Malformed> {
-        Ok(Self { id: parsed(&wire.id, "id")?, fingerprint: wire.fingerprint })
+        let until = optional(wire.until, "until", moment_from)?;
+        Ok(Self { id: parsed(&wire.id, "id")?, fingerprint: wire.fingerprint, until })
     }
 }
 

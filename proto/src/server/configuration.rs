@@ -1,11 +1,13 @@
 //! The configuration, to be listed from the rules in force and changed by commands.
 
 use crate::{
-    convert::{into_each, message},
+    convert::{into_each, message, moment},
     door::{Caller, Door},
     v1,
 };
-use contract::{Result, command::Changeset, master_api::MasterApi, permit::permit, rules::Rules};
+use contract::{
+    Result, access::ApiKey, command::Changeset, master_api::MasterApi, permit::permit, rules::Rules,
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -113,8 +115,23 @@ impl v1::configuration_server::Configuration for Service {
         &self,
         _request: Request<v1::ListKeysRequest>,
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
-        let list = |rules: &Rules| v1::ListKeysResponse { keys: all(rules.keys.values()) };
-        self.list(list).await
+        let work = async {
+            let uses = self.configuration.key_uses().await?;
+            let rules = self.rules();
+            let keys = rules.keys.values().map(|key| v1::ApiKey {
+                last_used_at: uses.get(&key.id).copied().map(moment),
+                ..ApiKey::clone(key).into()
+            });
+            Ok(v1::ListKeysResponse { keys: keys.collect() })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn list_settings(
+        &self,
+        _request: Request<v1::ListSettingsRequest>,
+    ) -> Result<Response<v1::ListSettingsResponse>, Status> {
+        self.list(|rules| (&rules.settings).into()).await
     }
 
     async fn list_users(

@@ -58,6 +58,22 @@ impl v1::deliveries_server::Deliveries for Service {
         self.door.serve(work).await
     }
 
+    async fn get_exchanges(
+        &self,
+        request: Request<v1::GetExchangesRequest>,
+    ) -> Result<Response<v1::GetExchangesResponse>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            visible(&self.door.caller(&request)?, id)?;
+            let exchanges = self.deliveries.exchanges(id).await?;
+            if exchanges.is_empty() && self.deliveries.delivery(id).await?.is_none() {
+                return Err(unknown(id));
+            }
+            Ok(v1::GetExchangesResponse { exchanges: into_each(exchanges) })
+        };
+        self.door.serve(work).await
+    }
+
     async fn list(
         &self,
         request: Request<v1::ListDeliveriesRequest>,

@@ -58,8 +58,9 @@ impl internal::rules_server::Rules for Service {
         request: Request<internal::LogInRequest>,
     ) -> Result<Response<internal::Session>, Status> {
         let work = async {
-            let internal::LogInRequest { name, password } = request.into_inner();
-            Ok(self.configuration.log_in(name, Secret::new(password)).await?.into())
+            let internal::LogInRequest { name, password, from } = request.into_inner();
+            let from = from.map(|from| parsed(&from, "from")).transpose()?;
+            Ok(self.configuration.log_in(name, Secret::new(password), from).await?.into())
         };
         Door::Internal.serve(work).await
     }
@@ -73,6 +74,25 @@ impl internal::rules_server::Rules for Service {
             Ok(self.configuration.renew_session(token).await?.into())
         };
         Door::Internal.serve(work).await
+    }
+
+    async fn note_key_uses(
+        &self,
+        request: Request<internal::KeyUses>,
+    ) -> Result<Response<internal::NoteKeyUsesResponse>, Status> {
+        let work = async {
+            let uses = request.into_inner().try_into()?;
+            self.configuration.note_key_uses(uses).await?;
+            Ok(internal::NoteKeyUsesResponse {})
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn get_key_uses(
+        &self,
+        _request: Request<internal::GetKeyUsesRequest>,
+    ) -> Result<Response<internal::KeyUses>, Status> {
+        Door::Internal.serve(async { Ok(self.configuration.key_uses().await?.into()) }).await
     }
 
     async fn rotate_secret_key(

@@ -65,6 +65,7 @@ fn nouns_of_an_event() {
 fn nouns_of_a_delivery() {
     all::<v1::Delivery, _>(&DeliveryState::ALL.map(samples::delivery));
     all::<internal::AttemptReport, _>(&samples::reports());
+    all::<v1::Exchange, _>(&samples::exchanges());
     all::<internal::Work, _>(&samples::work().into_iter().flatten().collect::<Vec<_>>());
     all::<v1::ListDeliveriesRequest, _>(&[
         (samples::delivery_filter(), samples::page_request()),

@@ -11,7 +11,8 @@ use contract::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    exchange::Exchange,
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
@@ -29,6 +30,7 @@ use contract::{
 };
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -236,6 +238,11 @@ impl Deliveries for Fake {
         Ok((id == samples::delivery_id()).then(|| samples::delivery(DeliveryState::Dead)))
     }
 
+    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+        self.ready()?;
+        Ok(if id == samples::delivery_id() { samples::exchanges() } else { Vec::new() })
+    }
+
     async fn deliveries(
         &self,
         filter: DeliveryFilter,
@@ -335,8 +342,14 @@ impl Configuration for Fake {
         Ok(samples::changes())
     }
 
-    async fn log_in(&self, name: String, password: Secret) -> Result<Session> {
+    async fn log_in(
+        &self,
+        name: String,
+        password: Secret,
+        from: Option<IpAddr>,
+    ) -> Result<Session> {
         self.ready()?;
+        assert_eq!(from, "2001:db8::1".parse().ok());
         assert_eq!((name.as_str(), password.expose()), ("ada", "correct horse"));
         Ok(samples::session())
     }
@@ -345,6 +358,17 @@ impl Configuration for Fake {
         self.ready()?;
         assert_eq!(token, samples::session().token);
         Ok(samples::session())
+    }
+
+    async fn note_key_uses(&self, uses: BTreeMap<KeyId, Timestamp>) -> Result<()> {
+        self.ready()?;
+        assert_eq!(uses, samples::key_uses());
+        Ok(())
+    }
+
+    async fn key_uses(&self) -> Result<BTreeMap<KeyId, Timestamp>> {
+        self.ready()?;
+        Ok(samples::key_uses())
     }
 
     async fn rotate_secret_key(&self) -> Result<()> {

@@ -131,6 +131,8 @@ async fn deliveries() {
     let found = deliveries.delivery(id).await.unwrap();
     assert_eq!(found, Some(samples::delivery(DeliveryState::Dead)));
     assert_eq!(deliveries.delivery(unknown).await.unwrap(), None);
+    assert_eq!(deliveries.exchanges(id).await.unwrap(), samples::exchanges());
+    assert_eq!(deliveries.exchanges(unknown).await.unwrap(), []);
     let (filter, page) = (samples::delivery_filter(), samples::page_request());
     let page = deliveries.deliveries(filter, page).await.unwrap();
     assert_eq!(page.items, [samples::delivery(DeliveryState::Dead)]);
@@ -190,9 +192,12 @@ async fn the_history_of_a_schema() {
 async fn sessions_and_the_key_that_seals() {
     let fake = Fake::new();
     let api = master_api(&fake).await.master_api().await;
-    let session = api.log_in("ada".into(), Secret::new("correct horse")).await.unwrap();
+    let from = "2001:db8::1".parse().ok();
+    let session = api.log_in("ada".into(), Secret::new("correct horse"), from).await.unwrap();
     assert_eq!(session, samples::session());
     assert_eq!(api.renew_session(session.token).await.unwrap(), samples::session());
+    api.note_key_uses(samples::key_uses()).await.unwrap();
+    assert_eq!(api.key_uses().await.unwrap(), samples::key_uses());
     api.rotate_secret_key().await.unwrap();
     assert_eq!(fake.rotated.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

@@ -13,6 +13,7 @@ use contract::{
         Accepted, Audience, Direction, Disposition, Event, EventState, Headers, NewEvent, Origin,
         Trace,
     },
+    exchange::{Exchange, ExchangeRecord},
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, UserId},
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
@@ -206,11 +207,32 @@ pub fn delivery(state: DeliveryState) -> Delivery {
     }
 }
 
+pub fn exchange_record() -> ExchangeRecord {
+    ExchangeRecord {
+        left_out: vec!["user-agent".into()],
+        added: headers(),
+        response_headers: headers(),
+        response_body: Bytes::from_static(b"\x00\xff"),
+        response_cut: true,
+    }
+}
+
+pub fn key_uses() -> std::collections::BTreeMap<KeyId, Timestamp> {
+    [([1; 16], NOW), ([9; 16], Timestamp(0))].map(|(id, at)| (KeyId::from_bytes(id), at)).into()
+}
+
+pub fn exchanges() -> Vec<Exchange> {
+    let mut second = exchange_record().into_exchange(2, headers());
+    second.response_cut = false;
+    vec![Exchange { number: 1, ..Exchange::default() }, second]
+}
+
 pub fn reports() -> Vec<AttemptReport> {
     let nexts = [Next::Done, Next::Retry(NOW), Next::Dead(Cause::Gone)];
     let report = |next| AttemptReport {
         delivery: delivery_id(),
         attempt: attempt(Some(Cause::Gone)),
+        exchange: (next != Next::Done).then(|| Box::new(exchange_record())),
         next,
         pause_subscription: next == Next::Dead(Cause::Gone),
     };

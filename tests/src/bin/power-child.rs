@@ -113,5 +113,5 @@ fn done(delivery: DeliveryId) -> AttemptReport {
         response_excerpt: None,
         backoff_rule: None,
     };
-    AttemptReport { delivery, attempt, next: Next::Done, pause_subscription: false }
+    AttemptReport { delivery, attempt, exchange: None, next: Next::Done, pause_subscription: false }
 }

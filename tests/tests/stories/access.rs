@@ -2,14 +2,22 @@
 
 use contract::{
     access::Roles,
+    backoff::Span,
+    clock::{Clock, SystemClock},
     command::{Changeset, Command},
     event::Audience,
     secret::Secret,
 };
 use serde_json::json;
-use tests::{Deployment, Subscriber, Wiring, get, post, stories};
+use std::time::Duration;
+use tests::{Deployment, Subscriber, Wiring, eventually, get, post, stories};
 
-stories!(keys_open_only_their_doors, who_may_receive, a_manifest_is_idempotent);
+stories!(
+    keys_open_only_their_doors,
+    a_key_shows_its_last_use_and_expires,
+    who_may_receive,
+    a_manifest_is_idempotent,
+);
 
 async fn key(certes: &Deployment, role: &str) -> Secret {
     let issue = Command::IssueKey {
@@ -21,6 +29,45 @@ async fn key(certes: &Deployment, role: &str) -> Secret {
     let changes = Changeset { commands: vec![issue], ..Changeset::default() };
     let made = certes.remote().await.unwrap().execute(changes).await.unwrap();
     made[0].revealed.clone().unwrap()
+}
+
+async fn a_key_shows_its_last_use_and_expires(wiring: Wiring) {
+    let often = Span(Duration::from_millis(20));
+    let certes =
+        Deployment::configured(wiring, |config| config.identity.key_uses_every = often).await;
+    let certes = certes.unwrap();
+    let before = SystemClock.now();
+    let issue = |name: &str, expires_at| Command::IssueKey {
+        name: name.to_owned(),
+        roles: Roles::parse(["events:read"]).unwrap(),
+        subscriber: None,
+        expires_at,
+    };
+    let remote = certes.remote().await.unwrap();
+    let expiry = before.after(Duration::from_secs(2));
+    remote.execute_one(issue("idle", None)).await.unwrap();
+    let made = remote.execute_one(issue("short", Some(expiry))).await.unwrap();
+    let token = made.revealed.unwrap();
+    let stats = "{ stats { accepted } }";
+    assert_eq!(certes.graphql_as(token.expose(), stats).await.unwrap().status, 200);
+    let used = eventually("its use is shown", async || {
+        let keys = remote.keys().await.ok()?;
+        assert_eq!(keys.iter().find(|key| key.name == "idle")?.last_used_at, None);
+        keys.iter().find(|key| key.name == "short")?.last_used_at
+    })
+    .await;
+    assert!(before <= used && used <= SystemClock.now(), "{used}");
+    let shown = certes.graphql("{ keys { name lastUsedAt } }").await.unwrap();
+    let mut shown = shown["keys"].as_array().unwrap().iter();
+    let shown = shown.find(|key| key["name"] == "short").unwrap();
+    assert_eq!(shown["lastUsedAt"], used.to_string());
+    eventually("the key has expired", async || {
+        let answer = certes.graphql_as(token.expose(), stats).await.ok()?;
+        (answer.status == 401).then_some(())
+    })
+    .await;
+    assert!(SystemClock.now() >= expiry, "not before its time");
+    certes.stop().await.unwrap();
 }
 
 async fn keys_open_only_their_doors(wiring: Wiring) {

@@ -21,6 +21,7 @@ use tonic::{Code, transport::Channel};
 
 stories!(
     a_dead_delivery_is_told,
+    an_erased_delivery_is_told,
     what_operators_do_is_told,
     a_restart_tells_nothing_again,
     what_nobody_wants_is_not_stored,
@@ -93,6 +94,35 @@ async fn a_dead_delivery_is_told(wiring: Wiring) {
     let types = all.received();
     let types: Vec<_> = types.iter().map(|got| got.header("certes-event-type")).collect();
     assert_eq!(types, ["github/1/push"], "`*` does not stand for `_certes`");
+}
+
+async fn an_erased_delivery_is_told(wiring: Wiring) {
+    let busy = Subscriber::behaving(|_n| StatusCode::SERVICE_UNAVAILABLE).await.unwrap();
+    let ops = Subscriber::start().await.unwrap();
+    let certes = Deployment::start(wiring).await.unwrap();
+    let slow = ", backoff: {kind: constant, base: 1h, jitter: none, max_retries: 9}";
+    let manifest =
+        manifest(&busy.url(), slow) + &also("ops", &ops.url(), "_certes/1/delivery_dead", "");
+    certes.apply(&manifest).await.unwrap();
+    let event = github(&certes.http, "push", "d-1", PUSH).await.unwrap().id();
+    busy.wait_for(1).await;
+    eventually("its attempt is recorded", async || {
+        let query =
+            format!("{{ event(id: \"{event}\") {{ deliveries {{ attempts {{ number }} }} }} }}");
+        let found = certes.graphql(&query).await.ok()?;
+        (found["event"]["deliveries"][0]["attempts"].as_array()?.len() == 1).then_some(())
+    })
+    .await;
+    let target = contract::retention::ErasureTarget::Event(event.parse().unwrap());
+    certes.remote().await.unwrap().erase(target).await.unwrap();
+    let received = ops.wait_for(1).await;
+    let payload: Value = serde_json::from_slice(&received[0].body).unwrap();
+    assert_eq!((&payload["event_id"], &payload["cause"]), (&json!(event), &json!("erased")));
+    assert_eq!(
+        (&payload["attempts"], &payload["last_attempt"]["status"]),
+        (&json!(1), &json!(503))
+    );
+    certes.stop().await.unwrap();
 }
 
 fn issue(name: &str) -> contract::command::Command {

@@ -6,7 +6,9 @@ use contract::{
     master_api::{Log, MasterApi},
     testing::{ManualClock, SeededRandom, log_conformance::Harness, seeded_ids},
 };
-use master_api::{Config, FileSystem, MasterApi as Store, Metrics, Surroundings, store::Memory};
+use master_api::{
+    Config, FileSystem, MasterApi as Store, Metrics, StoreConfig, Surroundings, store::Memory,
+};
 use prometheus_client::registry::Registry;
 use proto::{
     client::{Peers, RemoteMasterApi},
@@ -52,7 +54,7 @@ async fn over_the_wire() -> OverTheWire {
         space: Arc::new(FileSystem),
     };
     let data_dir = dir.path().to_owned();
-    let config = Config { data_dir, store_reserve_bytes: 0, ..Config::default() };
+    let config = Config { data_dir, limits: StoreConfig { reserve: 0 }, ..Config::default() };
     let store = Store::on(Arc::new(Memory::default()), config, around).unwrap();
     let stop = CancellationToken::new();
     let routes = server::master_api_routes(store, stop.clone());

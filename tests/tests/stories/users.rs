@@ -13,7 +13,12 @@ use serde_json::{Value, json};
 use tests::{Answer, Deployment, Wiring, call, get, post, stories};
 use tokio::net::TcpListener;
 
-stories!(a_user_logs_in_and_acts, disabled_and_revoked_means_out, another_issuer_vouches);
+stories!(
+    a_user_logs_in_and_acts,
+    who_guesses_passwords_has_to_wait,
+    disabled_and_revoked_means_out,
+    another_issuer_vouches,
+);
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -48,6 +53,29 @@ async fn ask(certes: &Deployment, authorization: &str, query: &str) -> (u16, Val
         .body(Bytes::from(json!({ "query": query }).to_string()));
     let answer = call(request.unwrap()).await.unwrap();
     (answer.status.as_u16(), answer.json())
+}
+
+async fn who_guesses_passwords_has_to_wait(wiring: Wiring) {
+    let certes = Deployment::configured(wiring, |config| {
+        config.master_api.login_tries_per_minute_and_address = 2;
+        config.gateway.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let certes = certes.await.unwrap();
+    make_user(&certes, "ada", &["events:read"]).await;
+    let from = async |address: &str, name: &str, password: &str| {
+        let body = json!({"username": name, "password": password}).to_string();
+        let headers = [("content-type", "application/json"), ("x-forwarded-for", address)];
+        post(&format!("{}/api/login", certes.http), &headers, body).await.unwrap()
+    };
+    for name in ["eve", "ada"] {
+        assert_eq!(from("192.0.2.1", name, "a wrong password").await.status, 401);
+    }
+    let refused = from("192.0.2.1", "ada", PASSWORD).await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (429, &json!("rate_limited")));
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    assert_eq!(from("192.0.2.2", "ada", PASSWORD).await.status, 200, "others are not in the way");
+    certes.stop().await.unwrap();
 }
 
 async fn a_user_logs_in_and_acts(wiring: Wiring) {

@@ -41,7 +41,8 @@ fn status(status: &str, actor: Actor, patterns: &[&str]) -> Option<Announcement>
     told(&fact("subscription_status_changed", actor, body), &around)
 }
 
-fn dead(uri: &str) -> Option<Announcement> {
+/// A dead delivery of an event of this type, and what is known of it.
+fn gone(uri: &str) -> (DeliveryId, Circumstances) {
     let id = DeliveryId { lane: LaneId(53), sequence: Sequence(4) };
     let attempt = Attempt {
         number: 3,
@@ -62,7 +63,7 @@ fn dead(uri: &str) -> Option<Announcement> {
         cause: Some(Cause::Exhausted),
         created_at: NOON,
         due: None,
-        attempts: vec![attempt.clone()],
+        attempts: vec![attempt],
         attempts_before_resend: 0,
     };
     let event = Event {
@@ -90,6 +91,12 @@ fn dead(uri: &str) -> Option<Announcement> {
         delivery: Some((delivery, event)),
         ..Circumstances::default()
     };
+    (id, around)
+}
+
+fn dead(uri: &str) -> Option<Announcement> {
+    let (id, around) = gone(uri);
+    let attempt = around.delivery.as_ref().and_then(|(delivery, _)| delivery.attempts.last());
     let next = Next::Dead(Cause::Exhausted);
     let body = json!({"delivery": id, "attempt": attempt, "next": next});
     told(&fact("attempt_recorded", server(), body), &around)
@@ -106,6 +113,25 @@ fn a_dead_delivery_is_told_with_all_that_is_known() {
     assert_eq!(payload["last_attempt"]["status"], 502);
     assert_eq!(payload["last_attempt"]["cause"], "status");
     assert_eq!(payload["dead_at"], NOON.to_string());
+}
+
+#[test]
+fn a_delivery_that_is_given_up_without_another_attempt_is_told() {
+    let (id, around) = gone("shop/1/paid");
+    let body = json!({"delivery": id, "cause": "erased"});
+    let told_of =
+        |around: &Circumstances| told(&fact("delivery_abandoned", server(), body.clone()), around);
+    let Announcement { name, payload } = told_of(&around).unwrap();
+    assert_eq!((name, &payload["cause"]), ("delivery_dead", &json!("erased")));
+    assert_eq!(
+        (&payload["attempts"], &payload["last_attempt"]["status"]),
+        (&json!(3), &json!(502))
+    );
+    let mut never_tried = around;
+    never_tried.delivery.as_mut().unwrap().0.attempts.clear();
+    let payload = told_of(&never_tried).unwrap().payload;
+    assert_eq!((&payload["attempts"], &payload["last_attempt"]), (&json!(0), &Value::Null));
+    assert_eq!(told_of(&gone("_certes/1/delivery_dead").1), None);
 }
 
 #[test]

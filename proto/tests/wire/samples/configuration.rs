@@ -17,6 +17,7 @@ use contract::{
         Violation,
     },
     secret::Secret,
+    setting::{Setting, SettingValue, Settings},
     source::{Scheme, Source, SourceSpec, Template},
     subscription::{
         EventType, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
@@ -155,7 +156,11 @@ fn rule() -> BackoffRule {
 }
 
 fn secret_refs() -> Vec<SecretRef> {
-    vec![SecretRef { id: SecretId::from_bytes([1; 16]), fingerprint: "00ff".into() }]
+    vec![SecretRef {
+        id: SecretId::from_bytes([1; 16]),
+        fingerprint: "00ff".into(),
+        until: Some(NOW),
+    }]
 }
 
 pub fn source(verify: Scheme) -> Source {
@@ -235,9 +240,17 @@ pub fn commands() -> Vec<Command> {
         Command::SetUserDisabled { name: "ada".into(), disabled: true },
         Command::RemoveUser("ada".into()),
         Command::RotateTokenKey { forget: true },
-        Command::RotateSecret { name: "ci".into(), forget: true },
+        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::ZERO)) },
+        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::from_secs(36))) },
+        Command::RotateSecret { name: "ci".into(), keep: None },
         Command::RevealSecret { name: "ci".into() },
         Command::RotateStampKey,
+        Command::SetSetting {
+            key: "retention.age".into(),
+            value: Some("7d".into()),
+            expect: Some(0),
+        },
+        Command::SetSetting { key: "feature.x".into(), value: None, expect: None },
         Command::Remove(Target::Subscriber("org_123".into())),
         Command::Remove(Target::EventType(uri())),
         Command::Remove(Target::Source("github".into())),
@@ -289,7 +302,7 @@ pub fn user() -> User {
     User {
         id: UserId::from_bytes([6; 16]),
         name: "ada".into(),
-        password: SecretRef { id, fingerprint: "hidden-fingerprint".into() },
+        password: SecretRef { id, fingerprint: "hidden-fingerprint".into(), until: None },
         roles: Roles::parse(["events:read"]).unwrap(),
         subscriber: None,
         disabled: true,
@@ -307,6 +320,13 @@ pub fn token(name: &str) -> Secret {
 }
 
 /// Rules with one of everything.
+pub fn settings() -> Settings {
+    let value = Some(SettingValue::Duration(Span(Duration::from_secs(86_400))));
+    let set = Setting { value, version: 3, changed_at: NOW };
+    let reset = Setting { value: None, version: 2, changed_at: NOW };
+    Settings([("retention.age".to_owned(), set), ("feature.x".to_owned(), reset)].into())
+}
+
 pub fn rules(sequence: u64) -> Rules {
     let own = subscription(1, subscription_spec("ci"));
     let theirs = subscription(2, full_spec());
@@ -343,6 +363,7 @@ pub fn rules(sequence: u64) -> Rules {
             e: "AQAB".into(),
             created_at: NOW,
         })],
+        settings: settings(),
         secrets: [(secret, Secret::new("hidden-secret"))].into(),
         stamp_keys: vec![(SecretId::from_bytes([9; 16]), Secret::new("hidden-stamp"))],
     }

@@ -39,7 +39,7 @@ fn subscriptions() -> Vec<Row> {
     let put = Command::PutSubscription { spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, None);
     let pause = Command::SetSubscriptionStatus { name: name(), status, reason };
-    let rotate = Command::RotateSecret { name: name(), forget: false };
+    let rotate = Command::RotateSecret { name: name(), keep: None };
     let needs = "subscriptions:write";
     vec![
         ("put_subscriber", needs, false, Command::PutSubscriber(subscriber)),
@@ -84,6 +84,7 @@ fn configuration() -> Vec<Row> {
     };
     let event_type = EventType { uri: uri(), priority: None };
     let put_source = Command::PutSource { spec: source(), secrets: Vec::new() };
+    let set = Command::SetSetting { key: name(), value: None, expect: None };
     vec![
         ("put_event_type", "schemas:write", false, Command::PutEventType(event_type)),
         ("put_source", "sources:write", false, put_source),
@@ -91,6 +92,7 @@ fn configuration() -> Vec<Row> {
         // The registry alone publishes.
         ("publish_schema", NOBODY, false, Command::PublishSchema(version)),
         ("rotate_stamp_key", "config:write", false, Command::RotateStampKey),
+        ("set_setting", "config:write", false, set),
     ]
 }
 
