@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    feeding::Feeding,
     followers::Followers,
     lanes::LaneTable,
     metrics::Metrics,
@@ -55,6 +56,19 @@ pub struct Health {
     pub answering: bool,
 }
 
+impl Health {
+    /// Why events cannot be accepted; empty when they can.
+    pub fn reasons(self) -> impl Iterator<Item = &'static str> {
+        let Self { writing, space, answering } = self;
+        let reasons = [
+            (writing, "the log cannot be written any more: the server's log says why"),
+            (space, "the store is low on space"),
+            (answering, "the state database does not answer"),
+        ];
+        reasons.into_iter().filter(|(well, _)| !well).map(|(_, reason)| reason)
+    }
+}
+
 /// Everything that several threads look at.
 pub struct Shared {
     /// Settings.
@@ -82,6 +96,7 @@ pub struct Shared {
     head: Mutex<Head>,
     followers: Mutex<Followers>,
     lanes: Mutex<LaneTable>,
+    feeding: Mutex<Feeding>,
 }
 
 impl Shared {
@@ -108,6 +123,7 @@ impl Shared {
             head: Mutex::new(head),
             followers: Mutex::default(),
             lanes: Mutex::new(lanes),
+            feeding: Mutex::default(),
         }
     }
 
@@ -129,6 +145,11 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who feeds.
+    pub fn feeding(&self) -> MutexGuard<'_, Feeding> {
+        self.feeding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// May this process do what only one does?

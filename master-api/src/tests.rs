@@ -15,4 +15,6 @@ mod letting_in;
 mod retaining;
 mod erasing;
 #[cfg(feature = "all")]
+mod full;
+#[cfg(feature = "all")]
 mod replicas;

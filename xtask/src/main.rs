@@ -1,11 +1,10 @@
 //! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`.
 
 mod judges;
-mod postgres;
-mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::{postgres, run};
 
 /// The repository's own commands.
 #[derive(Parser)]
@@ -52,6 +51,8 @@ enum Command {
 enum Soak {
     /// Simulated power cuts and kills, at other points of other runs each time; needs strace
     Power,
+    /// A PostgreSQL server that is gone for so long under load, and comes back
+    Outage,
 }
 
 #[derive(Subcommand)]
@@ -88,6 +89,9 @@ fn main() -> Result<()> {
         Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
         Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {
             run::soak_power(minutes * 60, seed, debug)
+        }
+        Command::Soak { minutes, debug, what: Some(Soak::Outage), .. } => {
+            run::soak_outage(minutes * 60, debug)
         }
     }
 }

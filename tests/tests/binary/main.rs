@@ -13,6 +13,8 @@ mod kill;
 mod process;
 mod quarantine;
 #[cfg(feature = "all")]
+mod postgres;
+#[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]
 mod judges;
