@@ -57,8 +57,8 @@ enum Soak {
 
 #[derive(Subcommand)]
 enum Bench {
-    /// The embedded store beside a plain file: appending, searching, opening, verifying. Takes
-    /// minutes, and 4 GB beside master-api
+    /// The embedded store beside a plain file: appending, searching, opening, verifying; and
+    /// appending to PostgreSQL. Takes minutes, and 4 GB beside master-api
     Store {
         /// Events in the log
         #[arg(long, default_value_t = 1_000_000)]
@@ -83,8 +83,10 @@ fn main() -> Result<()> {
             judges.check_schemas()
         }
         Command::Bench { what: Bench::Store { events } } => {
-            let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
-            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
+            let postgres = postgres::provide()?;
+            let variables =
+                [("CERTES_BENCH_EVENTS", events.to_string().into()), postgres.variable()];
+            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &variables)
         }
         Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
         Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {

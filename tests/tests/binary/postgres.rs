@@ -60,7 +60,7 @@ async fn the_log_is_verified_exported_and_copied_while_it_is_written() {
 
     // What somebody changed in the tables is found.
     let sql = "UPDATE certes.configuration SET value = overlay(value PLACING '\\x00' FROM 60 FOR 1) \
-               WHERE key = (SELECT max(key) FROM certes.configuration)";
+               WHERE key = (SELECT key FROM certes.configuration ORDER BY key DESC LIMIT 1)";
     psql(&second, &["-c", sql], Stdio::null());
     let changed = verify(&second, dir.path());
     assert_eq!(changed.status.code(), Some(1), "{changed:?}");
