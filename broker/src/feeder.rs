@@ -15,6 +15,7 @@
 //! So an offer may be lost, repeated or late, in any order: the queue tells repeats, and a cursor
 //! moves only over what the log says has been attempted.
 
+mod lead;
 mod table;
 mod turn;
 mod inspection;
@@ -28,6 +29,7 @@ use contract::{
     queue::{Enqueued, MessageQueue},
 };
 use inspection::Inspection;
+use lead::{Lead, Leadership};
 use std::{sync::Arc, time::Duration};
 use table::LaneTable;
 use tokio::{sync::Mutex, task::JoinSet};
@@ -53,6 +55,7 @@ pub struct Feeder {
     metrics: Metrics,
     table: LaneTable,
     inspection: Mutex<Inspection>,
+    leadership: Leadership,
 }
 
 /// What a round of [`Feeder::run_once`] left.
@@ -73,7 +76,23 @@ impl Feeder {
     ) -> Self {
         let table = LaneTable::new(config.shortcut_items_max);
         let inspection = Mutex::new(Inspection::default());
-        Self { config, log, queue, clock, metrics, table, inspection }
+        let leadership = Leadership::new();
+        Self { config, log, queue, clock, metrics, table, inspection, leadership }
+    }
+
+    /// The same under a name of its own: needed where there are several feeders on one log.
+    #[must_use]
+    pub fn known_as(mut self, name: String) -> Self {
+        self.leadership.name = name;
+        self
+    }
+
+    /// The same for a queue that nobody else feeds and only this process attempts from: while
+    /// another feeder feeds, nothing is put into it.
+    #[must_use]
+    pub fn with_own_queue(mut self) -> Self {
+        self.leadership.has_own_queue = true;
+        self
     }
 
     /// Offers the deliveries of an event that was just stored. Never waits, and may be forgotten
@@ -89,6 +108,7 @@ impl Feeder {
         let mut loops = JoinSet::new();
         loops.spawn(Arc::clone(&self).pass_offers(stop.clone()));
         loops.spawn(Arc::clone(&self).watch_vacancies(stop.clone()));
+        let this = Arc::clone(&self);
         loops.spawn(self.feed(stop));
         while let Some(ended) = loops.join_next().await {
             if let Err(error) = ended
@@ -97,15 +117,17 @@ impl Feeder {
                 std::panic::resume_unwind(error.into_panic());
             }
         }
+        this.step_down().await;
     }
 
-    /// One round: the inspection if it is due, then one turn of each lane that is behind and has
+    /// One round, where this feeder has the right to feed: the inspection if it is due, then one turn of each lane that is behind and has
     /// room, as far as the bounds of a round go.
     ///
     /// Errors: those of the log and the queue; what could not be done is done in a later round.
     pub async fn run_once(&self) -> Result<Round> {
+        let Some(fence) = self.keep_lead().await? else { return Ok(Round { more: false }) };
         let mut inspection = self.inspection.lock().await;
-        let inspected = self.inspect(&mut inspection).await;
+        let inspected = self.inspect(fence, &mut inspection).await;
         let fed = self.take_turns().await;
         self.metrics.lanes_behind(self.table.lanes_behind());
         inspected.and(fed)?;
@@ -114,6 +136,9 @@ impl Feeder {
 
     /// Passes on to the queue what the broker has offered since the last call.
     pub async fn pass_on(&self) {
+        if self.leadership.now() == Lead::Other {
+            return self.pass_aside().await;
+        }
         while let Some(items) = self.table.admit(ENQUEUE_ITEMS_MAX) {
             if items.is_empty() {
                 continue;
@@ -127,6 +152,18 @@ impl Feeder {
                     tracing::warn!(%error, deliveries = items.len(), "queue takes no deliveries");
                     items.iter().for_each(|item| self.table.refuse(*item));
                 }
+            }
+        }
+    }
+
+    /// The same while another feeder feeds, which finds whatever is missed here.
+    async fn pass_aside(&self) {
+        while let Some(items) = self.table.take_offers(ENQUEUE_ITEMS_MAX) {
+            if self.leadership.has_own_queue {
+                continue;
+            }
+            if let Err(error) = self.enqueue(items, Way::Shortcut).await {
+                tracing::warn!(%error, "queue takes no deliveries");
             }
         }
     }
@@ -168,8 +205,12 @@ impl Feeder {
     }
 
     async fn watch_vacancies(self: Arc<Self>, stop: CancellationToken) {
-        while let Some(taken) = stop.run_until_cancelled(self.take_vacancies(VACANCIES_WAIT)).await
-        {
+        // A vacancy is told once, so only who feeds may take it.
+        let taken = async || {
+            self.leadership.is_own().await;
+            self.take_vacancies(VACANCIES_WAIT).await
+        };
+        while let Some(taken) = stop.run_until_cancelled(taken()).await {
             if let Err(error) = taken {
                 tracing::warn!(%error, "queue does not report vacancies");
                 stop.run_until_cancelled(tokio::time::sleep(FAILURE_PAUSE)).await;
@@ -190,12 +231,17 @@ impl Feeder {
         }
     }
 
-    /// Returns when a lane has a turn or the next inspection is due.
+    /// Returns when a lane has a turn, the next inspection is due, or the right to feed is to be
+    /// asked for.
     async fn work(&self) {
+        let next_ask = self.leadership.next_ask().await;
+        if !matches!(self.leadership.now(), Lead::Own(_)) {
+            return self.clock.sleep_until(next_ask).await;
+        }
         let next_tick = self.inspection.lock().await.next_tick();
         tokio::select! {
             () = self.table.turn() => {}
-            () = self.clock.sleep_until(next_tick) => {}
+            () = self.clock.sleep_until(next_tick.min(next_ask)) => {}
         }
     }
 

@@ -40,6 +40,7 @@ pub struct Metrics {
     fed: Family<WayLabel, Counter>,
     refed: Counter,
     behind: Gauge,
+    leads: Gauge,
     announced: Family<EventLabel, Counter>,
     announcing_failed: Counter,
     unannounced: Gauge,
@@ -67,6 +68,7 @@ impl Metrics {
             fed: Family::default(),
             refed: Counter::default(),
             behind: Gauge::default(),
+            leads: Gauge::default(),
             announced: Family::default(),
             announcing_failed: Counter::default(),
             unannounced: Gauge::default(),
@@ -85,6 +87,8 @@ impl Metrics {
         registry.register("certes_feeder_fed", help, metrics.fed.clone());
         let help = "Lanes whose deliveries come from the log because the queue is full";
         registry.register("certes_feeder_lanes_behind", help, metrics.behind.clone());
+        let help = "1 where this feeder feeds, 0 where another one does";
+        registry.register("certes_feeder_leads", help, metrics.leads.clone());
         let help = "Events of the server's own, by name";
         registry.register("certes_announced", help, metrics.announced.clone());
         let help = "Rounds of announcing that failed and are repeated";
@@ -122,6 +126,10 @@ impl Metrics {
 
     pub(crate) fn refed(&self) {
         self.refed.inc();
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
     }
 
     pub(crate) fn lanes_behind(&self, lanes: usize) {

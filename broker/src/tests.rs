@@ -5,5 +5,6 @@ mod accepting;
 mod matching;
 mod feeding;
 mod healing;
+mod leading;
 mod racing;
 mod announcing;

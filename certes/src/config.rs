@@ -101,11 +101,16 @@ impl Config {
         Ok(())
     }
 
+    /// The queue is in this process and has no door: nobody else fills it or takes from it.
+    pub(crate) fn has_own_queue(&self) -> bool {
+        self.roles.is_all() && self.queue.grpc.is_none()
+    }
+
     /// The settings of the queue. Where the only consumer is in this process, its slots are all
     /// that there are to divide.
     pub(crate) fn queue_settings(&self) -> queue::Config {
         let mut settings = self.queue.clone();
-        if self.roles.is_all() && settings.grpc.is_none() {
+        if self.has_own_queue() {
             settings.max_in_flight = self.consumer.max_in_flight;
         }
         settings

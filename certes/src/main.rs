@@ -62,7 +62,11 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let (config, _origins) = config::load(&args.config.layers())?;
     logging::start(&config.log)?;
     let stop = signals::stop()?;
-    let mut server = Server::start(config, Environment::system()).await?;
+    let mut server = tokio::select! {
+        // A start may wait for what it needs.
+        () = stop.cancelled() => return Ok(()),
+        started = Server::start(config, Environment::system()) => started?,
+    };
     server.announce()?;
     tokio::select! {
         () = stop.cancelled() => {}

@@ -23,7 +23,7 @@ use contract::{
 use futures_util::future::BoxFuture;
 use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, login::Login, schemas::Schemas};
 use identity::Identity;
-use master_api::MasterApi as Store;
+use master_api::{Health, MasterApi as Store};
 use prometheus_client::registry::Registry as Metrics;
 use proto::{
     config::PublicConfig,
@@ -93,7 +93,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     let channels = Channels(&config.peers);
 
     let store = match roles.has(Role::MasterApi) {
-        true => Some(open_store(config, environment, &mut metrics)?),
+        true => Some(open_store(config, environment, &mut metrics).await?),
         false => None,
     };
     let master_api: Arc<dyn MasterApi> = match &store {
@@ -143,7 +143,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
     Ok(wiring.finish())
 }
 
-fn open_store(
+async fn open_store(
     config: &Config,
     environment: &Environment,
     metrics: &mut Metrics,
@@ -156,6 +156,7 @@ fn open_store(
         ..config.master_api.clone()
     };
     let metrics = master_api::Metrics::new(metrics);
+    Store::reach(&settings).await?;
     Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
 }
 
@@ -247,7 +248,9 @@ impl Wiring<'_> {
         let (log, queue) = (self.master_api.clone(), self.queue_port()?);
         let feeder =
             Feeder::new(config.feeder.clone(), log.clone(), queue, clock.clone(), metrics.clone());
-        let feeder = Arc::new(feeder);
+        let feeder = feeder.known_as(uuid::Uuid::from_bytes(ids.uuid()).to_string());
+        let own = self.config.has_own_queue();
+        let feeder = Arc::new(if own { feeder.with_own_queue() } else { feeder });
         let announcing = config.announcer.clone();
         let broker = Broker::new(
             config,
@@ -424,15 +427,15 @@ impl Wiring<'_> {
         let (stopping, warned) = (self.stopping.clone(), self.validator.clone());
         let is_broker = self.broker.is_some();
         let readiness = Readiness::new(move || {
-            let full = store.as_ref().is_some_and(|store| !store.ready());
+            let health = store.as_ref().map(|store| *store.health().borrow());
+            let store = health.into_iter().flat_map(Health::reasons).map(str::to_owned);
             let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
             let reasons = [
                 (stopping.is_cancelled(), "it is stopping"),
-                (full, "the log takes no more"),
                 (bare, "the contracts of the registry are not at hand yet"),
             ];
             let hold = reasons.into_iter().filter(|(holds, _)| *holds);
-            hold.map(|(_, reason)| reason.to_owned()).collect()
+            hold.map(|(_, reason)| reason.to_owned()).chain(store).collect()
         });
         let watch = self.registry_watch.clone();
         readiness.warning(move || match (&warned, &watch) {

@@ -332,9 +332,19 @@ pub struct FeedPage {
     pub more: bool,
 }
 
+/// Which holder of a right it is, counted up: whoever writes by that right names it, and an older
+/// one is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+pub struct Fence(pub u64);
+
 /// The log as the feeder sees it: lane by lane.
 #[async_trait]
 pub trait Lanes: Send + Sync {
+    /// Asks for the right to feed for the feeder of this name, or keeps it. It is a lease of some
+    /// seconds, to be asked for once a second. None: another feeder has it.
+    async fn lead(&self, feeder: &str) -> Result<Option<Fence>>;
+    /// Gives that right back, so that others need not wait until it ends.
+    async fn step_down(&self, feeder: &str) -> Result<()>;
     /// Lanes that have something fresh after their cursor, or a retry due at or before `until`.
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>>;
     /// Up to `limit` fresh deliveries of `lane` after position `after`, and up to `limit` retries
@@ -350,7 +360,9 @@ pub trait Lanes: Send + Sync {
     ) -> Result<FeedPage>;
     /// Moves durable cursors forward. Not a fact and not synced by itself: a cursor that falls
     /// back after a crash only makes the feeder read again.
-    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()>;
+    ///
+    /// Errors: `conflict` when `fence` is not that of the newest right to feed.
+    async fn advance(&self, fence: Fence, cursors: Vec<(LaneId, Sequence)>) -> Result<()>;
 }
 
 /// The configuration: rules in force, and commands that change them.

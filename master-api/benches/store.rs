@@ -1,10 +1,10 @@
-//! The embedded store beside its limit, and what a log of a million events costs to search, to open
-//! and to verify.
+//! The embedded store beside its limit, what a log of a million events costs to search, to open and
+//! to verify, and how fast events are stored in PostgreSQL.
 //!
 //!     cargo xtask bench store
 //!
 //! The limit is a plain file with the same group commit: callers hand over their bytes, one thread
-//! appends all that waits, syncs once, and answers.
+//! appends all that waits, syncs once, and answers. Each line ends with what is wanted.
 
 #![expect(
     clippy::expect_used,
@@ -25,10 +25,11 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, PageRequest, StoreEvent,
     },
     random::SystemRandom,
+    secret::Secret,
     stamp::Stamp,
     subscription::{Priority, SubscriptionSpec},
 };
-use master_api::{Config, MasterApi, Metrics, log};
+use master_api::{Config, MasterApi, Metrics, PostgresConfig, log};
 use prometheus_client::registry::Registry;
 use std::{
     fs::File,
@@ -44,6 +45,8 @@ use std::{
 use tokio::{runtime::Runtime, sync::oneshot};
 
 const CALLERS: u64 = 64;
+/// Callers of the replica of a server, whose batches are worth a way there and a sync.
+const REMOTE_CALLERS: u64 = 512;
 const PAYLOAD_BYTES: usize = 1024;
 /// How long each side of the comparison runs.
 const RUN: Duration = Duration::from_secs(8);
@@ -57,23 +60,27 @@ fn main() {
     let runtime = Runtime::new().expect("a runtime");
     let directory = tempfile::tempdir_in(".").expect("a directory");
     let plain = runtime.block_on(plain_file(&directory.path().join("plain")));
-    println!("plain file, {CALLERS} callers:   {plain:9.0} events/s");
+    println!("plain file, {CALLERS} callers:   {plain:9.0} events/s (the limit)");
     let data = directory.path().join("data");
     let bench = Bench::open(&data);
     let lane = runtime.block_on(bench.subscribe());
     let until = Instant::now() + RUN;
-    let stored = runtime.block_on(bench.store_all(lane, &|_n| Instant::now() < until));
+    let stored = runtime.block_on(bench.store_all(CALLERS, lane, &|_n| Instant::now() < until));
     let rate = stored / RUN.as_secs_f64();
-    println!("store_event, {CALLERS} callers:  {rate:9.0} events/s, {:.2} of it", rate / plain);
+    let part = rate / plain;
+    println!(
+        "store_event, {CALLERS} callers:  {rate:9.0} events/s, {part:.2} of it (wanted: 0.35)"
+    );
     let already = bench.counter.load(Ordering::SeqCst);
-    runtime.block_on(bench.store_all(lane, &|n| n + already < events));
+    runtime.block_on(bench.store_all(CALLERS, lane, &|n| n + already < events));
     runtime.block_on(bench.attempts(lane));
     runtime.block_on(bench.searches());
     runtime.block_on(bench.api.close());
     drop(bench);
     let started = Instant::now();
     let bench = Bench::open(&data);
-    println!("restart with {events} events:     {:9.2} s", started.elapsed().as_secs_f64());
+    let seconds = started.elapsed().as_secs_f64();
+    println!("restart with {events} events:     {seconds:9.2} s (wanted: 3 at most)");
     runtime.block_on(bench.api.close());
     drop(bench);
     let started = Instant::now();
@@ -81,7 +88,36 @@ fn main() {
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     let seconds = started.elapsed().as_secs_f64();
     let rate = f64::from(u32::try_from(report.facts).unwrap_or(u32::MAX)) / seconds;
-    println!("log verify, {} facts:      {rate:9.0} facts/s ({seconds:.1} s)", report.facts);
+    println!(
+        "log verify, {} facts:      {rate:9.0} facts/s in {seconds:.1} s (wanted: 200000)",
+        report.facts
+    );
+    match std::env::var("CERTES_TEST_POSTGRES") {
+        Ok(url) => postgres(&runtime, &url, &directory.path().join("replica")),
+        Err(_) => println!("PostgreSQL: not measured, CERTES_TEST_POSTGRES names no server"),
+    }
+}
+
+/// Events/s that one replica stores, in a schema of its own, which is left there.
+fn postgres(runtime: &Runtime, url: &str, data: &Path) {
+    let schema = format!("bench_{}", std::process::id());
+    let bench = Bench::with(Config {
+        data_dir: data.to_owned(),
+        store: url.parse().expect("a URL"),
+        postgres: PostgresConfig { schema, ..PostgresConfig::default() },
+        secret_key: Some(Secret::new("55".repeat(32))),
+        ..Config::default()
+    });
+    let lane = runtime.block_on(bench.subscribe());
+    for callers in [CALLERS, REMOTE_CALLERS] {
+        let until = Instant::now() + RUN;
+        let stored = runtime.block_on(bench.store_all(callers, lane, &|_n| Instant::now() < until));
+        let rate = stored / RUN.as_secs_f64();
+        println!(
+            "PostgreSQL, {callers} callers:  {rate:9.0} events/s (wanted: 10000 with batches)"
+        );
+    }
+    runtime.block_on(bench.api.close());
 }
 
 /// Events/s of a plain file.
@@ -133,8 +169,11 @@ struct Bench {
 
 impl Bench {
     fn open(data: &Path) -> Self {
+        Self::with(Config { data_dir: data.to_owned(), ..Config::default() })
+    }
+
+    fn with(config: Config) -> Self {
         let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
-        let config = Config { data_dir: data.to_owned(), ..Config::default() };
         let metrics = Metrics::new(&mut Registry::default());
         let api = MasterApi::open(config, clock.clone(), random.clone(), metrics).expect("a log");
         Self { api, ids: Arc::new(Uuid7::new(clock, random)), counter: Arc::default() }
@@ -160,10 +199,15 @@ impl Bench {
         LaneId::new(subscription.number, Priority::default())
     }
 
-    /// Stores events from all callers while `more` holds for the number of the next one.
-    async fn store_all(&self, lane: LaneId, more: &(dyn Fn(u64) -> bool + Sync)) -> f64 {
+    /// Stores events from so many callers while `more` holds for the number of the next one.
+    async fn store_all(
+        &self,
+        callers: u64,
+        lane: LaneId,
+        more: &(dyn Fn(u64) -> bool + Sync),
+    ) -> f64 {
         let before = self.counter.load(Ordering::SeqCst);
-        let callers = (0..CALLERS).map(|_| async move {
+        let callers = (0..callers).map(|_| async move {
             loop {
                 let number = self.counter.fetch_add(1, Ordering::Relaxed);
                 if !more(number - before) {
@@ -322,7 +366,9 @@ fn report(what: &str, mut times: Vec<Duration>) {
     let at = |part: usize| {
         times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64() * 1000.0
     };
-    println!("{what:32} p50 {:7.2} ms, p99 {:7.2} ms", at(50), at(99));
+    // A page of events with all that belongs to them, or a search by any index.
+    let wanted = if what.contains("with deliveries") { 10 } else { 20 };
+    println!("{what:32} p50 {:7.2} ms, p99 {:7.2} ms (wanted: {wanted} at most)", at(50), at(99));
 }
 
 /// The first event has a type of its own.

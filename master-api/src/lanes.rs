@@ -136,6 +136,11 @@ impl LaneTable {
         self.moved.extend(cursors);
     }
 
+    /// Whoever moved cursors may not do so any more.
+    pub fn forget_moved(&mut self) {
+        self.moved.clear();
+    }
+
     /// Cursors that moved since this was last asked.
     pub fn take_moved(&mut self) -> Vec<(LaneId, Sequence)> {
         let moved = std::mem::take(&mut self.moved);

@@ -33,6 +33,7 @@ mod writer;
 mod follow;
 mod lanes;
 mod followers;
+mod feeding;
 mod recent;
 mod keeper;
 mod space;

@@ -24,7 +24,7 @@ pub use look::{Archive, Look};
 pub use rebuild::{Rebuilt, rebuild};
 pub use repair::{Loss, repair};
 pub use twin::{Twin, before_open, space_left};
-pub use verify::{Report, verify, verify_rows};
+pub use verify::{Report, verify, verify_database, verify_rows};
 
 use crate::{
     codec::{self, CodecError},
@@ -141,7 +141,8 @@ pub enum LogError {
     /// Replicas do not have the same key.
     #[error(
         "a secret that another replica stored cannot be opened: every replica needs the same \
-         secret key"
+         secret key, and while it changes every one has to know both: `OLD,NEW` everywhere, then \
+         `NEW,OLD` everywhere, then `NEW`"
     )]
     Sealed,
     /// A file beside the store.

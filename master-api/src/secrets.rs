@@ -175,6 +175,11 @@ fn new_key(random: &dyn Random) -> Secret {
 /// batch, and then the older keys leave their file.
 pub(crate) fn renew(shared: &Shared) -> Result<()> {
     let sealer = shared.sealer.load();
+    let replicated = shared.store.replicated();
+    if let Some(replicated) = replicated {
+        // What another replica erases meanwhile must not come back.
+        replicated.lock_head().map_err(LogError::from)?;
+    }
     let rows = shared.store.scan(&Scan::all(Table::Secrets, usize::MAX)).map_err(LogError::from)?;
     let mut batch = Batch::default();
     for (key, row) in rows.iter().filter(|(_, row)| !sealer.is_fresh(row)) {
@@ -187,6 +192,11 @@ pub(crate) fn renew(shared: &Shared) -> Result<()> {
         let count = batch.0.len();
         shared.store.commit(batch).map_err(LogError::from)?;
         tracing::info!(count, "sealed the stored secrets anew");
+    }
+    if let Some(replicated) = replicated {
+        // Others may still seal with an older key.
+        replicated.let_go();
+        return Ok(());
     }
     forget_old_keys(shared, &sealer)
 }
@@ -209,6 +219,11 @@ impl MasterApi {
     /// short, the file holds the keys of all rows, which name theirs, and the next start ends it.
     pub(crate) async fn seal_anew(&self) -> Result<()> {
         let shared = &self.shared;
+        if shared.store.replicated().is_some() {
+            let message = "the replicas of a database share the key: give each `OLD,NEW`, then \
+                           each `NEW,OLD`, then each `NEW`, one after the other";
+            return Err(Error::new(ErrorCode::InvalidDefinition, message));
+        }
         if shared.config.secret_key.is_some() {
             let message = "the key is given by the configuration: put a new one, a comma, and the \
                            old one there, and start again";

@@ -19,7 +19,7 @@ use crate::{
     shared::{Health, Shared, Surroundings, unavailable},
     space::FileSystem,
     state::State,
-    store::{Embedded, Memory, Postgres, Replicated, StateStore},
+    store::{self, Embedded, Memory, Postgres, Replicated, StateStore, StoreError},
     writer::{self, Round, Writer},
 };
 use contract::{
@@ -46,6 +46,20 @@ pub struct MasterApi {
 }
 
 impl MasterApi {
+    /// Waits until the state database can be opened, where that is a server's.
+    ///
+    /// Errors: `unavailable` after [`crate::PostgresConfig::start_timeout`];
+    /// `invalid_definition` for what no waiting mends.
+    pub async fn reach(config: &Config) -> Result<()> {
+        let StoreKind::Postgres(url) = &config.store else { return Ok(()) };
+        match store::reach(url, &config.postgres).await {
+            Err(StoreError::Misconfigured(why)) => {
+                Err(Error::new(ErrorCode::InvalidDefinition, why))
+            }
+            reached => Ok(reached.map_err(LogError::from)?),
+        }
+    }
+
     /// Opens the log in `config.data_dir`, or begins one. Blocks for as long as it takes to
     /// recover the store.
     ///
@@ -152,8 +166,7 @@ impl MasterApi {
 
     /// Can events be accepted?
     pub fn ready(&self) -> bool {
-        let Health { writing, space, answering } = *self.shared.health.borrow();
-        writing && space && answering
+        self.shared.health.borrow().reasons().next().is_none()
     }
 
     /// What [`Self::ready`] is made from, kept up to date.

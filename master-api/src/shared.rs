@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    feeding::Feeding,
     followers::Followers,
     lanes::LaneTable,
     metrics::Metrics,
@@ -56,6 +57,19 @@ pub struct Health {
     pub answering: bool,
 }
 
+impl Health {
+    /// Why events cannot be accepted; empty when they can.
+    pub fn reasons(self) -> impl Iterator<Item = &'static str> {
+        let Self { writing, space, answering } = self;
+        let reasons = [
+            (writing, "the log cannot be written any more: the server's log says why"),
+            (space, "the store is low on space"),
+            (answering, "the state database does not answer"),
+        ];
+        reasons.into_iter().filter(|(well, _)| !well).map(|(_, reason)| reason)
+    }
+}
+
 /// Everything that several threads look at.
 pub struct Shared {
     /// Settings.
@@ -85,6 +99,7 @@ pub struct Shared {
     head: Mutex<Head>,
     followers: Mutex<Followers>,
     lanes: Mutex<LaneTable>,
+    feeding: Mutex<Feeding>,
 }
 
 impl Shared {
@@ -112,6 +127,7 @@ impl Shared {
             followers: Mutex::default(),
             lanes: Mutex::new(lanes),
             block: ArcSwapOption::from_pointee(block),
+            feeding: Mutex::default(),
         }
     }
 
@@ -133,6 +149,11 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who feeds.
+    pub fn feeding(&self) -> MutexGuard<'_, Feeding> {
+        self.feeding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// May this process do what only one does?

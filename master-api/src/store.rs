@@ -16,7 +16,7 @@ pub use ahead::Ahead;
 pub use embedded::Embedded;
 pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
-pub use postgres::{Postgres, PostgresConfig};
+pub use postgres::{Postgres, PostgresConfig, reach};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
@@ -303,6 +303,11 @@ pub trait Replicated: Send + Sync {
     fn beat(&self) -> Result<(), StoreError>;
     /// Did it have the leadership at the last beat?
     fn leads(&self) -> bool;
+    /// Gives a feeder the right to feed, or keeps it with it, for a lease; gives the fence of it,
+    /// never 0. None: another feeder has it.
+    fn lead_feeding(&self, feeder: &str) -> Result<Option<u64>, StoreError>;
+    /// A feeder gives that right back.
+    fn end_feeding(&self, feeder: &str) -> Result<(), StoreError>;
     /// The newest format that every living replica reads.
     fn format_of_all(&self) -> Result<u32, StoreError>;
     /// This process ends: others need not wait until that shows.
@@ -318,4 +323,7 @@ pub struct HeadLock {
     pub head: Option<Bytes>,
     /// This process leads, and nobody else does until the head is free again.
     pub leads: bool,
+    /// The fence of the right to feed, which is nobody else's until the head is free again; 0:
+    /// nobody ever had it.
+    pub feeding: u64,
 }

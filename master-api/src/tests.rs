@@ -20,4 +20,6 @@ mod retaining;
 mod erasing;
 mod exchanging;
 #[cfg(feature = "all")]
+mod full;
+#[cfg(feature = "all")]
 mod replicas;

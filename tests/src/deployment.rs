@@ -140,6 +140,7 @@ impl Deployment {
         base.gateway.grpc = any_port();
         base.consumer.allowed_networks = vec!["127.0.0.0/8".parse()?];
         adjust(&mut base);
+        let given = base.master_api.admin_key.clone();
         let parts = match wiring {
             Wiring::OneProcess => vec![Part::start(base, environment).await?],
             Wiring::Split => start_split(&base, &environment).await?,
@@ -149,12 +150,18 @@ impl Deployment {
         let url = |address: Option<std::net::SocketAddr>| {
             address.map(|address| format!("http://{address}")).context("not bound")
         };
-        let key = std::fs::read_to_string(dir.path().join("data/admin.key"))?;
+        let key = match given {
+            Some(key) => key,
+            None => {
+                let key = std::fs::read_to_string(dir.path().join("data/admin.key"))?;
+                Secret::new(key.trim())
+            }
+        };
         Ok(Self {
             http: url(gateway.http)?,
             grpc: url(gateway.grpc)?,
             admin: url(Some(gateway.admin))?,
-            key: Secret::new(key.trim()),
+            key,
             parts,
             dir,
         })
@@ -218,6 +225,16 @@ impl Deployment {
         let part = self.part(role)?;
         part.server = Some(Server::start(part.config.clone(), part.environment.clone()).await?);
         Ok(())
+    }
+
+    /// What the server says of its health; where it is split, the gateway.
+    pub async fn health(&self) -> Result<Answer> {
+        get(&format!("{}/health/ready", self.admin)).await
+    }
+
+    /// Does it say that it is able to work?
+    pub async fn is_ready(&self) -> Result<bool> {
+        Ok(self.health().await?.status.is_success())
     }
 
     /// What a part says of its health.

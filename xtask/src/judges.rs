@@ -1,6 +1,5 @@
 //! Other people's libraries that judge our formats, installed below `target/judges`.
 
-use crate::run::{program, root};
 use anyhow::{Context, Result, bail};
 use std::{
     ffi::OsStr,
@@ -11,6 +10,7 @@ use std::{
     thread,
     time::Duration,
 };
+use xtask::run::{program, root};
 
 /// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
 /// protovalidate, a server that speaks S3, and a client of GraphQL.

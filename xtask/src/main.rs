@@ -1,11 +1,10 @@
 //! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`.
 
 mod judges;
-mod postgres;
-mod run;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use xtask::{postgres, run};
 
 /// The repository's own commands.
 #[derive(Parser)]
@@ -52,12 +51,14 @@ enum Command {
 enum Soak {
     /// Simulated power cuts and kills, at other points of other runs each time; needs strace
     Power,
+    /// A PostgreSQL server that is gone for so long under load, and comes back
+    Outage,
 }
 
 #[derive(Subcommand)]
 enum Bench {
-    /// The embedded store beside a plain file: appending, searching, opening, verifying. Takes
-    /// minutes, and 4 GB beside master-api
+    /// The embedded store beside a plain file: appending, searching, opening, verifying; and
+    /// appending to PostgreSQL. Takes minutes, and 4 GB beside master-api
     Store {
         /// Events in the log
         #[arg(long, default_value_t = 1_000_000)]
@@ -82,12 +83,17 @@ fn main() -> Result<()> {
             judges.check_schemas()
         }
         Command::Bench { what: Bench::Store { events } } => {
-            let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
-            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
+            let postgres = postgres::provide()?;
+            let variables =
+                [("CERTES_BENCH_EVENTS", events.to_string().into()), postgres.variable()];
+            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &variables)
         }
         Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
         Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {
             run::soak_power(minutes * 60, seed, debug)
+        }
+        Command::Soak { minutes, debug, what: Some(Soak::Outage), .. } => {
+            run::soak_outage(minutes * 60, debug)
         }
     }
 }

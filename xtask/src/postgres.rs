@@ -1,5 +1,6 @@
-//! A PostgreSQL server for the tests: the one that `CERTES_TEST_POSTGRES` names, else one of the
-//! system's packages in a fresh directory, on a free port of loopback.
+//! PostgreSQL servers for the tests: the one that all share, which is the one that
+//! `CERTES_TEST_POSTGRES` names or one of the system's packages, and those that a test has for
+//! itself because it stops them.
 
 use crate::run::program;
 use anyhow::{Context, Result, bail};
@@ -7,9 +8,13 @@ use std::{
     ffi::OsStr,
     fs,
     net::{Ipv4Addr, TcpListener},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 /// How the tests find it.
@@ -21,19 +26,112 @@ const PATIENCE_SECONDS: &str = "60";
 const ADVICE: &str = "set CERTES_TEST_POSTGRES to the URL of a server whose user may create \
                       schemas, or install PostgreSQL: apt-get install postgresql";
 
-/// A server for the tests. One that was started here ends with this value.
+/// The server that all tests share. One that was started here ends with this value.
 pub struct Postgres {
     url: String,
-    _started: Option<Started>,
+    _started: Option<Server>,
 }
 
-struct Started {
+impl Postgres {
+    /// How the tests find it.
+    pub fn variable(&self) -> (&'static str, PathBuf) {
+        (VARIABLE, PathBuf::from(&self.url))
+    }
+}
+
+/// Gives the server that there is, or starts one.
+pub fn provide() -> Result<Postgres> {
+    // Tests that stop a server start their own.
+    let programs = programs()?;
+    #[expect(clippy::disallowed_methods, reason = "the tests' way to name a server")]
+    if let Ok(url) = std::env::var(VARIABLE) {
+        return Ok(Postgres { url, _started: None });
+    }
+    let server = Server::with(programs)?;
+    server.start(&[])?;
+    eprintln!("xtask: PostgreSQL is at {}", server.url());
+    Ok(Postgres { url: server.url(), _started: Some(server) })
+}
+
+/// A server of its own in a fresh directory, on a free port of loopback, to be stopped and started
+/// at will. It goes with this value.
+pub struct Server {
     programs: PathBuf,
     owner: Option<u32>,
     directory: PathBuf,
+    port: u16,
 }
 
-impl Started {
+impl Server {
+    /// Makes its database; it is not started yet.
+    ///
+    /// Errors: where PostgreSQL is not installed.
+    pub fn make() -> Result<Self> {
+        Self::with(installed().context(ADVICE)?)
+    }
+
+    fn with(programs: PathBuf) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("certes-postgres-{}-{number}", std::process::id());
+        let (owner, directory) = (owner()?, std::env::temp_dir().join(name));
+        fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
+        if let Some(id) = owner {
+            chown(&directory, Some(id), None)?;
+        }
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let server = Self { programs, owner, directory, port };
+        eprintln!("making a PostgreSQL database in {}", server.data().display());
+        let mut initdb = server.program("initdb");
+        initdb.arg("-D").arg(server.data());
+        initdb.args(["-U", "certes", "-A", "trust", "--no-locale", "-E", "UTF8", "--no-sync"]);
+        let made = initdb.status().context("start initdb")?;
+        if !made.success() {
+            bail!("initdb: {made}; {ADVICE}");
+        }
+        Ok(server)
+    }
+
+    /// As a client names it.
+    pub fn url(&self) -> String {
+        format!("postgres://certes@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts it with these settings, as in `ssl=on`; returns when it takes connections.
+    pub fn start(&self, settings: &[&str]) -> Result<()> {
+        let mut options = format!(
+            "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+             -c max_connections=300",
+            self.port
+        );
+        settings.iter().for_each(|setting| options.extend([" -c ", setting]));
+        let mut start = self.control("start");
+        start.arg("-l").arg(self.log()).args(["-o", &options]);
+        if !start.status().context("start pg_ctl")?.success() {
+            let said = fs::read_to_string(self.log()).unwrap_or_default();
+            bail!("PostgreSQL did not start: {said}; {ADVICE}");
+        }
+        Ok(())
+    }
+
+    /// Ends it as a crash does, without a word to anybody; returns when it has ended.
+    pub fn crash(&self) -> Result<()> {
+        let stopped = self.control("stop").args(["-m", "immediate"]).status();
+        match stopped.context("start pg_ctl")?.success() {
+            true => Ok(()),
+            false => bail!("PostgreSQL did not stop"),
+        }
+    }
+
+    /// Writes one of the files in its directory, as the server wants them: its own, and closed to
+    /// others.
+    pub fn write(&self, name: &str, contents: &str) -> Result<()> {
+        let path = self.data().join(name);
+        fs::write(&path, contents).with_context(|| path.display().to_string())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(chown(&path, self.owner, None)?)
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.join("data")
     }
@@ -42,8 +140,8 @@ impl Started {
         self.directory.join("server.log")
     }
 
-    /// One of its programs, as its owner.
-    fn program(&self, name: &str) -> Command {
+    /// One of the programs that come with it, as its owner.
+    pub fn program(&self, name: &str) -> Command {
         let mut command = Command::new(self.programs.join(name));
         command.current_dir(&self.directory).stdout(Stdio::null());
         if let Some(id) = self.owner {
@@ -60,56 +158,13 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.control("stop").args(["-m", "fast"]).status());
+        // It may have been stopped, or have ended by itself.
+        let mut stop = self.control("stop");
+        drop(stop.args(["-m", "immediate"]).stderr(Stdio::null()).status());
         drop(fs::remove_dir_all(&self.directory));
     }
-}
-
-impl Postgres {
-    /// How the tests find it.
-    pub fn variable(&self) -> (&'static str, PathBuf) {
-        (VARIABLE, PathBuf::from(&self.url))
-    }
-}
-
-/// Gives the server that there is, or starts one.
-pub fn provide() -> Result<Postgres> {
-    #[expect(clippy::disallowed_methods, reason = "the tests' way to name a server")]
-    if let Ok(url) = std::env::var(VARIABLE) {
-        return Ok(Postgres { url, _started: None });
-    }
-    let programs = programs()?;
-    let owner = owner()?;
-    let directory = std::env::temp_dir().join(format!("certes-postgres-{}", std::process::id()));
-    fs::create_dir(&directory).with_context(|| directory.display().to_string())?;
-    if let Some(id) = owner {
-        chown(&directory, Some(id), None)?;
-    }
-    let started = Started { programs, owner, directory };
-    eprintln!("xtask: making a PostgreSQL database in {}", started.data().display());
-    let mut initdb = started.program("initdb");
-    initdb.arg("-D").arg(started.data());
-    initdb.args(["-U", "certes", "-A", "trust", "--no-locale", "-E", "UTF8"]);
-    let made = initdb.status().context("start initdb")?;
-    if !made.success() {
-        bail!("initdb: {made}; {ADVICE}");
-    }
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let options = format!(
-        "-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=300"
-    );
-    let mut start = started.control("start");
-    start.arg("-l").arg(started.log()).args(["-o", &options]);
-    if !start.status().context("start pg_ctl")?.success() {
-        let said = fs::read_to_string(started.log()).unwrap_or_default();
-        bail!("PostgreSQL did not start: {said}; {ADVICE}");
-    }
-    let url = format!("postgres://certes@127.0.0.1:{port}/postgres");
-    eprintln!("xtask: PostgreSQL is at {url}");
-    Ok(Postgres { url, _started: Some(started) })
 }
 
 /// Where `initdb` and `postgres` are, after an installation if need be.

@@ -40,6 +40,17 @@ pub fn soak_power(seconds: u64, seed: u64, debug: bool) -> Result<()> {
     cargo(&arguments, &variables)
 }
 
+/// Has PostgreSQL gone for so many seconds, under load.
+pub fn soak_outage(seconds: u64, debug: bool) -> Result<()> {
+    let mut arguments =
+        vec!["test", "--package", "tests", "--features", "all", "--test", "postgres"];
+    if !debug {
+        arguments.push("--release");
+    }
+    arguments.extend(["--", "--nocapture", "outage::"]);
+    cargo(&arguments, &[("CERTES_OUTAGE_SECONDS", PathBuf::from(seconds.to_string()))])
+}
+
 /// Runs a program in the root of the repository; fails if it does.
 pub fn program(name: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Result<()> {
     let mut command = Command::new(name);

@@ -12,7 +12,7 @@ use contract::{
     Result,
     clock::Timestamp,
     id::{LaneId, Sequence},
-    master_api::{FeedItem, FeedPage, LaneStatus},
+    master_api::{FeedItem, FeedPage, Fence, LaneStatus},
     queue::Enqueued,
 };
 use futures_util::{StreamExt, stream};
@@ -76,7 +76,7 @@ impl Inspection {
 
 impl Feeder {
     /// Lists the lanes if a tick has passed, and looks at some of them.
-    pub(super) async fn inspect(&self, inspection: &mut Inspection) -> Result<()> {
+    pub(super) async fn inspect(&self, fence: Fence, inspection: &mut Inspection) -> Result<()> {
         let now = self.clock.now();
         if !inspection.is_unfinished() && now >= inspection.next_tick {
             let lanes = self.log.lanes(self.horizon());
@@ -91,11 +91,12 @@ impl Feeder {
         }
         let count = inspection.pending.len().min(self.config.lanes_per_round.max(1));
         let lanes: Vec<_> = inspection.pending.drain(..count).collect();
-        self.look_at(&mut inspection.seen, lanes).await
+        self.look_at(fence, &mut inspection.seen, lanes).await
     }
 
     async fn look_at(
         &self,
+        fence: Fence,
         seen: &mut HashMap<LaneId, Seen>,
         lanes: Vec<LaneStatus>,
     ) -> Result<()> {
@@ -117,7 +118,7 @@ impl Feeder {
                 self.table.rewind(finding.lane);
             }
         }
-        self.advance(&findings).await?;
+        self.advance(fence, &findings).await?;
         self.probe(findings.iter().filter_map(|finding| finding.probe).collect()).await?;
         failure.map_or(Ok(()), Err)
     }
@@ -151,13 +152,13 @@ impl Feeder {
         Ok(())
     }
 
-    async fn advance(&self, findings: &[Finding]) -> Result<()> {
+    async fn advance(&self, fence: Fence, findings: &[Finding]) -> Result<()> {
         let cursor = |finding: &Finding| Some((finding.lane, finding.cursor?));
         let cursors: Vec<_> = findings.iter().filter_map(cursor).collect();
         if cursors.is_empty() {
             return Ok(());
         }
-        within(self.config.timeout.0, "the log", self.log.advance(cursors)).await
+        within(self.config.timeout.0, "the log", self.log.advance(fence, cursors)).await
     }
 
     /// Asks the queue whether it has these. It should; what it takes was missing.

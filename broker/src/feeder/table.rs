@@ -143,6 +143,20 @@ impl LaneTable {
         Some(items)
     }
 
+    /// Takes up to `max` offers, whatever is known of their lanes. None: nothing was offered.
+    pub fn take_offers(&self, max: usize) -> Option<Vec<FeedItem>> {
+        let mut state = self.lock();
+        let count = state.offers.len().min(max);
+        let items: Vec<_> = state.offers.drain(..count).collect();
+        self.wake(state);
+        (!items.is_empty()).then_some(items)
+    }
+
+    /// Forgets everything, as if nothing had been listed yet.
+    pub fn reset(&self) {
+        *self.lock() = State::default();
+    }
+
     /// Notes that the queue did not take an offer.
     pub fn refuse(&self, item: FeedItem) {
         let mut state = self.lock();

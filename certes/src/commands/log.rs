@@ -4,10 +4,13 @@ mod facts;
 
 use crate::{misuse::Misuse, output, progress};
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use contract::clock::{Clock, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
-use master_api::log::{self, Loss};
+use master_api::{
+    PostgresConfig, StoreKind,
+    log::{self, Loss},
+};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -18,14 +21,7 @@ use std::{
 #[derive(Debug, Subcommand)]
 pub enum LogCommand {
     /// Check the chain, the order, and that state and indices follow from the facts
-    Verify {
-        /// Data directory of a server that is not running
-        #[arg(long, value_name = "DIR", default_value = "./data")]
-        data_dir: PathBuf,
-        /// Print JSON for machines
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(VerifyArgs),
     /// Build all indices and read models anew from the facts. Needs space for a second store
     Rebuild {
         /// Data directory of a server that is not running
@@ -55,10 +51,34 @@ pub enum LogCommand {
     Export(facts::ExportArgs),
 }
 
+/// `certes log verify`
+#[derive(Debug, Default, Args)]
+#[command(after_help = "A log in PostgreSQL is verified while its servers run, as of one moment. \
+    Nothing is written there. What it needs beside it, it has in the directory for temporary \
+    files.")]
+pub struct VerifyArgs {
+    /// Data directory of a server that is not running [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// URL of the PostgreSQL database that keeps the log, if no data directory is named
+    #[arg(long, value_name = "URL", env = "CERTES_MASTER_API__STORE", hide_env_values = true)]
+    pub store: Option<StoreKind>,
+    /// Schema of the tables in that database
+    #[arg(long, value_name = "NAME", env = "CERTES_MASTER_API__POSTGRES__SCHEMA",
+          default_value_t = PostgresConfig::default().schema)]
+    pub schema: String,
+    /// PEM file with the authorities that the certificate of that database may be from
+    #[arg(long, value_name = "FILE", env = "CERTES_MASTER_API__POSTGRES__TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// Print JSON for machines
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Runs the command.
 pub async fn run(command: LogCommand) -> Result<()> {
     match command {
-        LogCommand::Verify { data_dir, json } => verify(&data_dir, json),
+        LogCommand::Verify(args) => tokio::task::spawn_blocking(|| verify(args)).await?,
         LogCommand::Rebuild { data_dir, json } => rebuild(&data_dir, json),
         LogCommand::Repair { data_dir, accept_loss, json } => repair(&data_dir, accept_loss, json),
         LogCommand::List(args) => facts::list(args).await,
@@ -67,13 +87,26 @@ pub async fn run(command: LogCommand) -> Result<()> {
     }
 }
 
-fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
+fn verify(args: VerifyArgs) -> Result<()> {
+    let VerifyArgs { data_dir, store, schema, tls_ca, json: as_json } = args;
     let style = ProgressStyle::with_template("{spinner} verifying {msg}, {elapsed}")?;
     let spinner = ProgressBar::new_spinner().with_style(style);
-    spinner.set_message(data_dir.display().to_string());
     spinner.enable_steady_tick(Duration::from_millis(100));
-    require_log(data_dir)?;
-    let report = log::verify(data_dir).with_context(|| cannot_read(data_dir))?;
+    let report = match (data_dir, store) {
+        (None, Some(StoreKind::Postgres(url))) => {
+            spinner.set_message("the state database");
+            let config = PostgresConfig { schema, tls_ca, ..PostgresConfig::default() };
+            let scratch = tempfile::tempdir()?;
+            log::verify_database(&url, config, &scratch.path().join("indices"))
+                .context("cannot read the log in the state database")?
+        }
+        (data_dir, _) => {
+            let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("./data"));
+            spinner.set_message(data_dir.display().to_string());
+            require_log(&data_dir)?;
+            log::verify(&data_dir).with_context(|| cannot_read(&data_dir))?
+        }
+    };
     spinner.finish_and_clear();
     let (facts, head) = (report.facts, report.head.0);
     if as_json {
@@ -172,7 +205,12 @@ fn list_loss(loss: &Loss) -> Vec<String> {
 pub(super) fn require_log(data_dir: &Path) -> Result<()> {
     match log::store_in(data_dir).is_dir() {
         true => Ok(()),
-        false => bail!(Misuse::new(format!("there is no log in {}", data_dir.display()))),
+        false => bail!(Misuse::new(format!(
+            "there is no log in {}; one that is in PostgreSQL is verified by `certes log verify \
+             --store URL`, asked and backed up through a running server, and mended and put back \
+             by the database's own tools",
+            data_dir.display()
+        ))),
     }
 }
 

@@ -12,7 +12,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
-        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
@@ -173,13 +173,19 @@ impl Retention for FakeMaster {
 
 #[async_trait]
 impl Lanes for FakeMaster {
+    async fn lead(&self, _: &str) -> Result<Option<Fence>> {
+        Self::none()
+    }
+    async fn step_down(&self, _: &str) -> Result<()> {
+        Self::none()
+    }
     async fn lanes(&self, _: Timestamp) -> Result<Vec<LaneStatus>> {
         Self::none()
     }
     async fn feed(&self, _: LaneId, _: Sequence, _: Timestamp, _: u32) -> Result<FeedPage> {
         Self::none()
     }
-    async fn advance(&self, _: Vec<(LaneId, Sequence)>) -> Result<()> {
+    async fn advance(&self, _: Fence, _: Vec<(LaneId, Sequence)>) -> Result<()> {
         Self::none()
     }
 }

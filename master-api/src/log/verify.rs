@@ -13,12 +13,13 @@ use crate::{
     search::SINCE_FORMAT,
     secrets::SECRET_KEY_FILE,
     state::{Dropped, Losses, State},
-    store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
+    store::{Embedded, Postgres, PostgresConfig, Row, Rows, Scan, StateStore, StoreError, Table},
     tables::{self, Head, SALT_LENGTH},
 };
 use contract::{
     event::Audience,
     id::{EventId, Sequence},
+    secret::Secret,
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -45,6 +46,8 @@ pub struct Report {
 
 /// Problems that are listed.
 pub const PROBLEMS_MAX: usize = 100;
+/// Memory for blocks of the rebuilt indices.
+const CACHE_BYTES: u64 = 64 << 20;
 /// Facts between two writes of the rebuilt indices.
 const FACTS_PER_BATCH: u64 = 4096;
 
@@ -53,7 +56,7 @@ const FACTS_PER_BATCH: u64 = 4096;
 pub fn verify(data_dir: &Path) -> Result<Report, LogError> {
     let twin = Twin::of(data_dir)?;
     let store = twin.store()?;
-    let scratch = Embedded::open(&twin.beside("indices"), 64 << 20)?;
+    let scratch = Embedded::open(&twin.beside("indices"), CACHE_BYTES)?;
     let mut report = verify_rows(store, &store.tables(), &scratch, None)?;
     drop(scratch);
     if let Err(error) = head_file::vouch(data_dir, store, &load(store)?) {
@@ -61,6 +64,20 @@ pub fn verify(data_dir: &Path) -> Result<Report, LogError> {
     }
     check_secret_key(&data_dir.join(SECRET_KEY_FILE), store, &mut report);
     Ok(report)
+}
+
+/// Verifies the log in a PostgreSQL database, as of one moment, while replicas may go on. The
+/// rebuilt indices go into the directory `scratch`, which is made and is the caller's to remove.
+/// Whether it was cut short by somebody, only the head files of the replicas can tell.
+pub fn verify_database(
+    url: &Secret,
+    config: PostgresConfig,
+    scratch: &Path,
+) -> Result<Report, LogError> {
+    let store = Postgres::look(url, config)?;
+    let (rows, tables) = (store.snapshot(), store.tables());
+    let scratch = Embedded::open(scratch, CACHE_BYTES)?;
+    verify_rows(&*rows, &tables, &scratch, None)
 }
 
 /// Verifies rows that nobody changes meanwhile. `scratch` is an empty store for the rebuilt

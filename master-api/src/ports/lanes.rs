@@ -13,7 +13,7 @@ use contract::{
     Result,
     clock::Timestamp,
     id::{DeliveryId, LaneId, Sequence},
-    master_api::{FeedItem, FeedPage, LaneStatus, Lanes},
+    master_api::{FeedItem, FeedPage, Fence, LaneStatus, Lanes},
 };
 
 /// Rows of one feed that are looked at for fresh ones; finished ones may lie between.
@@ -23,6 +23,27 @@ const ROWS_PER_SCAN: usize = 256;
 
 #[async_trait]
 impl Lanes for MasterApi {
+    async fn lead(&self, feeder: &str) -> Result<Option<Fence>> {
+        let feeder = feeder.to_owned();
+        let lead = move |shared: &Shared| match shared.store.replicated() {
+            Some(replicated) => Ok(replicated.lead_feeding(&feeder)?.map(Fence)),
+            None => Ok(shared.feeding().lead(&feeder, shared.around.clock.now())),
+        };
+        self.blocking(lead).await
+    }
+
+    async fn step_down(&self, feeder: &str) -> Result<()> {
+        let feeder = feeder.to_owned();
+        let step_down = move |shared: &Shared| match shared.store.replicated() {
+            Some(replicated) => Ok(replicated.end_feeding(&feeder)?),
+            None => {
+                shared.feeding().step_down(&feeder);
+                Ok(())
+            }
+        };
+        self.blocking(step_down).await
+    }
+
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
         Ok(self.shared.lanes().with_work(until))
     }
@@ -43,7 +64,8 @@ impl Lanes for MasterApi {
         .await
     }
 
-    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+    async fn advance(&self, fence: Fence, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+        self.shared.feeding().check(fence)?;
         let mut lanes = self.shared.lanes();
         for (lane, cursor) in cursors {
             lanes.advance(lane, cursor);

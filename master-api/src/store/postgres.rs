@@ -6,6 +6,7 @@
 
 mod config;
 mod session;
+mod reach;
 mod schema;
 mod read;
 mod snapshot;
@@ -16,6 +17,7 @@ mod replicas;
 pub(crate) mod testing;
 
 pub use config::PostgresConfig;
+pub use reach::reach;
 
 use super::{Batch, HeadLock, Replicated, Row, Rows, Scan, StateStore, StoreError, Table};
 use bytes::Bytes;
@@ -33,8 +35,10 @@ use std::{
 };
 use write::Holding;
 
-/// The one role that is led: cancelling what removed subscriptions left, and retention.
+/// What one replica leads: cancelling what removed subscriptions left, and retention.
 const LEADER: &str = "leader";
+/// What one feeder leads: bringing deliveries into the queue.
+const FEEDER: &str = "feeder";
 /// How long to wait for those who read a table that is to be dropped.
 const DROP_WAIT: &str = "500ms";
 
@@ -66,21 +70,8 @@ impl Postgres {
     /// Errors: `Unavailable`; `Newer`; `Misconfigured` when URL, certificates or settings are
     /// wrong.
     pub fn open(url: &Secret, config: PostgresConfig, replica: String) -> Result<Self, StoreError> {
-        config.check().map_err(StoreError::Misconfigured)?;
-        let sessions = Sessions::new(url, &config)?;
-        let mut inner = Inner {
-            sessions,
-            replica,
-            synchronous: true,
-            made: Mutex::default(),
-            fence: Mutex::default(),
-            joined: AtomicBool::new(false),
-            config,
-        };
-        let (pool, schema) = (inner.sessions.writing.clone(), inner.config.schema.clone());
-        let limit = inner.config.connect_timeout.0 + inner.config.write_timeout.0;
-        inner.synchronous = inner.sessions.wait(limit, async move {
-            let client = Lent::from(&pool).await?;
+        let mut inner = Inner::new(url, config, replica)?;
+        inner.synchronous = inner.prepare(|client, schema| async move {
             schema::migrate(&client, &schema).await?;
             let question = "SELECT current_setting('synchronous_commit') NOT IN ('off', 'local'), \
                             current_setting('fsync') = 'on'";
@@ -91,8 +82,26 @@ impl Postgres {
             client.give_back();
             Ok(row.get(0))
         })?;
+        Ok(Self::on(inner))
+    }
+
+    /// Connects to look at what is there, while replicas may be at work; nothing is written.
+    ///
+    /// Errors: `Unavailable`; `Misconfigured`, also when there are no tables, or tables of another
+    /// version than this program's.
+    pub fn look(url: &Secret, config: PostgresConfig) -> Result<Self, StoreError> {
+        let inner = Inner::new(url, config, String::new())?;
+        inner.prepare(|client, schema| async move {
+            schema::require_current(&client, &schema).await?;
+            client.give_back();
+            Ok(())
+        })?;
+        Ok(Self::on(inner))
+    }
+
+    fn on(inner: Inner) -> Self {
         let format = AtomicU32::new(0);
-        Ok(Self { inner: Arc::new(inner), holding: Mutex::default(), format })
+        Self { inner: Arc::new(inner), holding: Mutex::default(), format }
     }
 
     fn ask(&self, question: Question) -> Result<Vec<Row>, StoreError> {
@@ -238,6 +247,17 @@ impl Replicated for Postgres {
         self.inner.fence().is_some()
     }
 
+    fn lead_feeding(&self, feeder: &str) -> Result<Option<u64>, StoreError> {
+        let feeder = feeder.to_owned();
+        let fence = self.write(|inner| async move { inner.take_lease(FEEDER, &feeder).await })?;
+        Ok(fence.and_then(|fence| u64::try_from(fence).ok()))
+    }
+
+    fn end_feeding(&self, feeder: &str) -> Result<(), StoreError> {
+        let feeder = feeder.to_owned();
+        self.write(|inner| async move { inner.end_lease(FEEDER, &feeder).await })
+    }
+
     fn format_of_all(&self) -> Result<u32, StoreError> {
         self.write(|inner| async move { inner.format_of_all().await })
     }
@@ -258,6 +278,33 @@ impl Replicated for Postgres {
 }
 
 impl Inner {
+    fn new(url: &Secret, config: PostgresConfig, replica: String) -> Result<Self, StoreError> {
+        config.check().map_err(StoreError::Misconfigured)?;
+        let sessions = Sessions::new(url, &config)?;
+        Ok(Self {
+            sessions,
+            replica,
+            synchronous: true,
+            made: Mutex::default(),
+            fence: Mutex::default(),
+            joined: AtomicBool::new(false),
+            config,
+        })
+    }
+
+    /// Has something done with a first connection to this schema.
+    fn prepare<T: Send + 'static, F>(
+        &self,
+        work: impl FnOnce(Lent, String) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let (pool, schema) = (self.sessions.writing.clone(), self.config.schema.clone());
+        let limit = self.config.connect_timeout.0 + self.config.write_timeout.0;
+        self.sessions.wait(limit, async move { work(Lent::from(&pool).await?, schema).await })
+    }
+
     async fn tables(&self, client: &Lent) -> Result<Vec<Table>, StoreError> {
         let schema = &self.config.schema;
         let mut tables = self.day_tables(client).await?;

@@ -42,7 +42,7 @@ async fn full() -> Bench {
             bench.api.record_attempts(vec![report(delivery, 1, next)]).await.unwrap();
         }
         let head = bench.api.shared.head().sequence;
-        bench.api.advance(vec![(lanes[0], head)]).await.unwrap();
+        bench.advance(vec![(lanes[0], head)]).await.unwrap();
         if day == 0 {
             bench.clock.advance(super::harness::DAY);
         }

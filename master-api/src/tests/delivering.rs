@@ -91,7 +91,7 @@ async fn a_lane_is_fed_in_order_and_its_retries_when_they_are_due() {
     let retries: Vec<_> = page.due.iter().map(|item| item.delivery).collect();
     assert_eq!(retries, [ids[1], ids[2]]);
 
-    bench.api.advance(vec![(lane, ids[2].sequence)]).await.unwrap();
+    bench.advance(vec![(lane, ids[2].sequence)]).await.unwrap();
     let bench = bench.reopen().await;
     let lanes = bench.api.lanes(now(&bench)).await.unwrap();
     assert_eq!(lanes.len(), 1);
@@ -107,7 +107,7 @@ async fn a_lane_without_work_is_not_listed() {
     bench.subscribe("idle").await;
     let lanes = |until| bench.api.lanes(until);
     assert_eq!(lanes(now(&bench)).await.unwrap().len(), 1);
-    bench.api.advance(vec![(id.lane, id.sequence)]).await.unwrap();
+    bench.advance(vec![(id.lane, id.sequence)]).await.unwrap();
     assert!(lanes(now(&bench)).await.unwrap().is_empty());
     let due = now(&bench).after(MINUTE);
     assert!(bench.attempt(id, 1, Next::Retry(due)).await);
@@ -123,7 +123,7 @@ async fn a_lane_without_work_is_not_listed() {
 async fn a_dead_letter_is_sent_again() {
     let bench = Bench::embedded();
     let id = one(&bench).await;
-    bench.api.advance(vec![(id.lane, id.sequence)]).await.unwrap();
+    bench.advance(vec![(id.lane, id.sequence)]).await.unwrap();
     let error = bench.api.resend(operator(), id).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(bench.attempt(id, 1, Next::Dead(Cause::Exhausted)).await);
@@ -231,7 +231,7 @@ async fn deliver_all(bench: Arc<Bench>, lane: LaneId, count: u64) {
         let recorded = bench.api.record_attempts(reports).await.unwrap();
         assert!(recorded.iter().all(|recorded| *recorded));
         cursor = page.read_to;
-        bench.api.advance(vec![(lane, cursor)]).await.unwrap();
+        bench.advance(vec![(lane, cursor)]).await.unwrap();
         tokio::task::yield_now().await;
     }
 }

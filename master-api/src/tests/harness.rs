@@ -19,7 +19,7 @@ use contract::{
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
     exchange::ExchangeRecord,
     id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, Sequence},
-    master_api::{Configuration, Deliveries, Events, StoreEvent, Stored},
+    master_api::{Configuration, Deliveries, Events, Lanes, StoreEvent, Stored},
     secret::Secret,
     stamp::Stamp,
     subscription::{Priority, SubscriptionSpec},
@@ -153,6 +153,12 @@ impl Bench {
 
     pub async fn store(&self, lanes: &[LaneId]) -> Stored {
         self.api.store_event(self.event(lanes)).await.unwrap()
+    }
+
+    /// Moves cursors as the one feeder.
+    pub async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+        let fence = self.api.lead("feeder").await?.unwrap();
+        self.api.advance(fence, cursors).await
     }
 
     pub async fn attempt(&self, delivery: DeliveryId, number: u32, next: Next) -> bool {

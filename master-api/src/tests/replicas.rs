@@ -1,5 +1,6 @@
 //! Several replicas on one PostgreSQL database.
 
+mod changing;
 mod retaining;
 mod searching;
 
@@ -15,7 +16,7 @@ use contract::{
     id::DeliveryId,
     id::{EventId, IdGenerator, LaneId, Sequence},
     log::{LogFilter, LogQuery},
-    master_api::{Configuration, Deliveries, Events, Log},
+    master_api::{Configuration, Deliveries, Events, Lanes, Log},
     secret::Secret,
     subscription::Priority,
     testing::{ManualClock, log_conformance::Harness, seeded_ids},
@@ -343,6 +344,41 @@ fn the_leadership_is_fenced() {
     two.leave();
     one.beat().unwrap();
     assert!(one.leads());
+}
+
+/// A feeder that was long away and does not know it moves no cursor any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_right_to_feed_is_fenced() {
+    let schema = Schema::new();
+    let [one, two] = [replica(&schema, 11), replica(&schema, 12)];
+    let lane = one.subscribe("ci").await;
+    two.follows(&one).await;
+    let command = event(one.new_id(), &[lane], one.rules());
+    let stored = one.api.store_event(command).await.unwrap().sequence;
+    two.follows(&one).await;
+    let first = one.api.lead("a").await.unwrap().unwrap();
+    assert_eq!(two.api.lead("b").await.unwrap(), None);
+    assert_eq!(one.api.lead("a").await.unwrap(), Some(first), "it is kept");
+    let expire = "UPDATE @.leases SET expires_at = now() - interval '1 second' \
+                  WHERE role = 'feeder'";
+    tokio::task::block_in_place(|| schema.run(expire));
+    let second = two.api.lead("b").await.unwrap().unwrap();
+    assert!(second > first);
+
+    // The first replica does not know, so the cursor waits for its next batch, and ends there.
+    one.api.advance(first, vec![(lane, stored)]).await.unwrap();
+    one.subscribe("another").await;
+    let cursors = "SELECT count(*) FROM @.cursors WHERE length(key) = 4";
+    let count = || tokio::task::block_in_place(|| schema.number(cursors));
+    assert_eq!(count(), 0);
+    two.api.advance(second, vec![(lane, stored)]).await.unwrap();
+    two.subscribe("a third").await;
+    assert_eq!(count(), 1);
+    let refused = two.api.advance(first, vec![(lane, stored)]).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    // One that ends in order is not waited for.
+    two.api.step_down("b").await.unwrap();
+    assert!(one.api.lead("a").await.unwrap().unwrap() > second);
 }
 
 #[test]

@@ -199,7 +199,7 @@ async fn a_day_goes_and_takes_all_but_the_unfinished_with_it() {
     let left = bench.api.shared.store.scan(&Scan::all(Table::Deliveries, 9)).unwrap();
     assert!(left.is_empty(), "{left:?}");
     let feed = bench.api.feed(lane, Sequence(0), now(&bench), 10).await.unwrap();
-    bench.api.advance(vec![(lane, feed.read_to)]).await.unwrap();
+    bench.advance(vec![(lane, feed.read_to)]).await.unwrap();
     assert!(bench.api.lanes(now(&bench)).await.unwrap().is_empty(), "no lane asks for nothing");
 }
 

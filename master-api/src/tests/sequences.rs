@@ -105,7 +105,7 @@ async fn take(bench: &Bench, ids: &mut Vec<DeliveryId>, step: Step) -> Result<()
         }
         Step::Advance(which) => {
             if let Some(id) = pick(ids, which) {
-                bench.api.advance(vec![(id.lane, id.sequence)]).await?;
+                bench.advance(vec![(id.lane, id.sequence)]).await?;
             }
         }
         Step::Retain => drop(bench.api.run_retention(false).await?),

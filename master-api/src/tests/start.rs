@@ -5,9 +5,14 @@ use super::harness::{
 };
 use crate::{
     MasterApi, Surroundings,
-    log::LogError,
+    fact::{FORMAT, FactBody, Hash},
+    log::{
+        Draft, LogError,
+        head_file::{self, HeadMark},
+        read_fact,
+    },
     space::Space,
-    store::{Embedded, Memory, StateStore, Table},
+    store::{Batch, Embedded, Memory, Rows, Scan, StateStore, Table},
     tables,
 };
 use contract::{
@@ -154,8 +159,8 @@ async fn a_newer_format_is_refused() {
     let (directory, clock) = (bench.directory, bench.clock);
     drop(bench.api);
     let store = Embedded::open(&crate::log::store_in(directory.path()), 1 << 20).unwrap();
-    let mut batch = crate::store::Batch::default();
-    let newer = crate::fact::FORMAT + 1;
+    let mut batch = Batch::default();
+    let newer = FORMAT + 1;
     batch.put(Table::Meta, tables::FORMAT, newer.to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     drop(store);
@@ -163,23 +168,51 @@ async fn a_newer_format_is_refused() {
     assert!(error.message.contains(&format!("format {newer}")), "{error}");
 }
 
+/// Makes the log in a data directory what a program of this format would have written.
+fn written_by_format(data_dir: &Path, format: u32) {
+    let store = Embedded::open(&crate::log::store_in(data_dir), 1 << 20).unwrap();
+    let (mut batch, mut hash) = (Batch::default(), Hash::default());
+    for row in store.scan(&Scan::all(Table::Configuration, 1000)).unwrap() {
+        let fact = read_fact(&row).unwrap();
+        let body = match fact.body {
+            FactBody::FormatRaised { .. } => FactBody::FormatRaised { format },
+            other => other,
+        };
+        let draft = Draft::new(&fact.actor, &body).unwrap();
+        let (aged, next) = draft.place(fact.sequence, fact.time, hash);
+        hash = next;
+        batch.put(Table::Configuration, row.0.to_vec(), aged);
+    }
+    let mut head = crate::follow::stored_head(&store).unwrap();
+    head.configuration = hash;
+    batch.put(Table::Meta, tables::HEAD, crate::codec::encode(&head).unwrap());
+    batch.put(Table::Meta, tables::FORMAT, format.to_be_bytes().to_vec());
+    store.commit(batch).unwrap();
+    head_file::write(data_dir, &HeadMark::from(&head)).unwrap();
+}
+
 #[tokio::test]
-async fn an_older_format_is_raised_when_the_log_is_opened() {
-    let bench = Bench::embedded();
-    let head = bench.api.shared.head().sequence;
-    // The log of an older program: its format is a fact, and so a fold leads to it.
-    let mut state = crate::state::State::clone(&bench.api.shared.state.load());
-    state.format = 1;
-    bench.api.shared.state.store(std::sync::Arc::new(state));
-    crate::service::raise(&bench.api.shared).unwrap();
-    assert_eq!(bench.api.shared.state.load().format, crate::fact::FORMAT);
-    assert_eq!(bench.api.shared.head().sequence.0, head.0 + 1);
-    bench.api.close().await;
-    let (directory, clock) = (bench.directory, bench.clock);
-    drop(bench.api);
-    let again = open_at(&clock, config(directory.path())).unwrap();
-    assert_eq!(again.shared.head().sequence.0, head.0 + 1, "once");
-    assert_eq!(again.verify().await.unwrap().problems, Vec::<String>::new());
+async fn the_log_of_an_older_program_verifies_and_is_raised_when_it_is_opened() {
+    for format in 1..FORMAT {
+        let bench = Bench::embedded();
+        let lane = bench.subscribe("ci").await;
+        let stored = bench.store(&[lane]).await;
+        let bench = bench.closed().await;
+        written_by_format(bench.directory.path(), format);
+        let report = crate::log::verify(bench.directory.path()).unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+
+        let bench = bench.reopen().await;
+        let shared = &bench.api.shared;
+        let (head, raised) = (shared.head().sequence, shared.state.load().format);
+        assert_eq!((head.0, raised), (report.head.0 + 1, FORMAT));
+        assert!(bench.api.payload(stored.id).await.unwrap().is_some());
+        bench.store(&[lane]).await;
+        bench.assert_verified().await;
+        let bench = bench.reopen().await;
+        assert_eq!(bench.api.shared.head().sequence.0, head.0 + 1, "raised once");
+        bench.assert_verified().await;
+    }
 }
 
 #[tokio::test]

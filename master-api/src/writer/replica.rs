@@ -88,11 +88,15 @@ impl Loop {
     }
 
     /// Has the head and knows all there is below it; true: what only a leader may do can be done.
+    /// Cursors that a feeder moved which has lost the right to are forgotten.
     pub fn take_head(&mut self) -> Result<bool, LogError> {
         let shared = Arc::clone(&self.shared);
         let Some(replicated) = shared.store.replicated() else { return Ok(true) };
         let lock = replicated.lock_head()?;
         self.catch_up(&follow::read_head(lock.head.as_deref())?)?;
+        if shared.feeding().fence().0 != lock.feeding {
+            shared.lanes().forget_moved();
+        }
         Ok(lock.leads)
     }
 

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     convert::{each, moment},
     v1::internal::{
-        AdvanceRequest, Cursor, FeedRequest, ListLanesRequest, lanes_client::LanesClient,
+        AdvanceRequest, Cursor, FeedRequest, LeadRequest, ListLanesRequest, StepDownRequest,
+        lanes_client::LanesClient,
     },
 };
 use async_trait::async_trait;
@@ -15,7 +16,7 @@ use contract::{
     Result,
     clock::Timestamp,
     id::{LaneId, Sequence},
-    master_api::{FeedPage, LaneStatus, Lanes},
+    master_api::{FeedPage, Fence, LaneStatus, Lanes},
 };
 use tonic::transport::Channel;
 
@@ -27,6 +28,25 @@ impl RemoteMasterApi {
 
 #[async_trait]
 impl Lanes for RemoteMasterApi {
+    async fn lead(&self, feeder: &str) -> Result<Option<Fence>> {
+        let send = |request| {
+            let mut client = self.lanes_client();
+            async move { client.lead(request).await }
+        };
+        let message = LeadRequest { feeder: feeder.to_owned() };
+        let fence = self.peers.call(Call::repeatable(), message, send).await?.fence;
+        Ok((fence > 0).then_some(Fence(fence)))
+    }
+
+    async fn step_down(&self, feeder: &str) -> Result<()> {
+        let send = |request| {
+            let mut client = self.lanes_client();
+            async move { client.step_down(request).await }
+        };
+        let message = StepDownRequest { feeder: feeder.to_owned() };
+        self.peers.call(Call::repeatable(), message, send).await.map(drop)
+    }
+
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
         let send = |request| {
             let mut client = self.lanes_client();
@@ -55,13 +75,14 @@ impl Lanes for RemoteMasterApi {
     }
 
     /// Made again if need be: cursors only move forward.
-    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+    async fn advance(&self, fence: Fence, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
         let send = |request| {
             let mut client = self.lanes_client();
             async move { client.advance(request).await }
         };
         let cursor = |(lane, at): (LaneId, Sequence)| Cursor { lane: lane.0, sequence: at.0 };
-        let message = AdvanceRequest { cursors: cursors.into_iter().map(cursor).collect() };
+        let cursors = cursors.into_iter().map(cursor).collect();
+        let message = AdvanceRequest { cursors, fence: fence.0 };
         self.peers.call(Call::repeatable(), message, send).await.map(drop)
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 use contract::{
     Result,
     id::{LaneId, Sequence},
-    master_api::MasterApi,
+    master_api::{Fence, MasterApi},
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -20,6 +20,29 @@ pub(super) struct Service {
 
 #[tonic::async_trait]
 impl internal::lanes_server::Lanes for Service {
+    async fn lead(
+        &self,
+        request: Request<internal::LeadRequest>,
+    ) -> Result<Response<internal::LeadResponse>, Status> {
+        let work = async {
+            let Fence(fence) =
+                self.lanes.lead(&request.into_inner().feeder).await?.unwrap_or_default();
+            Ok(internal::LeadResponse { fence })
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn step_down(
+        &self,
+        request: Request<internal::StepDownRequest>,
+    ) -> Result<Response<internal::StepDownResponse>, Status> {
+        let work = async {
+            self.lanes.step_down(&request.into_inner().feeder).await?;
+            Ok(internal::StepDownResponse {})
+        };
+        Door::Internal.serve(work).await
+    }
+
     async fn list(
         &self,
         request: Request<internal::ListLanesRequest>,
@@ -49,9 +72,10 @@ impl internal::lanes_server::Lanes for Service {
         request: Request<internal::AdvanceRequest>,
     ) -> Result<Response<internal::AdvanceResponse>, Status> {
         let work = async {
-            let cursors = request.into_inner().cursors.into_iter();
-            let cursors = cursors.map(|cursor| (LaneId(cursor.lane), Sequence(cursor.sequence)));
-            self.lanes.advance(cursors.collect()).await?;
+            let internal::AdvanceRequest { cursors, fence } = request.into_inner();
+            let cursors =
+                cursors.into_iter().map(|cursor| (LaneId(cursor.lane), Sequence(cursor.sequence)));
+            self.lanes.advance(Fence(fence), cursors.collect()).await?;
             Ok(internal::AdvanceResponse {})
         };
         Door::Internal.serve(work).await

@@ -15,7 +15,7 @@ use contract::{
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
-        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
@@ -302,6 +302,17 @@ impl Retention for Fake {
 
 #[async_trait]
 impl Lanes for Fake {
+    async fn lead(&self, feeder: &str) -> Result<Option<Fence>> {
+        self.ready()?;
+        Ok((feeder == "one").then_some(Fence(7)))
+    }
+
+    async fn step_down(&self, feeder: &str) -> Result<()> {
+        self.ready()?;
+        assert_eq!(feeder, "one");
+        Ok(())
+    }
+
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
         self.ready()?;
         assert_eq!(until, samples::NOW);
@@ -321,8 +332,9 @@ impl Lanes for Fake {
         Ok(samples::feed_page())
     }
 
-    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+    async fn advance(&self, fence: Fence, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
         self.ready()?;
+        assert_eq!(fence, Fence(7));
         assert_eq!(cursors, [(samples::lane(), Sequence(6))]);
         Ok(())
     }

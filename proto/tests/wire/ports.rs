@@ -9,7 +9,7 @@ use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
-    master_api::{Configuration, Deliveries, Events, Lanes, Log},
+    master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log},
     queue::MessageQueue,
     registry::SchemaRegistry,
     retention::{Erased, ErasureTarget, PayloadState, Retention},
@@ -167,7 +167,10 @@ async fn lanes() {
     assert_eq!(lanes.lanes(samples::NOW).await.unwrap(), samples::lane_statuses());
     let page = lanes.feed(samples::lane(), Sequence(6), samples::NOW, 128).await.unwrap();
     assert_eq!(page, samples::feed_page());
-    lanes.advance(vec![(samples::lane(), Sequence(6))]).await.unwrap();
+    assert_eq!(lanes.lead("one").await.unwrap(), Some(Fence(7)));
+    assert_eq!(lanes.lead("two").await.unwrap(), None);
+    lanes.step_down("one").await.unwrap();
+    lanes.advance(Fence(7), vec![(samples::lane(), Sequence(6))]).await.unwrap();
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ mod process;
 mod quarantine;
 mod schemas;
 #[cfg(feature = "all")]
+mod postgres;
+#[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]
 mod judges;

@@ -1,6 +1,9 @@
 //! What breaks its contract is kept aside, and comes back once the contract is right.
 
-use certes::{commands::log::LogCommand, config::Role};
+use certes::{
+    commands::log::{LogCommand, VerifyArgs},
+    config::Role,
+};
 use contract::{
     event::EventState,
     master_api::{EventFilter, PageRequest},
@@ -99,7 +102,11 @@ async fn what_was_kept_aside_is_released(wiring: Wiring) {
     let stats = certes.graphql("{ stats { accepted quarantined } }").await.unwrap();
     assert_eq!(stats["stats"], json!({"accepted": 5, "quarantined": 0}));
     certes.stop_part(Role::MasterApi).await.unwrap();
-    let verify = LogCommand::Verify { data_dir: data, json: true };
+    let verify = LogCommand::Verify(VerifyArgs {
+        data_dir: Some(data),
+        json: true,
+        ..VerifyArgs::default()
+    });
     certes::commands::log::run(verify).await.unwrap();
     certes.stop().await.unwrap();
     assert_eq!(subscriber.received().len(), 5);

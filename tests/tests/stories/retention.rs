@@ -1,6 +1,9 @@
 //! What somebody has erased is gone and says so; what is kept can be asked.
 
-use certes::{commands::log::LogCommand, config::Role};
+use certes::{
+    commands::log::{LogCommand, VerifyArgs},
+    config::Role,
+};
 use contract::{
     delivery::{Cause, DeliveryState},
     id::EventId,
@@ -66,7 +69,8 @@ async fn an_erased_payload_is_gone_and_says_so(wiring: Wiring) {
 
     let data_dir = certes.dir().join("data");
     certes.stop_part(Role::MasterApi).await.unwrap();
-    certes::commands::log::run(LogCommand::Verify { data_dir, json: true }).await.unwrap();
+    let verify = VerifyArgs { data_dir: Some(data_dir), json: true, ..VerifyArgs::default() };
+    certes::commands::log::run(LogCommand::Verify(verify)).await.unwrap();
     certes.stop().await.unwrap();
 }
 

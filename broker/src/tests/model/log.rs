@@ -13,7 +13,7 @@ use contract::{
     id::{DeliveryId, EventId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
-        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
@@ -46,6 +46,8 @@ struct LogState {
     facts: Vec<LoggedFact>,
     cursor: Option<Sequence>,
     cursor_is_stuck: bool,
+    /// Who feeds, and the fence of that.
+    leader: Option<(String, u64)>,
 }
 
 #[derive(Default)]
@@ -87,6 +89,13 @@ impl ModelLog {
         drop(state);
         self.finished.notify_waiters();
         waiting
+    }
+
+    /// From now on the feeder of this name feeds.
+    pub fn let_lead(&self, feeder: &str) {
+        let mut state = self.lock();
+        let fence = state.leader.as_ref().map_or(0, |leader| leader.1) + 1;
+        state.leader = Some((feeder.to_owned(), fence));
     }
 
     pub fn is_waiting(&self, delivery: DeliveryId) -> bool {
@@ -261,6 +270,17 @@ impl Retention for ModelLog {
 
 #[async_trait]
 impl Lanes for ModelLog {
+    async fn lead(&self, feeder: &str) -> Result<Option<Fence>> {
+        let mut state = self.up()?;
+        let leader = state.leader.get_or_insert_with(|| (feeder.to_owned(), 1));
+        Ok((leader.0 == feeder).then_some(Fence(leader.1)))
+    }
+
+    async fn step_down(&self, feeder: &str) -> Result<()> {
+        self.up()?.leader.take_if(|leader| leader.0 == feeder);
+        Ok(())
+    }
+
     async fn lanes(&self, until: Timestamp) -> Result<Vec<LaneStatus>> {
         let state = self.up()?;
         let status = |(lane, rows): (&LaneId, &LaneRows)| {
@@ -289,8 +309,9 @@ impl Lanes for ModelLog {
         Ok(page)
     }
 
-    async fn advance(&self, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
+    async fn advance(&self, fence: Fence, cursors: Vec<(LaneId, Sequence)>) -> Result<()> {
         let mut state = self.up()?;
+        assert_eq!(state.leader.as_ref().map(|leader| leader.1), Some(fence.0));
         for (lane, cursor) in cursors {
             let rows = state.lanes.get_mut(&lane).unwrap();
             assert!(cursor > rows.cursor, "cursors move forward");

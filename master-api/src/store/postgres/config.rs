@@ -14,8 +14,11 @@ pub struct PostgresConfig {
     /// None: the public ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_ca: Option<PathBuf>,
-    /// Connections for reading; writing and keeping alive take up to three more. Default: 8.
+    /// Connections for reading; writing and keeping alive take up to four more. Default: 8.
     pub connections_max: usize,
+    /// How long a start waits for a database that does not answer yet; then it fails, naming the
+    /// reason. Default: 1 min.
+    pub start_timeout: Span,
     /// How long a connection may take. Default: 5 s.
     pub connect_timeout: Span,
     /// How long a question may take, with the wait for a connection. Default: 10 s.
@@ -36,6 +39,7 @@ impl Default for PostgresConfig {
             schema: "certes".to_owned(),
             tls_ca: None,
             connections_max: 8,
+            start_timeout: millis(60_000),
             connect_timeout: millis(5_000),
             read_timeout: millis(10_000),
             write_timeout: millis(10_000),

@@ -1,8 +1,9 @@
 //! The replicas of one database: who lives, what each can read, and who leads.
 //!
-//! The leadership is a lease with a fence, a number that grows with every change of its holder.
-//! Whoever writes as the leader checks holder and fence in the same transaction
-//! ([`super::write`]), so one that was long away and does not know it writes nothing as such.
+//! The leadership is a lease with a fence, a number that grows with every change of its holder; so
+//! is the right to feed, whose holders are feeders. Whoever writes as such checks the fence in the
+//! same transaction ([`super::write`]), so one that was long away and does not know it writes
+//! nothing as such.
 //! All times are the server's.
 
 use super::{
@@ -25,6 +26,13 @@ impl Inner {
     /// Says that this replica lives, and asks for the leadership.
     pub async fn beat(&self, format: u32) -> Result<(), StoreError> {
         self.note_replica(format).await?;
+        let fence = self.take_lease(LEADER, &self.replica).await?;
+        self.note_leadership(fence);
+        Ok(())
+    }
+
+    /// Gives a role to a holder, or keeps it with it; gives its fence. None: another one has it.
+    pub async fn take_lease(&self, role: &str, holder: &str) -> Result<Option<i64>, StoreError> {
         let (schema, lease_ms) = (&self.config.schema, self.lease_ms());
         let client = Lent::from(&self.sessions.writing).await?;
         let ask = format!(
@@ -36,10 +44,22 @@ impl Inner {
              WHERE held.holder = excluded.holder OR held.expires_at < now()
              RETURNING fence"
         );
-        let asked = client.query_opt(&ask, &[&LEADER, &self.replica]).await;
+        let asked = client.query_opt(&ask, &[&role, &holder]).await;
         let fence = asked.map_err(|e| failed(&e))?.map(|row| row.get(0));
         client.give_back();
-        self.note_leadership(fence);
+        Ok(fence)
+    }
+
+    /// A holder gives its role back.
+    pub async fn end_lease(&self, role: &str, holder: &str) -> Result<(), StoreError> {
+        let schema = &self.config.schema;
+        let client = Lent::from(&self.sessions.writing).await?;
+        let end = format!(
+            "UPDATE {schema}.leases SET expires_at = now() - interval '1 millisecond'
+             WHERE role = $1 AND holder = $2"
+        );
+        client.execute(&end, &[&role, &holder]).await.map_err(|e| failed(&e))?;
+        client.give_back();
         Ok(())
     }
 
@@ -79,12 +99,9 @@ impl Inner {
         let schema = &self.config.schema;
         let client = Lent::from(&self.sessions.writing).await?;
         let gone = format!("DELETE FROM {schema}.replicas WHERE id = $1");
-        let free = format!("UPDATE {schema}.leases SET expires_at = now() WHERE holder = $1");
-        for sql in [gone, free] {
-            client.execute(&sql, &[&self.replica]).await.map_err(|e| failed(&e))?;
-        }
+        client.execute(&gone, &[&self.replica]).await.map_err(|e| failed(&e))?;
         client.give_back();
-        Ok(())
+        self.end_lease(LEADER, &self.replica).await
     }
 
     fn lease_ms(&self) -> u128 {

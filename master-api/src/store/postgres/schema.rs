@@ -156,6 +156,29 @@ pub async fn migrate(client: &Object, schema: &str) -> Result<(), StoreError> {
     }
 }
 
+/// Tables of just this program's version.
+pub async fn require_current(client: &Object, schema: &str) -> Result<(), StoreError> {
+    let question = format!("SELECT version FROM {schema}.migrations");
+    let known = i32::try_from(VERSION).unwrap_or(i32::MAX);
+    let found = match client.query_one(&question, &[]).await {
+        Ok(row) => row.get(0),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
+            let why = format!("there is no log in schema `{schema}` of that database");
+            return Err(StoreError::Misconfigured(why));
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    match found {
+        found if found == known => Ok(()),
+        found if found > known => Err(StoreError::Newer { found, known }),
+        found => Err(StoreError::Misconfigured(format!(
+            "the tables of the state database have version {found}, and this program needs \
+             version {known}: use the program that serves it, or start a server of this version, \
+             which brings them up to date"
+        ))),
+    }
+}
+
 /// The schema and the row that migrations lock. Two replicas may make them at once: whoever comes
 /// second finds them.
 async fn make_schema(client: &Object, schema: &str) -> Result<(), StoreError> {

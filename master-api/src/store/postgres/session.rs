@@ -1,7 +1,7 @@
 //! Connections to the server, in bounded pools, and the way from threads that may block to the
 //! few that drive the connections. Every wait has a deadline.
 
-use super::PostgresConfig;
+use super::{PostgresConfig, reach};
 use crate::store::StoreError;
 use contract::secret::Secret;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -17,8 +17,8 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Connections for the writer, for the beats, and for making and dropping tables.
-const WRITING_MAX: usize = 3;
+/// Connections for the writer, for the beats, for feeders, and for making and dropping tables.
+const WRITING_MAX: usize = 4;
 
 /// Two pools, so that readers never keep the writer waiting, and a runtime of their own: callers
 /// block, wherever they are.
@@ -33,22 +33,7 @@ pub struct Sessions {
 impl Sessions {
     /// Opens none yet. `url` as in `postgres://user:password@host:port/database?sslmode=require`.
     pub fn new(url: &Secret, config: &PostgresConfig) -> Result<Self, StoreError> {
-        // Exposed to be connected with.
-        let mut server: Config = url.expose().parse().map_err(|error: tokio_postgres::Error| {
-            StoreError::Misconfigured(format!("the URL of the state database: {}", cause(&error)))
-        })?;
-        if server.get_application_name().is_none() {
-            server.application_name("certes");
-        }
-        server
-            .connect_timeout(config.connect_timeout.0)
-            .tcp_user_timeout(config.write_timeout.0)
-            .keepalives_idle(config.connect_timeout.0)
-            .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if server.get_ssl_mode() == SslMode::Prefer {
-            let plain = server.get_hosts().iter().all(is_here);
-            server.ssl_mode(if plain { SslMode::Disable } else { SslMode::Require });
-        }
+        let server = server(url, config)?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("certes-postgres")
@@ -91,13 +76,36 @@ impl Drop for Sessions {
     }
 }
 
+/// How the server is to be connected with. `sslmode=verify-full` is what `require` means here.
+pub fn server(url: &Secret, config: &PostgresConfig) -> Result<Config, StoreError> {
+    // Exposed to be connected with.
+    let url = url.expose().replace("sslmode=verify-full", "sslmode=require");
+    let mut server: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+        StoreError::Misconfigured(format!("the URL of the state database: {}", cause(&error)))
+    })?;
+    if server.get_application_name().is_none() {
+        server.application_name("certes");
+    }
+    server
+        .connect_timeout(config.connect_timeout.0)
+        .tcp_user_timeout(config.write_timeout.0)
+        .keepalives_idle(config.connect_timeout.0)
+        .target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if server.get_ssl_mode() == SslMode::Prefer {
+        let plain = server.get_hosts().iter().all(is_here);
+        server.ssl_mode(if plain { SslMode::Disable } else { SslMode::Require });
+    }
+    Ok(server)
+}
+
 /// What the server or the way to it said. As long as nothing is being committed, whatever it was,
 /// nothing is written.
 pub fn failed(error: &tokio_postgres::Error) -> StoreError {
     StoreError::Unavailable(cause(error))
 }
 
-fn cause(error: &tokio_postgres::Error) -> String {
+/// The same as a sentence.
+pub fn cause(error: &tokio_postgres::Error) -> String {
     match (error.as_db_error(), error.source()) {
         (Some(said), _) => format!("{} ({})", said.message(), said.code().code()),
         (None, Some(source)) => format!("{error}: {source}"),
@@ -115,7 +123,8 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-fn pool(
+/// Connections that are opened when they are asked for, at most `size`.
+pub fn pool(
     server: &Config,
     config: &PostgresConfig,
     size: usize,
@@ -169,7 +178,7 @@ impl Lent {
     /// One that is free, or a new one.
     pub async fn from(pool: &Pool) -> Result<Self, StoreError> {
         let object = pool.get().await.map_err(|error| match &error {
-            deadpool_postgres::PoolError::Backend(error) => failed(error),
+            deadpool_postgres::PoolError::Backend(error) => reach::refused(error),
             other => StoreError::Unavailable(other.to_string()),
         })?;
         Ok(Self(Some(object)))

@@ -34,31 +34,33 @@ impl Inner {
         let prepared = async |sql: &str| client.prepare_cached(sql).await.map_err(|e| failed(&e));
         let lock = prepared(&format!("SELECT sequence FROM {schema}.log_head FOR UPDATE")).await?;
         let head = prepared(&format!("SELECT value FROM {schema}.meta WHERE key = $1")).await?;
-        let lease = format!(
-            "SELECT FROM {schema}.leases WHERE role = $1 AND holder = $2 AND fence = $3 FOR SHARE"
-        );
-        let lease = prepared(&lease).await?;
+        let leases = format!("SELECT role, holder, fence FROM {schema}.leases FOR SHARE");
+        let leases = prepared(&leases).await?;
         let begin = self.begin();
         let fence = self.fence();
-        let key: (&[u8], &str, i64) = (HEAD, &self.replica, fence.unwrap_or_default());
-        let head_key: [&(dyn ToSql + Sync); 1] = [&key.0];
-        let of_lease: [&(dyn ToSql + Sync); 3] = [&super::LEADER, &key.1, &key.2];
+        let head_key: [&(dyn ToSql + Sync); 1] = [&HEAD];
         // One after the other on the way, one answer for all.
-        let (begun, locked, head, leads) = future::join4(
+        let (begun, locked, head, leases) = future::join4(
             client.batch_execute(&begin),
             client.query_one(&lock, &[]),
             client.query_opt(&head, &head_key),
-            client.query_opt(&lease, &of_lease),
+            client.query(&leases, &[]),
         )
         .await;
         begun.and(locked.map(drop)).map_err(|e| failed(&e))?;
         let head = head.map_err(|e| failed(&e))?;
         let head = head.map(|row| Bytes::copy_from_slice(row.get(0)));
-        let leads = leads.map_err(|e| failed(&e))?.is_some() && fence.is_some();
+        let leases = leases.map_err(|e| failed(&e))?;
+        let lease = |role| leases.iter().find(|lease| lease.get::<_, &str>(0) == role);
+        let leads = lease(super::LEADER).is_some_and(|lease| {
+            lease.get::<_, &str>(1) == self.replica && Some(lease.get(2)) == fence
+        });
+        let feeding = lease(super::FEEDER).map_or(0, |lease| lease.get::<_, i64>(2));
+        let feeding = u64::try_from(feeding).unwrap_or(0);
         if !leads {
             self.lose_leadership(fence);
         }
-        Ok((Holding { client, leads }, HeadLock { head, leads }))
+        Ok((Holding { client, leads }, HeadLock { head, leads, feeding }))
     }
 
     /// Nothing of ours waits for ever, and nobody waits for ever for us: not even when this
