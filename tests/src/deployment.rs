@@ -49,7 +49,7 @@ struct Part {
 
 impl Part {
     async fn start(mut config: Config, environment: Environment) -> Result<Self> {
-        let server = Server::start(config.clone(), environment.clone()).await?;
+        let server = Box::pin(Server::start(config.clone(), environment.clone())).await?;
         let addresses = server.addresses();
         config.admin.http = addresses.admin;
         config.broker.grpc = addresses.broker;
@@ -223,7 +223,8 @@ impl Deployment {
     /// Starts a part again that was stopped, where it was.
     pub async fn start_part(&mut self, role: Role) -> Result<()> {
         let part = self.part(role)?;
-        part.server = Some(Server::start(part.config.clone(), part.environment.clone()).await?);
+        part.server =
+            Some(Box::pin(Server::start(part.config.clone(), part.environment.clone())).await?);
         Ok(())
     }
 
