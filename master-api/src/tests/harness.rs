@@ -272,13 +272,13 @@ pub fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-/// Makes a log what a program that knows format 3 would have left; gives its head.
-pub fn as_of_format_3(store: &dyn StateStore) -> Head {
+/// Makes a log what a program that knows this `format`, 1 to 3, would have left; gives its head.
+pub fn as_of_format(store: &dyn StateStore, format: u32) -> Head {
     let (mut batch, mut hash) = (Batch::default(), Hash::default());
     for row in store.scan(&Scan::all(Table::Configuration, 10_000)).unwrap() {
         let mut fact = read_fact(&row).unwrap();
-        if let FactBody::FormatRaised { format } = &mut fact.body {
-            *format = 3;
+        if let FactBody::FormatRaised { format: raised } = &mut fact.body {
+            *raised = format;
         }
         let draft = Draft::new(&fact.actor, &fact.body).unwrap();
         let (row, placed) = draft.place(fact.sequence, fact.time, hash);
@@ -289,7 +289,7 @@ pub fn as_of_format_3(store: &dyn StateStore) -> Head {
     let head: Head = decode("head", &head).unwrap();
     let head = Head { configuration: hash, open_block: Sequence(0), ..head };
     batch.put(Table::Meta, tables::HEAD, encode("head", &head).unwrap());
-    batch.put(Table::Meta, tables::FORMAT, 3_u32.to_be_bytes().to_vec());
+    batch.put(Table::Meta, tables::FORMAT, format.to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     for table in store.tables() {
         if matches!(table, Table::Search(_)) {

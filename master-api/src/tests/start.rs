@@ -1,18 +1,17 @@
 //! First start, restart, and what is refused at start.
 
 use super::harness::{
-    Bench, around, config, copy_directory, open_at, signing_secret, subscription,
+    Bench, around, as_of_format, config, copy_directory, open_at, signing_secret, subscription,
 };
 use crate::{
     MasterApi, Surroundings,
-    fact::{FORMAT, FactBody, Hash},
+    fact::FORMAT,
     log::{
-        Draft, LogError,
+        LogError,
         head_file::{self, HeadMark},
-        read_fact,
     },
     space::Space,
-    store::{Batch, Embedded, Memory, Rows, Scan, StateStore, Table},
+    store::{Batch, Embedded, Memory, StateStore, Table},
     tables,
 };
 use contract::{
@@ -168,29 +167,6 @@ async fn a_newer_format_is_refused() {
     assert!(error.message.contains(&format!("format {newer}")), "{error}");
 }
 
-/// Makes the log in a data directory what a program of this format would have written.
-fn written_by_format(data_dir: &Path, format: u32) {
-    let store = Embedded::open(&crate::log::store_in(data_dir), 1 << 20).unwrap();
-    let (mut batch, mut hash) = (Batch::default(), Hash::default());
-    for row in store.scan(&Scan::all(Table::Configuration, 1000)).unwrap() {
-        let fact = read_fact(&row).unwrap();
-        let body = match fact.body {
-            FactBody::FormatRaised { .. } => FactBody::FormatRaised { format },
-            other => other,
-        };
-        let draft = Draft::new(&fact.actor, &body).unwrap();
-        let (aged, next) = draft.place(fact.sequence, fact.time, hash);
-        hash = next;
-        batch.put(Table::Configuration, row.0.to_vec(), aged);
-    }
-    let mut head = crate::follow::stored_head(&store).unwrap();
-    head.configuration = hash;
-    batch.put(Table::Meta, tables::HEAD, crate::codec::encode(&head).unwrap());
-    batch.put(Table::Meta, tables::FORMAT, format.to_be_bytes().to_vec());
-    store.commit(batch).unwrap();
-    head_file::write(data_dir, &HeadMark::from(&head)).unwrap();
-}
-
 #[tokio::test]
 async fn the_log_of_an_older_program_verifies_and_is_raised_when_it_is_opened() {
     for format in 1..FORMAT {
@@ -198,7 +174,11 @@ async fn the_log_of_an_older_program_verifies_and_is_raised_when_it_is_opened() 
         let lane = bench.subscribe("ci").await;
         let stored = bench.store(&[lane]).await;
         let bench = bench.closed().await;
-        written_by_format(bench.directory.path(), format);
+        let data_dir = bench.directory.path();
+        let store = Embedded::open(&crate::log::store_in(data_dir), 1 << 20).unwrap();
+        let head = as_of_format(&store, format);
+        head_file::write(data_dir, &HeadMark::from(&head)).unwrap();
+        drop(store);
         let report = crate::log::verify(bench.directory.path()).unwrap();
         assert_eq!(report.problems, Vec::<String>::new());
 

@@ -4,7 +4,7 @@ use super::{Replica, Schema, assert_one_log, event, replica};
 use crate::{
     fact::FORMAT,
     store::{Replicated, Scan, Table},
-    tests::harness::{as_of_format_3, operator, put_subscription},
+    tests::harness::{as_of_format, operator, put_subscription},
 };
 use contract::{
     command::Changeset,
@@ -75,7 +75,7 @@ async fn the_index_comes_when_the_last_that_does_not_know_it_has_gone() {
     first.stores(300).await;
     first.api.close().await;
     let older = tokio::task::block_in_place(|| {
-        as_of_format_3(&schema.open());
+        as_of_format(&schema.open(), 3);
         let older = schema.open_as("older");
         older.join(FORMAT - 1).unwrap();
         older

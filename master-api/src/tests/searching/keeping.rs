@@ -6,7 +6,7 @@ use crate::{
     fact::{Bucket, FORMAT},
     log,
     store::{Batch, Embedded, Memory, Rows, Scan, StateStore, Table},
-    tests::harness::{Bench, DAY, START, around, as_of_format_3, config, now, operator},
+    tests::harness::{Bench, DAY, START, around, as_of_format, config, now, operator},
     writer::{Command, Upkeep},
 };
 use contract::{
@@ -27,7 +27,7 @@ async fn a_log_without_the_index_gets_it_when_it_is_opened() {
     let bench = bench.closed().await;
     {
         let path = log::store_in(bench.directory.path());
-        let head = as_of_format_3(&Embedded::open(&path, 1 << 20).unwrap());
+        let head = as_of_format(&Embedded::open(&path, 1 << 20).unwrap(), 3);
         let mark = log::head_file::HeadMark::from(&head);
         log::head_file::write(bench.directory.path(), &mark).unwrap();
         // It is whole without the index, too.
@@ -181,7 +181,7 @@ async fn a_repaired_log_of_an_older_program_has_the_index() {
     let directory = bench.directory.path();
     {
         let store = Embedded::open(&log::store_in(directory), 1 << 20).unwrap();
-        let head = as_of_format_3(&store);
+        let head = as_of_format(&store, 3);
         let table = Table::Payloads(Bucket::of(START));
         let lost = store.scan(&Scan::all(table, 1)).unwrap().remove(0);
         let mut batch = Batch::default();
