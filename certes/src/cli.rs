@@ -11,6 +11,7 @@ use crate::{
         key::KeyCommand,
         log::LogCommand,
         login::{LoginArgs, LogoutArgs},
+        past::{HistoryArgs, StateArgs, WhyArgs},
         quarantine::QuarantineCommand,
         schema::SchemaCommand,
         secret::SecretCommand,
@@ -57,6 +58,12 @@ pub enum Command {
     /// Look at deliveries; send one again.
     #[command(subcommand)]
     Delivery(DeliveryCommand),
+    /// Say why an event went to a subscription, or why not.
+    Why(WhyArgs),
+    /// Say who changed an object, when, and what.
+    History(HistoryArgs),
+    /// Show the configuration as it stood at a moment.
+    State(StateArgs),
     /// Follow events as they come.
     Tail(TailArgs),
     /// Look at subscriptions; pause and resume them.

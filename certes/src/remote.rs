@@ -5,13 +5,14 @@ use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
     clock::Timestamp,
-    command::{Change, Changeset, Command},
+    command::{Change, Changeset, Command, Target},
     delivery::Delivery,
     event::{Accepted, Event},
     id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
+    past::{ConfigurationAt, HistoryEntry, Why},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
         SchemaVersion, VersionNumber,
@@ -27,7 +28,8 @@ use proto::{
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
         event_broker_client::EventBrokerClient, events_client::EventsClient,
-        log_service_client::LogServiceClient, schema_registry_client::SchemaRegistryClient,
+        log_service_client::LogServiceClient, past_client::PastClient,
+        schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
@@ -255,6 +257,28 @@ impl Remote {
     /// Facts of the log, oldest first.
     pub async fn facts(&self, query: LogQuery) -> Result<LogPage> {
         noun(take(self.log_client().list(v1::ListFactsRequest::from(query)).await)?)
+    }
+
+    fn past_client(&self) -> PastClient<Authorised> {
+        PastClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    /// Why an event went to a subscription, or why not.
+    pub async fn why(&self, event: EventId, subscription: &str) -> Result<Why> {
+        let (event, subscription) = (event.to_string(), subscription.to_owned());
+        noun(take(self.past_client().why(v1::WhyRequest { event, subscription }).await)?)
+    }
+
+    /// The configuration as it stood at a moment; None: as it stands.
+    pub async fn state_at(&self, time: Option<Timestamp>) -> Result<ConfigurationAt> {
+        let request = v1::GetStateAtRequest { time: time.map(proto::convert::moment) };
+        noun(take(self.past_client().get_state_at(request).await)?)
+    }
+
+    /// The facts that touched an object, oldest first.
+    pub async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+        let request = v1::ListHistoryRequest { object: Some(object.clone().into()) };
+        nouns(take(self.past_client().list_history(request).await)?.entries)
     }
 
     /// Sources, by name.

@@ -26,6 +26,7 @@ pub mod access;
 pub mod rules;
 pub mod command;
 pub mod log;
+pub mod past;
 
 // Who may.
 pub mod authenticate;

@@ -9,6 +9,7 @@ use crate::{
     event::{Audience, Direction, Event, EventState, NewEvent, Origin},
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
+    past::Past,
     rules::RulesReceiver,
     schema::SchemaVersion,
     secret::Secret,
@@ -367,6 +368,6 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log {}
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past {}
 
-impl<T: Events + Deliveries + Lanes + Configuration + Log> MasterApi for T {}
+impl<T: Events + Deliveries + Lanes + Configuration + Log + Past> MasterApi for T {}

@@ -17,7 +17,6 @@ mod rules;
 mod schema_sets;
 mod schemas;
 mod users;
-mod why;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{

@@ -5,6 +5,7 @@ mod deliveries;
 mod lanes;
 mod configuration;
 mod log;
+mod past;
 
 use crate::{
     fact::{Bucket, FactBody},

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 38] = {
+pub const TABLE: [Rpc; 41] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -61,6 +61,10 @@ pub const TABLE: [Rpc; 38] = {
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
         rpc("/certes.v1.LogService/List", Config, Read, false),
         rpc("/certes.v1.LogService/GetHead", Config, Read, false),
+        // And the right to see subscriptions.
+        rpc("/certes.v1.Past/Why", Events, Read, false),
+        rpc("/certes.v1.Past/GetStateAt", Config, Read, false),
+        rpc("/certes.v1.Past/ListHistory", Config, Read, false),
         rpc("/certes.v1.Configuration/ListUsers", Users, Read, false),
         rpc("/certes.v1.Configuration/RotateSecretKey", Config, Write, false),
     ]

@@ -15,6 +15,7 @@ mod deliveries;
 mod lanes;
 mod configuration;
 mod log;
+mod past;
 
 pub use bearer::Bearer;
 pub use broker::RemoteBroker;

@@ -17,6 +17,7 @@ mod broker;
 mod master_api;
 mod queue;
 mod log;
+mod past;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

@@ -9,6 +9,7 @@ mod deliveries;
 mod registry;
 mod configuration;
 mod log;
+mod past;
 
 // What only peers may call.
 mod broker;
@@ -33,6 +34,7 @@ use crate::{
             rules_server::RulesServer, store_server::StoreServer,
         },
         log_service_server::LogServiceServer,
+        past_server::PastServer,
         schema_registry_server::SchemaRegistryServer,
     },
 };
@@ -97,13 +99,14 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 6] = [
+const PUBLIC_SERVICES: [&str; 7] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
     ConfigurationServer::<configuration::Service>::NAME,
     SchemaRegistryServer::<registry::Service>::NAME,
     LogServiceServer::<log::Service>::NAME,
+    PastServer::<past::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -130,6 +133,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
         log: master_api.clone(),
         stop: ports.stop.clone(),
     })))
+    .add_service(limited!(PastServer::new(past::Service {
+        door: door.clone(),
+        past: master_api.clone(),
+    })))
 }
 
 /// A broker for its peers (9620).
@@ -154,9 +161,10 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
         events: master_api.clone(),
     })))
     .add_service(limited!(DeliveriesServer::new(deliveries::Service {
-        door,
+        door: door.clone(),
         deliveries: master_api.clone(),
     })))
+    .add_service(limited!(PastServer::new(past::Service { door, past: master_api.clone() })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))
     .add_service(limited!(LanesServer::new(lanes::Service { lanes: master_api.clone() })))
     .add_service(limited!(LogServiceServer::new(facts)))

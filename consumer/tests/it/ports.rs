@@ -15,6 +15,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::Past,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     rules::{Rules, RulesReceiver},
 };
@@ -166,6 +167,8 @@ impl Lanes for FakeMaster {
         Self::none()
     }
 }
+
+impl Past for FakeMaster {}
 
 #[async_trait]
 impl Log for FakeMaster {

@@ -12,7 +12,6 @@ use super::{
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
     users::UserQuery,
-    why::WhyQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
@@ -29,7 +28,7 @@ const PAGE: usize = limits::PAGE_DEFAULT as usize;
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, WhyQuery, UserQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, UserQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

@@ -8,7 +8,7 @@ use contract::{
     access::{Actor, Session},
     broker::EventBroker,
     clock::Timestamp,
-    command::{Change, Changeset},
+    command::{Change, Changeset, Target},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     id::{DeliveryId, EventId, LaneId, Sequence},
@@ -17,6 +17,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::{ConfigurationAt, HistoryEntry, Past, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
     rules::{Rules, RulesReceiver},
@@ -347,6 +348,27 @@ impl Log for Fake {
         self.ready()?;
         assert_eq!((follower, to), ("announcer", Sequence(7)));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Past for Fake {
+    async fn why(&self, event: EventId, subscription: &str) -> Result<Why> {
+        self.ready()?;
+        assert_eq!((event, subscription), (samples::event_id(), "ci"));
+        Ok(samples::why())
+    }
+
+    async fn state_at(&self, time: Option<Timestamp>) -> Result<ConfigurationAt> {
+        self.ready()?;
+        assert!(time.is_none_or(|time| time == samples::NOW));
+        Ok(time.map(|_| samples::configuration_at()).unwrap_or_default())
+    }
+
+    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+        self.ready()?;
+        assert_eq!(*object, samples::object());
+        Ok(samples::history())
     }
 }
 

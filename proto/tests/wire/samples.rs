@@ -1,8 +1,10 @@
 //! One of each noun, with every optional field given, and all variants of what has variants.
 
 mod configuration;
+mod past;
 
 pub use configuration::*;
+pub use past::*;
 
 use bytes::Bytes;
 use contract::{

@@ -12,6 +12,7 @@ mod grpc;
 mod hot_swap;
 mod log_port;
 mod main_path;
+mod past;
 mod priority;
 mod publishing;
 mod quarantine;

@@ -250,6 +250,9 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Configuration/RotateSecretKey", "config:write", false),
     ("LogService/List", "config:read", false),
     ("LogService/GetHead", "config:read", false),
+    ("Past/Why", "events:read subscriptions:read", false),
+    ("Past/GetStateAt", "config:read", false),
+    ("Past/ListHistory", "config:read", false),
 ];
 
 /// HTTP below `/api`, beside GraphQL.

@@ -16,6 +16,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::Past,
     rules::{Rules, RulesReceiver},
 };
 use std::{
@@ -294,6 +295,8 @@ impl Configuration for ModelLog {
         not_here()
     }
 }
+
+impl Past for ModelLog {}
 
 #[async_trait]
 impl Log for ModelLog {
