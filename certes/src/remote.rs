@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
     clock::Timestamp,
-    command::{Change, Changeset, Command, Target},
+    command::{Change, Changeset, Command, DeclaredSubscription, Target},
     delivery::Delivery,
     event::{Accepted, Event},
     id::{DeliveryId, EventId},
@@ -110,6 +110,24 @@ impl Remote {
     pub async fn execute_one(&self, command: Command) -> Result<Change> {
         let changes = Changeset { commands: vec![command], ..Changeset::default() };
         self.execute(changes).await?.pop().context("the server named no change")
+    }
+
+    /// Has a subscriber's subscriptions as they are declared.
+    pub async fn ensure_subscriptions(
+        &self,
+        subscriber: Option<&str>,
+        subscriptions: Vec<DeclaredSubscription>,
+        prune: bool,
+    ) -> Result<Vec<Change>> {
+        let subscriber = subscriber.map(str::to_owned);
+        let command = Command::EnsureSubscriptions { subscriber, subscriptions, prune };
+        let Some(v1::command::Command::EnsureSubscriptions(wanted)) =
+            v1::Command::from(command).command
+        else {
+            anyhow::bail!("a declaration became another command");
+        };
+        let request = v1::EnsureSubscriptionsRequest { wanted: Some(wanted), dry_run: false };
+        nouns(take(self.configuration_client().ensure_subscriptions(request).await)?.changes)
     }
 
     /// Publishes a schema.

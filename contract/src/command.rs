@@ -121,6 +121,26 @@ pub enum Command {
     },
     /// Stamp events with a new key. Old stamps still verify.
     RotateStampKey,
+    /// What a subscriber's code wants: each subscription is made or changed as with
+    /// [`Self::PutSubscription`]. Does nothing when all is as wanted already.
+    EnsureSubscriptions {
+        /// Whose they are; None: our own. Those of others are never touched.
+        subscriber: Option<String>,
+        /// What is declared.
+        subscriptions: Vec<DeclaredSubscription>,
+        /// Remove the subscriber's other subscriptions. Not for our own: those are for a manifest.
+        prune: bool,
+    },
+}
+
+/// A subscription as a subscriber's code declares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeclaredSubscription {
+    /// What is declared. No subscriber: the one whose code it is.
+    pub spec: SubscriptionSpec,
+    /// Its signing secrets, the newest first. None given: it keeps those it has, and a new one gets
+    /// one that is shown once.
+    pub secrets: Vec<Secret>,
 }
 
 /// What a [`Command::Remove`] removes.

@@ -43,6 +43,8 @@ pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 /// Most patterns of one subscription.
 pub const PATTERNS_MAX: usize = 64;
+/// Most subscriptions that one declaration may ensure.
+pub const ENSURED_MAX: usize = 1_000;
 /// Most valid secrets of one source or subscription at once.
 pub const SECRETS_MAX: usize = 8;
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.

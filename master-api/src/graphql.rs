@@ -16,6 +16,7 @@ mod query;
 mod rules;
 mod schema_sets;
 mod schemas;
+mod subscriptions;
 mod users;
 
 use async_graphql::parser::types::OperationType;

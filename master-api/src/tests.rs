@@ -14,3 +14,4 @@ mod asking;
 mod racing;
 mod looking;
 mod letting_in;
+mod ensuring;

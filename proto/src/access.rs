@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 41] = {
+pub const TABLE: [Rpc; 42] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -52,6 +52,7 @@ pub const TABLE: [Rpc; 41] = {
         rpc("/certes.v1.SchemaRegistry/ListPeerMarks", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
+        rpc("/certes.v1.Configuration/EnsureSubscriptions", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),
         rpc("/certes.v1.Configuration/ListSubscribers", Subscriptions, Read, false),

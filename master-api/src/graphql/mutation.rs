@@ -10,6 +10,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     rules::RulesMutation,
     schemas::SchemaMutation,
+    subscriptions::SubscriptionsMutation,
     users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
@@ -43,7 +44,13 @@ pub(super) struct KeyPayload {
 
 /// Changes.
 #[derive(Debug, Default, MergedObject)]
-pub struct Mutation(ConfigurationMutation, RulesMutation, SchemaMutation, UserMutation);
+pub struct Mutation(
+    ConfigurationMutation,
+    RulesMutation,
+    SchemaMutation,
+    UserMutation,
+    SubscriptionsMutation,
+);
 
 /// Of sources, subscriptions, deliveries and keys.
 #[derive(Debug, Default)]
@@ -232,7 +239,16 @@ async fn execute_as(
     mode: Mode,
 ) -> Result<Change> {
     let changes = Changeset { commands: vec![command], mode, ..Changeset::default() };
-    let changes = permit(principal, changes, &*rules(context)?).or_show()?;
-    let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
+    let mut done = carry_out(context, principal, changes).await?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
+}
+
+/// Carries out a changeset, within what is the caller's.
+pub(super) async fn carry_out(
+    context: &Context<'_>,
+    principal: &Principal,
+    changes: Changeset,
+) -> Result<Vec<Change>> {
+    let changes = permit(principal, changes, &*rules(context)?).or_show()?;
+    master_api(context)?.execute(actor(principal), changes).await.or_show()
 }

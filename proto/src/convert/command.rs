@@ -1,6 +1,7 @@
 //! Commands, and what they changed.
 
 mod user;
+mod ensure;
 
 use super::{
     Malformed, each, into_each, message, moment, moment_from, one_of, one_of_or, optional, parsed,
@@ -83,6 +84,9 @@ impl From<Command> for v1::Command {
             }
             Command::RevealSecret { name } => Wire::RevealSecret(name),
             Command::RotateStampKey => Wire::RotateStampKey(v1::RotateStampKey {}),
+            Command::EnsureSubscriptions { subscriber, subscriptions, prune } => {
+                Wire::EnsureSubscriptions(ensure::wire(subscriber, subscriptions, prune))
+            }
         };
         Self { command: Some(command) }
     }
@@ -127,6 +131,7 @@ impl TryFrom<v1::Command> for Command {
             }
             Wire::RevealSecret(name) => Self::RevealSecret { name: text(name, "reveal_secret")? },
             Wire::RotateStampKey(v1::RotateStampKey {}) => Self::RotateStampKey,
+            Wire::EnsureSubscriptions(wire) => at("ensure_subscriptions", Self::try_from(wire))?,
         })
     }
 }

@@ -5,7 +5,13 @@ use crate::{
     door::{Caller, Door},
     v1,
 };
-use contract::{Result, command::Changeset, master_api::MasterApi, permit::permit, rules::Rules};
+use contract::{
+    Result,
+    command::{Changeset, Command},
+    master_api::MasterApi,
+    permit::permit,
+    rules::Rules,
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -18,6 +24,16 @@ pub(super) struct Service {
 impl Service {
     fn rules(&self) -> Arc<Rules> {
         self.configuration.rules().borrow().clone()
+    }
+
+    /// Carries out what the caller may.
+    async fn carry_out(&self, caller: Caller, changes: Changeset) -> Result<Vec<v1::Change>> {
+        let changes = match &caller {
+            Caller::Key(principal, rules) => permit(principal, changes, rules)?,
+            Caller::Peer(_actor) => changes,
+        };
+        let changes = self.configuration.execute(caller.actor()?, changes).await?;
+        Ok(into_each(changes))
     }
 
     /// Answers with what `list` finds in the rules.
@@ -41,12 +57,28 @@ impl v1::configuration_server::Configuration for Service {
             let caller = self.door.caller(&request)?;
             let changes = request.into_inner().changeset;
             let changes = message(changes, "changeset", Changeset::try_from)?;
-            let changes = match &caller {
-                Caller::Key(principal, rules) => permit(principal, changes, rules)?,
-                Caller::Peer(_actor) => changes,
-            };
-            let changes = self.configuration.execute(caller.actor()?, changes).await?;
-            Ok(v1::ExecuteResponse { changes: into_each(changes) })
+            Ok(v1::ExecuteResponse { changes: self.carry_out(caller, changes).await? })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn ensure_subscriptions(
+        &self,
+        request: Request<v1::EnsureSubscriptionsRequest>,
+    ) -> Result<Response<v1::EnsureSubscriptionsResponse>, Status> {
+        let work = async {
+            let caller = self.door.caller(&request)?;
+            let v1::EnsureSubscriptionsRequest { wanted, dry_run } = request.into_inner();
+            let mut wanted = wanted.unwrap_or_default();
+            if let Caller::Key(principal, _) = &caller
+                && wanted.subscriber.is_none()
+            {
+                wanted.subscriber.clone_from(&principal.subscriber);
+            }
+            let command = message(Some(wanted), "wanted", Command::try_from)?;
+            let changes = Changeset { commands: vec![command], dry_run, ..Changeset::default() };
+            let changes = self.carry_out(caller, changes).await?;
+            Ok(v1::EnsureSubscriptionsResponse { changes })
         };
         self.door.serve(work).await
     }

@@ -5,6 +5,7 @@
 mod access;
 mod announcements;
 mod bad_input;
+mod declaring;
 mod delivery;
 mod documents;
 mod foreign;

@@ -152,6 +152,13 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "mutation { revealSubscriptionSecret(name: \"x\") { secret } }",
     ),
     (
+        "ensureSubscriptions",
+        "subscriptions:write",
+        true,
+        "mutation { ensureSubscriptions(subscriptions: [{name: \"\", url: \"x\", events: []}]) \
+         { kind } }",
+    ),
+    (
         "resendDelivery",
         "subscriptions:write",
         false,
@@ -239,6 +246,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("SchemaRegistry/Ping", "schemas:read", false),
     // What it needs depends on its commands (`contract::permit`).
     ("Configuration/Execute", ANY, true),
+    ("Configuration/EnsureSubscriptions", "subscriptions:write", true),
     ("Configuration/ListSources", "sources:read", false),
     ("Configuration/ListSubscriptions", "subscriptions:read", true),
     ("Configuration/ListSubscribers", "subscriptions:read", false),
