@@ -66,7 +66,7 @@ pub enum Command {
     State(StateArgs),
     /// Follow events as they come.
     Tail(TailArgs),
-    /// Look at subscriptions; pause and resume them.
+    /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
     /// Look at sources.

@@ -4,6 +4,7 @@ use crate::{cli::ServerArgs, client::Locator};
 use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
+    broker::TestFired,
     clock::Timestamp,
     command::{Change, Changeset, Command, DeclaredSubscription, Target},
     delivery::Delivery,
@@ -223,6 +224,25 @@ impl Remote {
             ErrorCode::UnsupportedMediaType,
         ];
         if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(&refusal)) }
+    }
+
+    /// Tries the endpoint of a subscription, and waits for the first attempt.
+    pub async fn test_fire(
+        &self,
+        name: &str,
+        uri: Option<EventUri>,
+        payload: Option<(Vec<u8>, String)>,
+        wait: Duration,
+    ) -> Result<TestFired> {
+        let (payload, content_type) = payload.unzip();
+        let request = v1::TestFireRequest {
+            subscription: name.to_owned(),
+            event_uri: uri.map(|uri| uri.to_string()),
+            payload: payload.map(Into::into),
+            content_type: content_type.unwrap_or_default(),
+            wait: Some(proto::convert::duration(wait)),
+        };
+        noun(take(self.broker_client().test_fire(request).await)?)
     }
 
     /// An event.

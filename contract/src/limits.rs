@@ -45,6 +45,8 @@ pub const IDEMPOTENCY_HOURS: u64 = 24;
 pub const PATTERNS_MAX: usize = 64;
 /// Most subscriptions that one declaration may ensure.
 pub const ENSURED_MAX: usize = 1_000;
+/// Longest wait for the first attempt of a test.
+pub const TEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Most valid secrets of one source or subscription at once.
 pub const SECRETS_MAX: usize = 8;
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.

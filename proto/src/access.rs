@@ -21,13 +21,14 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 42] = {
+pub const TABLE: [Rpc; 43] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
         rpc("/certes.v1.EventBroker/HandleIncomingEvent", Events, Write, false),
         rpc("/certes.v1.EventBroker/SendOutgoingEvent", Events, Write, true),
         rpc("/certes.v1.EventBroker/Resubmit", Events, Write, false),
+        rpc("/certes.v1.EventBroker/TestFire", Subscriptions, Write, true),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),

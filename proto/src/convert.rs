@@ -18,6 +18,7 @@ mod master_api;
 mod queue;
 mod log;
 mod past;
+mod test_fire;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

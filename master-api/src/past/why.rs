@@ -49,6 +49,7 @@ impl Facts<'_> {
         let subscription =
             all.find(|found| found.spec.name == name || found.id.to_string() == name);
         let mut rules = Vec::from_iter(self.schema());
+        rules.extend(self.test());
         let mut node = Why {
             verdict: "no_subscription".to_owned(),
             rules_fact: self.event.rules,
@@ -154,6 +155,16 @@ impl Facts<'_> {
         }
     }
 
+    /// A test goes to the subscription that it was made for, and to no other.
+    fn test(&self) -> Option<RuleInForce> {
+        self.event.is_test().then(|| RuleInForce {
+            rule: "test".to_owned(),
+            fact: None,
+            passed: None,
+            text: "it was made to test one subscription, and goes to no other".to_owned(),
+        })
+    }
+
     /// The contract it was checked against.
     fn schema(&self) -> Option<RuleInForce> {
         let minor = self.event.schema_minor?;
@@ -178,6 +189,7 @@ fn verdict(event: &Event, rules: &[RuleInForce], delivery: Option<&Delivery>) ->
     let text = match delivery.map(|delivery| delivery.state) {
         Some(state) => DeliveryState::as_str(state),
         None if event.state == EventState::Quarantined => "quarantined",
+        None if event.is_test() => "other_audience",
         None if refused("audience") => "other_audience",
         None if refused("pattern") => "no_pattern",
         None => "gone",

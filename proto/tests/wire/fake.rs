@@ -6,7 +6,7 @@ use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::{Actor, Session},
-    broker::EventBroker,
+    broker::{EventBroker, TestFire, TestFired},
     clock::Timestamp,
     command::{Change, Changeset, Target},
     delivery::{AttemptReport, Delivery, DeliveryState},
@@ -89,6 +89,12 @@ impl EventBroker for Fake {
         assert!(samples::actors().contains(&actor), "{actor}");
         assert_eq!(id, samples::event_id());
         Ok(samples::accepted())
+    }
+
+    async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
+        self.ready()?;
+        assert!(samples::tests().contains(&test), "{test:?}");
+        Ok(samples::test_fired())
     }
 }
 

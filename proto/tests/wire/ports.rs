@@ -35,6 +35,9 @@ async fn the_broker() {
         let resubmitted = broker.resubmit(actor, samples::event_id()).await.unwrap();
         assert_eq!(resubmitted, samples::accepted());
     }
+    for test in samples::tests() {
+        assert_eq!(broker.test_fire(test).await.unwrap(), samples::test_fired());
+    }
 }
 
 #[tokio::test]

@@ -9,13 +9,14 @@ pub use past::*;
 use bytes::Bytes;
 use contract::{
     access::Actor,
+    broker::{PayloadOf, TestFire, TestFired},
     clock::Timestamp,
     delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next},
     event::{
         Accepted, Audience, Direction, Disposition, Event, EventState, Headers, NewEvent, Origin,
         Trace,
     },
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, UserId},
+    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
@@ -348,4 +349,22 @@ pub fn log_page() -> LogPage {
 pub fn log_head() -> LogHead {
     let (configuration_hash, traffic_hash) = ("01".repeat(32), "02".repeat(32));
     LogHead { sequence: Sequence(9), time: NOW, configuration_hash, traffic_hash }
+}
+
+pub fn tests() -> [TestFire; 2] {
+    let test = |uri, payload| TestFire {
+        subscription: SubscriptionNumber(3),
+        by: key_id(),
+        uri,
+        payload,
+        wait: Duration::from_millis(1500),
+        rules: Sequence(8),
+    };
+    let payload = (Bytes::from_static(b"{}"), "application/json".to_owned());
+    [test(None, None), test(Some(uri()), Some(payload))]
+}
+
+pub fn test_fired() -> TestFired {
+    let delivery = delivery(DeliveryState::Dead);
+    TestFired { uri: uri(), payload_of: PayloadOf::Skeleton, delivery }
 }

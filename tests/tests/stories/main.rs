@@ -4,6 +4,7 @@
 
 mod access;
 mod announcements;
+mod api;
 mod bad_input;
 mod declaring;
 mod delivery;
@@ -20,4 +21,5 @@ mod quarantine;
 mod roles;
 mod rule_of_dependencies;
 mod schemas;
+mod test_fire;
 mod users;

@@ -152,6 +152,12 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "mutation { revealSubscriptionSecret(name: \"x\") { secret } }",
     ),
     (
+        "testSubscription",
+        "subscriptions:write",
+        true,
+        "mutation { testSubscription(name: \"x\") { type } }",
+    ),
+    (
         "ensureSubscriptions",
         "subscriptions:write",
         true,
@@ -221,6 +227,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("EventBroker/HandleIncomingEvent", "events:write", false),
     ("EventBroker/SendOutgoingEvent", "events:write", true),
     ("EventBroker/Resubmit", "events:write", false),
+    ("EventBroker/TestFire", "subscriptions:write", true),
     ("Events/Get", "events:read", false),
     ("Events/GetPayload", "events:read", false),
     ("Events/List", "events:read", false),
