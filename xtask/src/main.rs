@@ -1,5 +1,6 @@
-//! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`.
+//! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`, ...
 
+mod baseline;
 mod judges;
 mod run;
 
@@ -22,6 +23,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Take the API documents as they are for those of a release, which later ones must not break
+    Baseline,
     /// Give random input to the compiler and the validator of schemas, looking for panics, for
     /// input that takes too long and for payloads that JSON and protobuf disagree on
     Soak {
@@ -49,6 +52,7 @@ fn main() -> Result<()> {
             drop(s3);
             judges.check_schemas()
         }
+        Command::Baseline => baseline::take(&run::root()),
         Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
     }
 }
