@@ -192,6 +192,11 @@ pub struct Changeset {
     /// subscriptions and nothing else. Checked where it is decided, so that no race gets by.
     #[serde(default)]
     pub acting_for: Option<String>,
+    /// Given again by the same caller within [`crate::limits::IDEMPOTENCY_HOURS`], the first answer
+    /// is given again, without secrets, and nothing is changed. Other changes under the same key
+    /// are an `idempotency_conflict`. What was refused may be tried again.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
 }
 
 /// What became of an object.

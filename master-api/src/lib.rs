@@ -28,6 +28,7 @@ pub mod config;
 pub mod metrics;
 mod shared;
 mod prepare;
+mod once;
 mod writer;
 mod lanes;
 mod followers;

@@ -15,3 +15,4 @@ mod racing;
 mod looking;
 mod letting_in;
 mod ensuring;
+mod repeating;

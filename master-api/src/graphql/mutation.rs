@@ -8,6 +8,7 @@ use super::{
     events::EventNode,
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    once,
     rules::RulesMutation,
     schemas::SchemaMutation,
     subscriptions::SubscriptionsMutation,
@@ -249,6 +250,7 @@ pub(super) async fn carry_out(
     principal: &Principal,
     changes: Changeset,
 ) -> Result<Vec<Change>> {
+    let changes = Changeset { idempotency_key: once::key(context)?, ..changes };
     let changes = permit(principal, changes, &*rules(context)?).or_show()?;
     master_api(context)?.execute(actor(principal), changes).await.or_show()
 }

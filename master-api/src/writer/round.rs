@@ -10,6 +10,7 @@ use crate::{
     fact::{Bucket, FactBody},
     lanes::LaneTable,
     log::{Draft, LogError},
+    once::{AnswerRow, Once},
     prepare::{Prepared, PreparedChanges},
     project::{Projector, decode, encode},
     secrets::{Sealer, Vault},
@@ -55,6 +56,7 @@ pub struct Round<'a> {
     pub projector: Projector<'a>,
     event_ids: HashMap<EventId, EventIdRow>,
     idempotency: HashMap<Vec<u8>, IdempotencyRow>,
+    answers: HashMap<Vec<u8>, AnswerRow>,
     sealed: BTreeMap<SecretId, Option<Vec<u8>>>,
 }
 
@@ -80,6 +82,7 @@ impl<'a> Round<'a> {
             state,
             event_ids: HashMap::new(),
             idempotency: HashMap::new(),
+            answers: HashMap::new(),
             sealed: BTreeMap::new(),
         }
     }
@@ -174,8 +177,15 @@ impl<'a> Round<'a> {
     pub fn execute(
         &mut self,
         actor: &Actor,
-        PreparedChanges { changes: changeset, token_key }: &PreparedChanges,
+        PreparedChanges { changes: changeset, token_key, once }: &PreparedChanges,
     ) -> Result<Result<Vec<Change>>, LogError> {
+        if let Some(once) = once {
+            match once.repeated(self.answer_of(once)?, self.now) {
+                Ok(None) => {}
+                Ok(Some(first)) => return Ok(Ok(first)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let (state, vault) = (Arc::clone(&self.state), Arc::clone(&self.vault));
         let around = &self.shared.around;
         let given = Given {
@@ -202,7 +212,32 @@ impl<'a> Round<'a> {
             return Ok(Ok(decided.changes.into_iter().map(would).collect()));
         }
         drop((state, vault));
-        self.record_all(actor, decided)
+        let answer = match once {
+            None => None,
+            Some(once) => match once.answered(&decided.changes, self.now) {
+                Ok(row) => Some((once.row.clone(), row)),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let done = self.record_all(actor, decided)?;
+        if done.is_ok() {
+            self.answers.extend(answer);
+        }
+        Ok(done)
+    }
+
+    /// What is remembered under a key, in one of two days.
+    fn answer_of(&self, once: &Once) -> Result<Option<AnswerRow>, LogError> {
+        if let Some(row) = self.answers.get(&once.row) {
+            return Ok(Some(row.clone()));
+        }
+        let today = Bucket::of(self.now);
+        for day in [today, Bucket(today.0.saturating_sub(1))] {
+            if let Some(row) = self.shared.store.get(Table::Idempotency(day), &once.row)? {
+                return decode("answer", &row).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Seals all secrets anew; from here on, `sealer` seals. No fact: what is sealed is the same.
@@ -270,6 +305,10 @@ impl<'a> Round<'a> {
         for (key, row) in &self.idempotency {
             let table = Table::Idempotency(Bucket::of(self.now));
             batch.put(table, key.clone(), encode("idempotency key", row)?);
+        }
+        for (key, row) in &self.answers {
+            let table = Table::Idempotency(Bucket::of(self.now));
+            batch.put(table, key.clone(), encode("answer", row)?);
         }
         for (id, sealed) in std::mem::take(&mut self.sealed) {
             match sealed {

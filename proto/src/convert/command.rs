@@ -204,16 +204,18 @@ impl TryFrom<v1::Target> for Target {
 
 impl From<Changeset> for v1::Changeset {
     fn from(changes: Changeset) -> Self {
-        let Changeset { commands, dry_run, managed, prune, mode, acting_for } = changes;
+        let Changeset { commands, dry_run, managed, prune, mode, acting_for, idempotency_key } =
+            changes;
         let (commands, mode) = (into_each(commands), v1::Mode::from(mode).into());
-        Self { commands, dry_run, managed, prune, mode, acting_for }
+        Self { commands, dry_run, managed, prune, mode, acting_for, idempotency_key }
     }
 }
 
 impl TryFrom<v1::Changeset> for Changeset {
     type Error = Malformed;
     fn try_from(wire: v1::Changeset) -> Result<Self, Malformed> {
-        let v1::Changeset { commands, dry_run, managed, prune, mode, acting_for } = wire;
+        let v1::Changeset { commands, dry_run, managed, prune, mode, acting_for, idempotency_key } =
+            wire;
         Ok(Self {
             commands: each(commands, "commands", Command::try_from)?,
             dry_run,
@@ -221,6 +223,7 @@ impl TryFrom<v1::Changeset> for Changeset {
             prune,
             mode: one_of_or::<v1::Mode, _>(mode, Mode::default(), "mode")?,
             acting_for,
+            idempotency_key,
         })
     }
 }

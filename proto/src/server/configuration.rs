@@ -6,7 +6,7 @@ use crate::{
     v1,
 };
 use contract::{
-    Result,
+    Error, ErrorCode, Result,
     command::{Changeset, Command},
     master_api::MasterApi,
     permit::permit,
@@ -14,6 +14,9 @@ use contract::{
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
+
+/// Metadata by which changes are carried out once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Serves `certes.v1.Configuration`.
 pub(super) struct Service {
@@ -42,6 +45,16 @@ impl Service {
     }
 }
 
+/// The metadata under which the changes were sent.
+fn key<T>(request: &Request<T>) -> Result<Option<String>> {
+    let Some(value) = request.metadata().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_not_ascii| {
+        let message = format!("the metadata `{IDEMPOTENCY_KEY}` is not ASCII");
+        Error::new(ErrorCode::InvalidRequest, message)
+    })?;
+    Ok(Some(text.to_owned()))
+}
+
 /// Shared nouns as messages.
 fn all<'a, N: Clone + 'a, W: From<N>>(nouns: impl IntoIterator<Item = &'a Arc<N>>) -> Vec<W> {
     into_each(nouns.into_iter().map(|noun| N::clone(noun)))
@@ -54,9 +67,10 @@ impl v1::configuration_server::Configuration for Service {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let work = async {
-            let caller = self.door.caller(&request)?;
+            let (caller, key) = (self.door.caller(&request)?, key(&request)?);
             let changes = request.into_inner().changeset;
-            let changes = message(changes, "changeset", Changeset::try_from)?;
+            let mut changes = message(changes, "changeset", Changeset::try_from)?;
+            changes.idempotency_key = changes.idempotency_key.or(key);
             Ok(v1::ExecuteResponse { changes: self.carry_out(caller, changes).await? })
         };
         self.door.serve(work).await
@@ -67,7 +81,7 @@ impl v1::configuration_server::Configuration for Service {
         request: Request<v1::EnsureSubscriptionsRequest>,
     ) -> Result<Response<v1::EnsureSubscriptionsResponse>, Status> {
         let work = async {
-            let caller = self.door.caller(&request)?;
+            let (caller, idempotency_key) = (self.door.caller(&request)?, key(&request)?);
             let v1::EnsureSubscriptionsRequest { wanted, dry_run } = request.into_inner();
             let mut wanted = wanted.unwrap_or_default();
             if let Caller::Key(principal, _) = &caller
@@ -76,7 +90,8 @@ impl v1::configuration_server::Configuration for Service {
                 wanted.subscriber.clone_from(&principal.subscriber);
             }
             let command = message(Some(wanted), "wanted", Command::try_from)?;
-            let changes = Changeset { commands: vec![command], dry_run, ..Changeset::default() };
+            let commands = vec![command];
+            let changes = Changeset { commands, dry_run, idempotency_key, ..Changeset::default() };
             let changes = self.carry_out(caller, changes).await?;
             Ok(v1::EnsureSubscriptionsResponse { changes })
         };

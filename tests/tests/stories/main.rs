@@ -18,6 +18,7 @@ mod past;
 mod priority;
 mod publishing;
 mod quarantine;
+mod repeating;
 mod roles;
 mod rule_of_dependencies;
 mod schemas;

@@ -262,6 +262,7 @@ pub fn changeset() -> Changeset {
         prune: true,
         mode: Mode::Create,
         acting_for: Some("org_123".into()),
+        idempotency_key: Some("once".into()),
     }
 }
 
