@@ -29,7 +29,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Hop 2.
 pub struct Broker {
-    config: Config,
+    pub(crate) config: Config,
     pub(crate) validator: Arc<dyn EventValidator>,
     pub(crate) master_api: Arc<dyn MasterApi>,
     pub(crate) feeder: Arc<Feeder>,

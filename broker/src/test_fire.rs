@@ -30,6 +30,7 @@ impl Broker {
         let (payload, content_type, payload_of) = match test.payload.clone() {
             Some((payload, content_type)) => (payload, content_type, PayloadOf::Given),
             None => {
+                self.caught_up(rules, &uri).await?;
                 let (payload, of) = example(&*self.validator, &uri)?;
                 (payload, JSON.to_owned(), of)
             }
@@ -56,6 +57,20 @@ impl Broker {
         let id = self.send_to(event, test.subscription).await?;
         let delivery = self.attempted(id, test.wait.min(TEST_WAIT_MAX)).await?;
         Ok(TestFired { uri, payload_of, delivery })
+    }
+
+    /// Returns once the contract in force is at hand.
+    async fn caught_up(&self, rules: &Rules, uri: &EventUri) -> Result<()> {
+        let in_force = rules.schemas.get(uri).map(Arc::as_ref);
+        if self.validator.is_current(uri, in_force) {
+            return Ok(());
+        }
+        let limit = self.config.rules_timeout.0;
+        let caught_up = tokio::time::timeout(limit, self.validator.catch_up(uri, in_force));
+        caught_up.await.map_err(|_elapsed| {
+            let text = format!("the contract in force of `{uri}` is not at hand yet");
+            Error::new(ErrorCode::Unavailable, text)
+        })
     }
 
     /// The delivery, once it was attempted or the wait is over.

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 43] = {
+pub const TABLE: [Rpc; 44] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -63,6 +63,7 @@ pub const TABLE: [Rpc; 43] = {
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
         rpc("/certes.v1.LogService/List", Config, Read, false),
         rpc("/certes.v1.LogService/GetHead", Config, Read, false),
+        rpc("/certes.v1.Live/FollowEvents", Events, Read, false),
         // And the right to see subscriptions.
         rpc("/certes.v1.Past/Why", Events, Read, false),
         rpc("/certes.v1.Past/GetStateAt", Config, Read, false),

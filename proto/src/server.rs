@@ -10,6 +10,7 @@ mod registry;
 mod configuration;
 mod log;
 mod past;
+mod live;
 
 // What only peers may call.
 mod broker;
@@ -33,6 +34,7 @@ use crate::{
             lanes_server::LanesServer, message_queue_server::MessageQueueServer,
             rules_server::RulesServer, store_server::StoreServer,
         },
+        live_server::LiveServer,
         log_service_server::LogServiceServer,
         past_server::PastServer,
         schema_registry_server::SchemaRegistryServer,
@@ -80,7 +82,15 @@ pub async fn public_routes(
     let door = Door::Public(rules);
     let lock = AuthLayer::new(Arc::clone(&ports.who));
     let broker = event_broker::Service { door: door.clone(), ports: ports.clone(), config };
-    let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(broker)));
+    let live = live::Service {
+        door: door.clone(),
+        log: ports.master_api.clone(),
+        who: Arc::clone(&ports.who),
+        stop: ports.stop.clone(),
+    };
+    let api = public_api(&door, &ports)
+        .add_service(limited!(EventBrokerServer::new(broker)))
+        .add_service(limited!(LiveServer::new(live)));
 
     let (health, health_server) = tonic_health::server::health_reporter();
     for name in PUBLIC_SERVICES {
@@ -99,7 +109,7 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 7] = [
+const PUBLIC_SERVICES: [&str; 8] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
@@ -107,6 +117,7 @@ const PUBLIC_SERVICES: [&str; 7] = [
     SchemaRegistryServer::<registry::Service>::NAME,
     LogServiceServer::<log::Service>::NAME,
     PastServer::<past::Service>::NAME,
+    LiveServer::<live::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.

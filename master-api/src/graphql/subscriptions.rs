@@ -51,6 +51,7 @@ impl SubscriptionsMutation {
     /// that are not there, changes those that are different, and, with `prune`, removes its other
     /// ones. Once all is as wanted it does nothing. A key of one subscriber declares that
     /// subscriber's; without a subscriber they are our own, which are not pruned.
+    #[expect(clippy::too_many_arguments, reason = "these are the arguments of the field")]
     async fn ensure_subscriptions(
         &self,
         context: &Context<'_>,

@@ -331,6 +331,7 @@ async fn reflection_and_health_are_open_and_know_the_public_services_only() {
             "certes.v1.Deliveries",
             "certes.v1.EventBroker",
             "certes.v1.Events",
+            "certes.v1.Live",
             "certes.v1.LogService",
             "certes.v1.Past",
             "certes.v1.SchemaRegistry",

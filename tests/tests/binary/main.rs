@@ -11,6 +11,7 @@ mod command_line;
 mod kill;
 mod process;
 mod quarantine;
+mod tail;
 #[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]

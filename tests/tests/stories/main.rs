@@ -9,6 +9,7 @@ mod bad_input;
 mod declaring;
 mod delivery;
 mod documents;
+mod following;
 mod foreign;
 mod grpc;
 mod hot_swap;

@@ -265,6 +265,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Configuration/RotateSecretKey", "config:write", false),
     ("LogService/List", "config:read", false),
     ("LogService/GetHead", "config:read", false),
+    ("Live/FollowEvents", "events:read", false),
     ("Past/Why", "events:read subscriptions:read", false),
     ("Past/GetStateAt", "config:read", false),
     ("Past/ListHistory", "config:read", false),
@@ -365,8 +366,9 @@ async fn grpc(channel: &Channel, caller: &Caller, path: &str) -> bool {
     client.ready().await.unwrap();
     let path = PathAndQuery::try_from(format!("/certes.v1.{path}")).unwrap();
     let codec = ProstCodec::<(), ()>::default();
-    match client.unary::<(), (), _>(request, path, codec).await {
-        Ok(_done) => true,
+    // A stream may stay open: it is enough that it was opened.
+    match client.server_streaming::<(), (), _>(request, path, codec).await {
+        Ok(_opened) => true,
         Err(status) => let_in(&status),
     }
 }
