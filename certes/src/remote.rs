@@ -1,19 +1,23 @@
 //! The server as the command line sees it: the public gRPC API with a key, in the contract's nouns.
 
+mod follow;
+mod past;
+
+pub use follow::{Followed, Following, Lost};
+
 use crate::{cli::ServerArgs, client::Locator};
 use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
     broker::TestFired,
     clock::Timestamp,
-    command::{Change, Changeset, Command, DeclaredSubscription, Target},
+    command::{Change, Changeset, Command, DeclaredSubscription},
     delivery::Delivery,
     event::{Accepted, Event},
-    id::{DeliveryId, EventId, Sequence},
+    id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
-    past::{ConfigurationAt, HistoryEntry, Why},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
         SchemaVersion, VersionNumber,
@@ -29,22 +33,19 @@ use proto::{
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
         event_broker_client::EventBrokerClient, events_client::EventsClient,
-        live_client::LiveClient, log_service_client::LogServiceClient, past_client::PastClient,
-        schema_registry_client::SchemaRegistryClient,
+        log_service_client::LogServiceClient, schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
 use std::time::Duration;
 use tonic::{
-    Response, Status, Streaming,
+    Response, Status,
     service::interceptor::InterceptedService,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
 /// How long a call may take.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// A stream that is silent for so long is broken: the server speaks every 5 s.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -247,17 +248,6 @@ impl Remote {
         noun(take(self.broker_client().test_fire(request).await)?)
     }
 
-    /// Events as they are stored, after a position; None: from now on. The first message comes at
-    /// once and holds none.
-    pub async fn follow(&self, filter: EventFilter, after: Option<Sequence>) -> Result<Following> {
-        let filter = Some(v1::ListEventsRequest::from((filter, PageRequest::default())));
-        let request = v1::FollowEventsRequest { filter, after: after.map(|after| after.0) };
-        let mut client =
-            LiveClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX);
-        let opened = client.follow_events(request).await;
-        opened.map(|stream| Following(stream.into_inner())).map_err(|status| lost(&status))
-    }
-
     /// An event.
     pub async fn event(&self, id: EventId) -> Result<Option<Event>> {
         let request = v1::GetEventRequest { id: id.to_string() };
@@ -310,28 +300,6 @@ impl Remote {
         noun(take(self.log_client().list(v1::ListFactsRequest::from(query)).await)?)
     }
 
-    fn past_client(&self) -> PastClient<Authorised> {
-        PastClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
-    }
-
-    /// Why an event went to a subscription, or why not.
-    pub async fn why(&self, event: EventId, subscription: &str) -> Result<Why> {
-        let (event, subscription) = (event.to_string(), subscription.to_owned());
-        noun(take(self.past_client().why(v1::WhyRequest { event, subscription }).await)?)
-    }
-
-    /// The configuration as it stood at a moment; None: as it stands.
-    pub async fn state_at(&self, time: Option<Timestamp>) -> Result<ConfigurationAt> {
-        let request = v1::GetStateAtRequest { time: time.map(proto::convert::moment) };
-        noun(take(self.past_client().get_state_at(request).await)?)
-    }
-
-    /// The facts that touched an object, oldest first.
-    pub async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
-        let request = v1::ListHistoryRequest { object: Some(object.clone().into()) };
-        nouns(take(self.past_client().list_history(request).await)?.entries)
-    }
-
     /// Sources, by name.
     pub async fn sources(&self) -> Result<Vec<Source>> {
         let request = v1::ListSourcesRequest {};
@@ -374,61 +342,6 @@ impl Remote {
         let request = v1::ListKeysRequest {};
         let keys = take(self.configuration_client().list_keys(request).await)?.keys;
         Ok(keys.into_iter().map(ListedKey::from).collect())
-    }
-}
-
-/// Events that are followed.
-#[derive(Debug)]
-pub struct Following(Streaming<v1::FollowedEvent>);
-
-/// What a server tells those who follow it.
-#[derive(Debug)]
-pub struct Followed {
-    /// An event; None: there was none for a while.
-    pub event: Option<Event>,
-    /// All up to here was told.
-    pub position: Sequence,
-    /// Facts that were passed over.
-    pub passed_over: u64,
-}
-
-/// The server went away, or is too busy: it may be asked again.
-#[derive(Debug)]
-pub struct Lost(pub String);
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Lost {}
-
-impl Following {
-    /// The next message; None: the server ended the stream. Errors: [`Lost`] when it may be opened
-    /// again.
-    pub async fn next(&mut self) -> Result<Option<Followed>> {
-        let silent = |_elapsed| Lost("the server has said nothing for too long".to_owned());
-        let message = tokio::time::timeout(SILENCE_MAX, self.0.message()).await.map_err(silent)?;
-        let Some(message) = message.map_err(|status| lost(&status))? else { return Ok(None) };
-        let v1::FollowedEvent { event, position, passed_over } = message;
-        let event = event.map(noun).transpose()?;
-        Ok(Some(Followed { event, position: Sequence(position), passed_over }))
-    }
-}
-
-/// A failure of a stream, told apart from a refusal.
-fn lost(status: &Status) -> anyhow::Error {
-    let error = status::error(status);
-    let refusals = [
-        ErrorCode::Unauthenticated,
-        ErrorCode::PermissionDenied,
-        ErrorCode::InvalidRequest,
-        ErrorCode::MethodNotAllowed,
-    ];
-    match refusals.contains(&error.code) {
-        true => explain(&error),
-        false => Lost(explain(&error).to_string()).into(),
     }
 }
 

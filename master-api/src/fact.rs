@@ -250,7 +250,7 @@ pub enum FactBody {
 /// [`FactBody::UserCreated`] and the other facts of users, [`FactBody::TokenKeyCreated`],
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
 /// actors, and rows of secrets that name their key.
-/// 4: answers to changes that may be repeated ([`crate::once`]).
+/// 4: answers to changes that may be repeated (`once.rs`).
 pub const FORMAT: u32 = 4;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away

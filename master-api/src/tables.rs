@@ -6,7 +6,7 @@
 //! | `Configuration`, `Traffic(day)` | sequence | a fact, see [`crate::log`] |
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
-//! | | `m`, caller and key | [`crate::once::AnswerRow`] |
+//! | | `m`, caller and key | `AnswerRow` of `once.rs` |
 //! | `Search(day)` | `s` or `c`, sequence | a block of events, see [`crate::search`] |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |

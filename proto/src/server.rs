@@ -87,6 +87,7 @@ pub async fn public_routes(
         log: ports.master_api.clone(),
         who: Arc::clone(&ports.who),
         stop: ports.stop.clone(),
+        room: live::room(),
     };
     let api = public_api(&door, &ports)
         .add_service(limited!(EventBrokerServer::new(broker)))

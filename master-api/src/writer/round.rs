@@ -1,6 +1,8 @@
 //! One batch in the making: decides commands one after the other, each on what the ones before it
 //! left, and gathers their rows. A refused command leaves no trace in it.
 
+mod answers;
+
 use crate::{
     decide::{
         self, Decided, Given,
@@ -10,7 +12,7 @@ use crate::{
     fact::{Bucket, FactBody},
     lanes::LaneTable,
     log::{Draft, LogError},
-    once::{AnswerRow, Once},
+    once::AnswerRow,
     prepare::{Prepared, PreparedChanges},
     project::{Projector, decode, encode},
     secrets::{Sealer, Vault},
@@ -224,20 +226,6 @@ impl<'a> Round<'a> {
             self.answers.extend(answer);
         }
         Ok(done)
-    }
-
-    /// What is remembered under a key, in one of two days.
-    fn answer_of(&self, once: &Once) -> Result<Option<AnswerRow>, LogError> {
-        if let Some(row) = self.answers.get(&once.row) {
-            return Ok(Some(row.clone()));
-        }
-        let today = Bucket::of(self.now);
-        for day in [today, Bucket(today.0.saturating_sub(1))] {
-            if let Some(row) = self.shared.store.get(Table::Idempotency(day), &once.row)? {
-                return decode("answer", &row).map(Some);
-            }
-        }
-        Ok(None)
     }
 
     /// Seals all secrets anew; from here on, `sealer` seals. No fact: what is sealed is the same.

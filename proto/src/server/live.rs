@@ -8,7 +8,7 @@ use crate::{
     v1::{self, FollowedEvent},
 };
 use contract::{
-    Error, Result,
+    Error, ErrorCode, Result,
     access::Principal,
     authenticate::{Authenticate, unknown},
     id::{EventId, Sequence},
@@ -19,6 +19,7 @@ use contract::{
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::{collections::VecDeque, sync::Arc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -26,6 +27,8 @@ use tonic::{Request, Response, Status};
 const LAG_MAX: u64 = 5_000;
 /// Facts that are read at once, and so held for a reader that is slow.
 const FACTS_PER_PAGE: u32 = 100;
+/// Streams of one process at once.
+const STREAMS_MAX: usize = 256;
 /// Facts that make events.
 const KINDS: [&str; 3] = ["event_accepted", "event_quarantined", "quarantine_released"];
 
@@ -36,6 +39,13 @@ pub(super) struct Service {
     pub(super) who: Arc<dyn Authenticate>,
     /// Ends the streams.
     pub(super) stop: CancellationToken,
+    /// Room for streams.
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// Room for as many streams as one process has.
+pub(super) fn room() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(STREAMS_MAX))
 }
 
 #[tonic::async_trait]
@@ -47,6 +57,10 @@ impl v1::live_server::Live for Service {
         request: Request<v1::FollowEventsRequest>,
     ) -> Result<Response<Self::FollowEventsStream>, Status> {
         let work = async {
+            let room = self.room.clone().try_acquire_owned().map_err(|_full| {
+                let text = format!("{STREAMS_MAX} streams are open here already");
+                Error::new(ErrorCode::Unavailable, text)
+            })?;
             let principal = principal(request.extensions())?;
             let token = token(request.metadata().as_ref())?;
             let v1::FollowEventsRequest { filter, after } = request.into_inner();
@@ -68,6 +82,7 @@ impl v1::live_server::Live for Service {
                 query,
                 ready: VecDeque::from([nothing(after)]),
                 passed_over: 0,
+                _room: room,
             };
             Ok(stream::unfold(Some(follower), next).boxed())
         };
@@ -85,6 +100,7 @@ struct Follower {
     query: LogQuery,
     ready: VecDeque<FollowedEvent>,
     passed_over: u64,
+    _room: OwnedSemaphorePermit,
 }
 
 type Step = Option<(Result<FollowedEvent, Status>, Option<Follower>)>;
