@@ -4,7 +4,7 @@
 use protox::prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const PUBLIC: [&str; 9] = [
+const PUBLIC: [&str; 10] = [
     "certes/v1/types.proto",
     "certes/v1/broker.proto",
     "certes/v1/events.proto",
@@ -14,6 +14,7 @@ const PUBLIC: [&str; 9] = [
     "certes/v1/log.proto",
     "certes/v1/live.proto",
     "certes/v1/past.proto",
+    "certes/v1/retention.proto",
 ];
 const INTERNAL: [&str; 3] = [
     "certes/v1/internal/broker.proto",

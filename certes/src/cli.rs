@@ -4,6 +4,7 @@ use crate::{
     commands::{
         apply::ApplyArgs,
         backoff::BackoffCommand,
+        backup::{BackupArgs, RestoreArgs},
         config::ConfigCommand,
         delivery::DeliveryCommand,
         doctor::DoctorArgs,
@@ -13,6 +14,7 @@ use crate::{
         login::{LoginArgs, LogoutArgs},
         past::{HistoryArgs, StateArgs, WhyArgs},
         quarantine::QuarantineCommand,
+        retention::{RetentionCommand, SubscriberCommand},
         schema::SchemaCommand,
         secret::SecretCommand,
         send::SendArgs,
@@ -49,7 +51,7 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Sign and post a webhook as a third party would.
     Send(SendArgs),
-    /// Look at events.
+    /// Look at events; erase the payload of one.
     #[command(subcommand)]
     Event(EventCommand),
     /// Look at events that were kept aside; have them taken after all.
@@ -69,6 +71,9 @@ pub enum Command {
     /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
+    /// Erase what was addressed to a subscriber.
+    #[command(subcommand)]
+    Subscriber(SubscriberCommand),
     /// Look at sources.
     #[command(subcommand)]
     Source(SourceCommand),
@@ -91,9 +96,16 @@ pub enum Command {
     /// Show when a back-off policy would try again.
     #[command(subcommand)]
     Backoff(BackoffCommand),
+    /// Look at what is kept and what goes when; let go of what is due.
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// The log of facts.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Copy everything into a directory, while the server runs or from its data directory.
+    Backup(BackupArgs),
+    /// Make a data directory from a backup.
+    Restore(RestoreArgs),
     /// The configuration of the server.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod backoff;
+pub mod backup;
 pub mod config;
 pub mod delivery;
 pub mod doctor;
@@ -11,6 +12,7 @@ pub mod log;
 pub mod login;
 pub mod past;
 pub mod quarantine;
+pub mod retention;
 pub mod schema;
 pub mod secret;
 pub mod send;

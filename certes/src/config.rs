@@ -46,6 +46,8 @@ pub struct Config {
     pub master_api: master_api::Config,
     /// Who calls.
     pub identity: identity::Config,
+    /// How long things are kept.
+    pub retention: master_api::RetentionConfig,
     /// Hop 3c.
     pub queue: queue::Config,
     /// Hop 4.
@@ -67,6 +69,7 @@ impl Default for Config {
             schema_registry: schema_registry::Config::default(),
             master_api: master_api::Config::default(),
             identity: identity::Config::default(),
+            retention: master_api::RetentionConfig::default(),
             queue: queue::Config::default(),
             consumer: consumer::Config::default(),
             peers: PeersConfig::default(),
@@ -79,7 +82,9 @@ impl Config {
     fn check(&self) -> Result<()> {
         let component = |name: &'static str| move |why: String| anyhow!("`{name}`: {why}");
         self.gateway.check().map_err(component("gateway"))?;
+        self.retention.check().map_err(component("retention"))?;
         self.consumer.check().map_err(component("consumer"))?;
+        self.master_api.postgres.check().map_err(component("master_api.postgres"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
         self.identity.check().map_err(|error| anyhow!("`identity`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;

@@ -22,6 +22,7 @@ pub mod commands;
 mod http_client;
 mod login_file;
 mod output;
+mod progress;
 
 /// Chooses the one crypto provider of the process. Harmless when done before.
 pub fn install_crypto() {

@@ -42,6 +42,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::State(args) => commands::past::state(args).await,
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Subscription(command) => commands::subscription::run(command).await,
+        Command::Subscriber(command) => commands::retention::subscriber(command).await,
         Command::Source(command) => commands::source::run(command).await,
         Command::Schema(command) => commands::schema::run(command).await,
         Command::Key(command) => commands::key::run(command).await,
@@ -50,7 +51,10 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Logout(args) => commands::login::log_out(args).await,
         Command::Secret(command) => commands::secret::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
+        Command::Retention(command) => commands::retention::run(command).await,
         Command::Log(command) => commands::log::run(command).await,
+        Command::Backup(args) => commands::backup::backup(args).await,
+        Command::Restore(args) => commands::backup::restore(args).await,
         Command::Config(command) => commands::config::run(command),
         Command::Doctor(args) => commands::doctor::run(args).await,
     }

@@ -68,8 +68,7 @@ struct SourceEntry {
 struct SchemaEntry {
     /// A directory or an archive.
     dir: PathBuf,
-    #[serde(default)]
-    unknown_fields: UnknownFields,
+    unknown_fields: Option<UnknownFields>,
     rulebook: Option<Rulebook>,
     #[serde(default)]
     next_major: bool,
@@ -361,7 +360,7 @@ subscriptions:
         assert_eq!((plain.rulebook, plain.next_major), (None, false));
         let set = entry(", rulebook: wire, next_major: true, unknown_fields: reject");
         assert_eq!((set.rulebook, set.next_major), (Some(Rulebook::Wire), true));
-        assert_eq!(set.unknown_fields, UnknownFields::Reject);
+        assert_eq!(set.unknown_fields, Some(UnknownFields::Reject));
     }
 
     #[test]

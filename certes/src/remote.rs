@@ -18,6 +18,7 @@ use contract::{
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
     master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
+    retention::{Erased, ErasureTarget, PayloadState, Retained, RetentionPlan},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
         SchemaVersion, VersionNumber,
@@ -33,7 +34,8 @@ use proto::{
     v1::{
         self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
         event_broker_client::EventBrokerClient, events_client::EventsClient,
-        log_service_client::LogServiceClient, schema_registry_client::SchemaRegistryClient,
+        log_service_client::LogServiceClient, retention_client::RetentionClient,
+        schema_registry_client::SchemaRegistryClient,
     },
 };
 use serde::Serialize;
@@ -97,6 +99,10 @@ impl Remote {
     fn log_client(&self) -> LogServiceClient<Authorised> {
         LogServiceClient::new(self.channel.clone())
             .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
+    }
+
+    fn retention_client(&self) -> RetentionClient<Authorised> {
+        RetentionClient::new(self.channel.clone()).max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
     }
 
     fn registry_client(&self) -> SchemaRegistryClient<Authorised> {
@@ -199,6 +205,39 @@ impl Remote {
     pub async fn delete_schema(&self, uri: &EventUri) -> Result<()> {
         let request = v1::DeleteSchemaRequest { uri: uri.to_string() };
         take(self.registry_client().delete(request).await).map(|_done| ())
+    }
+
+    /// What is kept, and what goes when.
+    pub async fn retention_plan(&self) -> Result<RetentionPlan> {
+        let request = v1::GetRetentionPlanRequest {};
+        noun(take(self.retention_client().get_plan(request).await)?)
+    }
+
+    /// Has retention run now.
+    pub async fn run_retention(&self, compact: bool) -> Result<Retained> {
+        let request = v1::RunRetentionRequest { compact };
+        Ok(take(self.retention_client().run(request).await)?.into())
+    }
+
+    /// Erases payloads.
+    pub async fn erase(&self, target: ErasureTarget) -> Result<Erased> {
+        let mut client = self.retention_client();
+        let erased = match target {
+            ErasureTarget::Event(id) => {
+                client.erase_event(v1::EraseEventRequest { id: id.to_string() }).await
+            }
+            ErasureTarget::Subscriber(id) => {
+                client.erase_subscriber(v1::EraseSubscriberRequest { id }).await
+            }
+        };
+        Ok(take(erased)?.into())
+    }
+
+    /// Whether the payload of an event is there; None: no such event is known.
+    pub async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
+        let request = v1::GetPayloadStateRequest { id: id.to_string() };
+        let answer = found(self.events_client().get_payload_state(request).await)?;
+        answer.map(|answer| noun(v1::PayloadState::try_from(answer.state)?)).transpose()
     }
 
     /// Events, newest first.

@@ -2,6 +2,7 @@
 
 mod channels;
 mod own_schemas;
+mod registry_watch;
 
 use crate::{
     config::{Config, Role, variables},
@@ -26,6 +27,7 @@ use proto::{
     server::{self, PublicPorts},
 };
 use queue::MemoryQueue;
+use registry_watch::RegistryWatch;
 use schema_registry::{LocalValidator, Registry};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +108,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         metrics,
         validator: None,
         registry: None,
+        registry_watch: None,
         queue: None,
         broker: None,
         routers: HashMap::new(),
@@ -141,8 +144,11 @@ fn open_store(
     metrics: &mut Metrics,
 ) -> Result<Arc<Store>> {
     let Environment { clock, random, .. } = environment;
-    let settings =
-        master_api::Config { data_dir: config.data_dir.clone(), ..config.master_api.clone() };
+    let settings = master_api::Config {
+        data_dir: config.data_dir.clone(),
+        retention: config.retention.clone(),
+        ..config.master_api.clone()
+    };
     let metrics = master_api::Metrics::new(metrics);
     Ok(Store::open(settings, clock.clone(), random.clone(), metrics)?)
 }
@@ -160,6 +166,8 @@ struct Wiring<'a> {
     // Parts of this process, as far as they are made.
     validator: Option<Arc<LocalValidator>>,
     registry: Option<Arc<dyn SchemaRegistry>>,
+    /// Where there is no validator that would know whether the registry is there.
+    registry_watch: Option<Arc<RegistryWatch>>,
     queue: Option<Arc<dyn MessageQueue>>,
     broker: Option<Arc<dyn EventBroker>>,
     // What becomes of them.
@@ -296,6 +304,9 @@ impl Wiring<'_> {
     /// Hop 1.
     async fn gateway(&mut self) -> Result<()> {
         let Environment { clock, random, .. } = self.environment;
+        if self.validator.is_none() && self.registry.is_none() {
+            self.watch_registry()?;
+        }
         let (config, broker) = (self.config.gateway.clone(), self.broker_port()?);
         let ports = PublicPorts {
             broker: broker.clone(),
@@ -335,10 +346,21 @@ impl Wiring<'_> {
         Ok(())
     }
 
+    fn watch_registry(&mut self) -> Result<()> {
+        let (watch, registry) = (Arc::new(RegistryWatch::default()), self.registry_port()?);
+        let config = &self.config.schema_registry;
+        let times = (config.registry_probe.0, config.fetch_timeout.0);
+        self.registry_watch = Some(watch.clone());
+        self.run(move |stop| async move { watch.run(registry.as_ref(), times, stop).await });
+        Ok(())
+    }
+
     /// Where users get their tokens: the same wherever it is served.
     fn login(&self) -> Router {
         let lifetime = self.config.master_api.token_lifetime.0;
-        Login::new(self.master_api.clone(), self.environment.clock.clone(), lifetime).router()
+        let who = Authenticator::knowing(self.who.clone());
+        let clock = self.environment.clock.clone();
+        Login::new(self.master_api.clone(), who, clock, lifetime).router()
     }
 
     /// GraphQL over the ports: the same wherever it is served.
@@ -346,7 +368,12 @@ impl Wiring<'_> {
         let registry = self.registry_port().ok();
         let master_api = self.master_api.clone();
         let schema = master_api::graphql::schema(master_api, broker, registry);
-        master_api::http::router(schema, self.who.clone())
+        let router = master_api::http::router(schema, self.who.clone());
+        // A backup is taken where the log is.
+        match &self.store {
+            Some(store) => router.merge(master_api::backup::router(store.clone())),
+            None => router,
+        }
     }
 
     fn queue_port(&self) -> Result<Arc<dyn MessageQueue>> {
@@ -389,7 +416,12 @@ impl Wiring<'_> {
             let hold = reasons.into_iter().filter(|(holds, _)| *holds);
             hold.map(|(_, reason)| reason.to_owned()).collect()
         });
-        readiness.warning(move || warned.as_ref().map(|held| held.warnings()).unwrap_or_default())
+        let watch = self.registry_watch.clone();
+        readiness.warning(move || match (&warned, &watch) {
+            (Some(validator), _) => validator.warnings(),
+            (None, Some(watch)) => watch.warnings(),
+            (None, None) => Vec::new(),
+        })
     }
 
     fn finish(mut self) -> Parts {

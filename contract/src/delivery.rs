@@ -88,6 +88,8 @@ pub enum Cause {
     Exhausted,
     /// The server lost the attempt's outcome, for example in a crash.
     Lost,
+    /// The payload was erased.
+    Erased,
 }
 
 impl Cause {
@@ -110,6 +112,7 @@ impl Cause {
             Self::Misconfigured => "misconfigured",
             Self::Exhausted => "exhausted",
             Self::Lost => "lost",
+            Self::Erased => "erased",
         }
     }
 }

@@ -36,6 +36,7 @@ pub mod permit;
 pub mod broker;
 pub mod registry;
 pub mod master_api;
+pub mod retention;
 pub mod queue;
 
 #[cfg(any(test, feature = "testing"))]

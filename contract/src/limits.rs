@@ -23,6 +23,10 @@ pub const BODY_BYTES_MAX_GITHUB: usize = 25 * 1024 * 1024;
 pub const HOPS_MAX: u8 = 8;
 /// Violations listed in one refusal.
 pub const VIOLATIONS_MAX: usize = 100;
+/// Differences between two versions that the answer to a publication or a check lists.
+pub const DIFFERENCES_LISTED_MAX: usize = 500;
+/// Subscriptions that the answer to a publication or a check names.
+pub const SUBSCRIPTIONS_NAMED_MAX: usize = 100;
 /// Most subscriptions of one event whose deliveries are stored with the event itself.
 pub const DELIVERIES_INLINE_MAX: usize = 10_000;
 /// Most rows of one page of any listing.

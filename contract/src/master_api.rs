@@ -10,6 +10,7 @@ use crate::{
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     past::Past,
+    retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
     secret::Secret,
@@ -174,6 +175,9 @@ pub trait Events: Send + Sync {
     async fn event(&self, id: EventId) -> Result<Option<Event>>;
     /// The payload, byte for byte; None once its retention has passed.
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>>;
+    /// Whether the payload of an event is there. An event that has gone with its day is `Expired`,
+    /// as far as its id tells that it was; None: no such event is known.
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>>;
     /// Events, in the order of the log, the newest first. A page may be short: it has a cursor
     /// as long as there may be more.
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
@@ -225,6 +229,44 @@ pub struct Stats {
     pub dead: u64,
     /// Deliveries taken back.
     pub cancelled: u64,
+}
+
+impl Stats {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_add(other.accepted),
+            quarantined: self.quarantined.saturating_add(other.quarantined),
+            delivered: self.delivered.saturating_add(other.delivered),
+            waiting: self.waiting.saturating_add(other.waiting),
+            dead: self.dead.saturating_add(other.dead),
+            cancelled: self.cancelled.saturating_add(other.cancelled),
+        }
+    }
+
+    /// What is left without the other.
+    #[must_use]
+    pub const fn minus(&self, other: &Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_sub(other.accepted),
+            quarantined: self.quarantined.saturating_sub(other.quarantined),
+            delivered: self.delivered.saturating_sub(other.delivered),
+            waiting: self.waiting.saturating_sub(other.waiting),
+            dead: self.dead.saturating_sub(other.dead),
+            cancelled: self.cancelled.saturating_sub(other.cancelled),
+        }
+    }
+
+    /// The counter of a state.
+    pub const fn of(&mut self, state: DeliveryState) -> &mut u64 {
+        match state {
+            DeliveryState::Waiting => &mut self.waiting,
+            DeliveryState::Delivered => &mut self.delivered,
+            DeliveryState::Dead => &mut self.dead,
+            DeliveryState::Cancelled => &mut self.cancelled,
+        }
+    }
 }
 
 /// Deliveries and attempts.
@@ -368,6 +410,7 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past {}
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past + Retention {}
 
-impl<T: Events + Deliveries + Lanes + Configuration + Log + Past> MasterApi for T {}
+impl<T> MasterApi for T where T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention
+{}

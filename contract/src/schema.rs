@@ -203,9 +203,10 @@ pub struct SchemaSource {
     /// Full name of the message; None: the entry's only top-level one, or the last of several.
     #[serde(default)]
     pub message: Option<String>,
-    /// What happens to unknown fields.
+    /// What happens to unknown fields; None: as in the version before, and in a first version as
+    /// the registry is configured.
     #[serde(default)]
-    pub unknown_fields: UnknownFields,
+    pub unknown_fields: Option<UnknownFields>,
     /// By which it is compared with the version before; None: as that version says, else `certes`.
     #[serde(default)]
     pub rulebook: Option<Rulebook>,
@@ -241,7 +242,7 @@ pub struct Published {
     pub version: SchemaVersion,
     /// False: the same content was there already and nothing changed.
     pub changed: bool,
-    /// All differences to the latest version of the major that was named.
+    /// The differences to the latest version of the major that was named.
     pub differences: Vec<Difference>,
     /// Only of a check: why publishing would be refused.
     #[serde(default)]
@@ -250,6 +251,12 @@ pub struct Published {
     /// change.
     #[serde(default)]
     pub subscriptions: Vec<String>,
+    /// Differences that are not listed; those that break are listed first.
+    #[serde(default)]
+    pub differences_left_out: u32,
+    /// Such subscriptions that are not named.
+    #[serde(default)]
+    pub subscriptions_left_out: u32,
 }
 
 impl Published {
@@ -277,7 +284,7 @@ impl From<SchemaSource> for SchemaSet {
 /// How the schemas of an archive or a directory are to be published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PublishSettings {
-    /// What happens to unknown fields; None: as the registry is configured.
+    /// As [`SchemaSource::unknown_fields`].
     pub unknown_fields: Option<UnknownFields>,
     /// As [`SchemaSource::rulebook`].
     pub rulebook: Option<Rulebook>,
@@ -299,7 +306,7 @@ impl PublishSettings {
             return Err(Error::new(ErrorCode::InvalidRequest, message));
         }
         let set = |source: SchemaSource| SchemaSource {
-            unknown_fields: self.unknown_fields.unwrap_or(source.unknown_fields),
+            unknown_fields: self.unknown_fields,
             rulebook: self.rulebook,
             next_major: self.next_major,
             expected: self.expected,

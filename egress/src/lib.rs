@@ -5,7 +5,9 @@ mod guard;
 mod resolve;
 mod dial;
 mod tls;
+mod client;
 
+pub use client::{GuardedClient, client};
 pub use dial::{DialError, Dialled, Dialler, Settings};
 pub use guard::{Guard, Refusal};
 pub use tls::client_config;

@@ -1,6 +1,6 @@
 //! `POST /api/login`: a token for a name and a password; and the keys that verify such tokens.
 
-use crate::respond;
+use crate::{auth::Authenticator, respond};
 use axum::{
     Json, Router,
     body::Bytes,
@@ -19,14 +19,19 @@ use contract::{
 use http::{HeaderMap, HeaderValue, header};
 use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// The largest request: a name and a password.
 const BODY_BYTES_MAX: usize = 16 * 1024;
+/// How long a new token is held back until this process knows the user and the key behind it.
+/// News of the Master API are here within a second.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Lets users in.
 #[derive(Clone)]
 pub struct Login {
     master_api: Arc<dyn MasterApi>,
+    authenticator: Authenticator,
     clock: Arc<dyn Clock>,
     lifetime: Duration,
 }
@@ -46,10 +51,15 @@ struct Answer {
 }
 
 impl Login {
-    /// For the users of `master_api`. A key that signs no more is shown for `lifetime`, which is
-    /// that of the tokens it has signed.
-    pub fn new(master_api: Arc<dyn MasterApi>, clock: Arc<dyn Clock>, lifetime: Duration) -> Self {
-        Self { master_api, clock, lifetime }
+    /// For the users of `master_api`, whose tokens `authenticator` is to know. A key that signs no
+    /// more is shown for `lifetime`, which is that of the tokens it has signed.
+    pub fn new(
+        master_api: Arc<dyn MasterApi>,
+        authenticator: Authenticator,
+        clock: Arc<dyn Clock>,
+        lifetime: Duration,
+    ) -> Self {
+        Self { master_api, authenticator, clock, lifetime }
     }
 
     /// `POST /login` and `POST /login/renew`; `GET /.well-known/jwks.json`. Open to everybody.
@@ -69,7 +79,27 @@ impl Login {
         };
         let body = body.map_err(|_cut_or_large| malformed())?;
         let request: Request = serde_json::from_slice(&body).map_err(|_json| malformed())?;
-        self.master_api.log_in(request.username, request.password).await
+        let session = self.master_api.log_in(request.username, request.password).await?;
+        self.await_known(&session.token).await;
+        Ok(session)
+    }
+
+    async fn renew(&self, headers: &HeaderMap) -> Result<Session> {
+        let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
+        let session = self.master_api.renew_session(token_of(value)?).await?;
+        self.await_known(&session.token).await;
+        Ok(session)
+    }
+
+    /// Waits until the token opens this process's own doors, so that whoever gets it can use it.
+    async fn await_known(&self, token: &Secret) {
+        let mut rules = self.master_api.rules();
+        let known = async {
+            while self.authenticator.check(token).await.is_err() && rules.changed().await.is_ok() {}
+        };
+        if timeout(KNOWN_WITHIN, known).await.is_err() {
+            tracing::warn!("a new token is not known here yet, is the Master API reachable?");
+        }
     }
 }
 
@@ -78,11 +108,7 @@ async fn log_in(State(login): State<Login>, body: Result<Bytes, BytesRejection>)
 }
 
 async fn renew(State(login): State<Login>, headers: HeaderMap) -> Response {
-    let value = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    answer(match token_of(value) {
-        Ok(token) => login.master_api.renew_session(token).await,
-        Err(error) => Err(error),
-    })
+    answer(login.renew(&headers).await)
 }
 
 fn answer(session: Result<Session>) -> Response {

@@ -13,14 +13,9 @@ use contract::{
     clock::Timestamp,
     secret::Secret,
 };
-use egress::Dialler;
+use egress::GuardedClient;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
@@ -42,7 +37,7 @@ const KEYS_MAX: usize = 64;
 pub(crate) struct Issuers {
     config: Config,
     issuers: Vec<Issuer>,
-    client: Client<HttpsConnector<Dialler>, Empty<Bytes>>,
+    client: GuardedClient<Empty<Bytes>>,
 }
 
 struct Issuer {
@@ -85,16 +80,7 @@ impl Issuers {
             connect_timeout: config.timeout.0,
             connections_max: CONNECTIONS_MAX,
         };
-        let tls = egress::client_config(config.extra_ca_file.as_deref()).map_err(refuse)?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(Dialler::new(&settings).map_err(refuse)?);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        let client = egress::client(&settings, config.extra_ca_file.as_deref()).map_err(refuse)?;
         let issuer = |config: &IssuerConfig| Issuer {
             config: config.clone(),
             known: Mutex::new(Known::default()),

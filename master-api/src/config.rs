@@ -1,9 +1,9 @@
 //! What an operator can set about Master API.
 
-use crate::secrets::SECRET_KEY_FILE;
+use crate::{secrets::SECRET_KEY_FILE, store::PostgresConfig};
 use contract::{backoff::Span, secret::Secret};
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// Settings of Master API and its embedded store.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ pub struct Config {
     /// for all its parts.
     #[serde(skip)]
     pub data_dir: PathBuf,
+    /// The state database. Default: embedded.
+    pub store: StoreKind,
+    /// How PostgreSQL is used, where it is the state database.
+    pub postgres: PostgresConfig,
     /// Where GraphQL listens for other parts, when split. Default: port 9610 of loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<SocketAddr>,
@@ -42,6 +46,9 @@ pub struct Config {
     pub password_checks_max: usize,
     /// Memory for cached blocks of the store, in bytes. Default: 64 MiB.
     pub cache_bytes: u64,
+    /// Memory of each table before its rows go into a file, in bytes; taken when the table is made.
+    /// Default: 64 MiB.
+    pub memtable_bytes: u64,
     /// Free space of the file system below which no event is accepted, in bytes. Default: 1 GiB.
     pub store_reserve_bytes: u64,
     /// Commands that may wait for the writer. Default: 4,096.
@@ -62,6 +69,104 @@ pub struct Config {
     pub commit_wait: Span,
     /// Memory for events on their way to a first attempt, in bytes. Default: 32 MiB.
     pub recent_bytes_max: usize,
+    /// How long things are kept. The process sets it.
+    #[serde(skip)]
+    pub retention: RetentionConfig,
+}
+
+/// How long things are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// How long payloads and finished deliveries are kept: a day goes when its last event is so
+    /// old. At least one day. Default: 30 days.
+    pub age: Span,
+    /// How long an unfinished delivery keeps its payload; then it is dead with cause `expired`.
+    /// At least one day. Default: 90 days.
+    pub unfinished: Span,
+    /// Bytes of all tables above which the oldest days go before their time, never the last two.
+    /// 0: no such bound. Default: 0.
+    pub size: u64,
+    /// How often it is looked for what may go. Default: 10 minutes.
+    pub every: Span,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        let days = |days: u64| Span(Duration::from_secs(days * 86_400));
+        Self { age: days(30), unfinished: days(90), size: 0, every: Span(RETENTION_EVERY) }
+    }
+}
+
+const RETENTION_EVERY: Duration = Duration::from_secs(600);
+const ONE_DAY: Duration = Duration::from_secs(86_400);
+const ONE_SECOND: Duration = Duration::from_secs(1);
+
+impl RetentionConfig {
+    /// Values that would take away what is still needed, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let least = [
+            ("age", self.age, ONE_DAY),
+            ("unfinished", self.unfinished, ONE_DAY),
+            ("every", self.every, ONE_SECOND),
+        ];
+        match least.into_iter().find(|(_, value, least)| value.0 < *least) {
+            Some((key, value, least)) => {
+                Err(format!("`{key}` is {value}, and cannot be less than {}", Span(least)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which state database there is. Text form: `embedded`, or the URL of a PostgreSQL database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum StoreKind {
+    /// A directory below the data directory.
+    Embedded,
+    /// `postgres://user:password@host:port/database`. With `sslmode=require`, and whenever the
+    /// host is another one, over TLS with a checked certificate; several hosts with commas.
+    Postgres(Secret),
+}
+
+impl FromStr for StoreKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            url if ["postgres://", "postgresql://"].iter().any(|it| url.starts_with(it)) => {
+                Ok(Self::Postgres(Secret::new(url)))
+            }
+            // It may hold a password.
+            _ => Err("expected `embedded` or a URL that begins with `postgres://`".to_owned()),
+        }
+    }
+}
+
+impl TryFrom<String> for StoreKind {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// As it is shown: without the password.
+impl From<StoreKind> for String {
+    fn from(kind: StoreKind) -> Self {
+        match kind {
+            StoreKind::Embedded => "embedded".to_owned(),
+            // Exposed to be shown without what is secret in it; a password may stand behind `?`.
+            StoreKind::Postgres(url) => match url::Url::parse(url.expose()) {
+                Ok(mut url) => {
+                    url.set_query(None);
+                    let masked = url.password().is_none() || url.set_password(Some("***")).is_ok();
+                    if masked { url.to_string() } else { "postgres://***".to_owned() }
+                }
+                Err(_) => "postgres://***".to_owned(),
+            },
+        }
+    }
 }
 
 impl Default for Config {
@@ -69,6 +174,8 @@ impl Default for Config {
         let millis = |millis| Span(Duration::from_millis(millis));
         Self {
             data_dir: PathBuf::from("data"),
+            store: StoreKind::Embedded,
+            postgres: PostgresConfig::default(),
             http: None,
             grpc: None,
             secret_key: None,
@@ -79,6 +186,7 @@ impl Default for Config {
             login_tries_per_minute: 10,
             password_checks_max: 2,
             cache_bytes: 64 << 20,
+            memtable_bytes: 64 << 20,
             store_reserve_bytes: 1 << 30,
             commands_waiting_max: 4_096,
             batch_commands_max: 512,
@@ -89,6 +197,7 @@ impl Default for Config {
             queue_wait: millis(500),
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
+            retention: RetentionConfig::default(),
         }
     }
 }
@@ -107,8 +216,15 @@ mod tests {
     #[test]
     fn no_key_is_ever_printed() {
         let secret = || Some(Secret::new("5ec0de"));
-        let config = Config { secret_key: secret(), admin_key: secret(), ..Config::default() };
+        let store: StoreKind =
+            "postgres://certes:5ec0de@db:5432/certes?password=5ec0de".parse().unwrap();
+        let (secret_key, admin_key) = (secret(), secret());
+        let config = Config { store, secret_key, admin_key, ..Config::default() };
         assert!(!serde_json::to_string(&config).unwrap().contains("5ec0de"));
         assert!(!format!("{config:?}").contains("5ec0de"));
+        assert_eq!(String::from(config.store), "postgres://certes:***@db:5432/certes");
+        for wrong in ["", "postgre://certes:5ec0de@db", "fjall"] {
+            assert!(!wrong.parse::<StoreKind>().unwrap_err().contains("5ec0de"));
+        }
     }
 }

@@ -1,26 +1,35 @@
 //! Everything that can ever have happened. Start reading here: the state is a fold of these facts
 //! ([`crate::state`], [`crate::project`]), and commands are decided into them ([`crate::decide`]).
 
-use bytes::Bytes;
+mod stored_event;
+mod bucket;
+mod hash;
+mod kinds;
+
+pub use bucket::Bucket;
 pub use contract::log::Chain;
+pub use hash::Hash;
+pub use kinds::{check_kinds, kinds};
+pub use stored_event::StoredEvent;
+
 use contract::{
     access::{Actor, ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::Target,
-    delivery::{Attempt, Next},
-    event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
+    delivery::{Attempt, Cause, Delivery, Next},
+    event::Direction,
     id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
+    master_api::Stats,
+    retention::ErasureTarget,
     schema::SchemaVersion,
     source::Source,
-    stamp::Stamp,
     subscription::{
         EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
     },
     uri::EventUri,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened: the unit of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +103,39 @@ pub enum FactBody {
         event: Box<StoredEvent>,
         /// Where it was kept aside.
         from: Sequence,
+    },
+    /// An event of a day that goes still has deliveries to make: from here on, its place is this
+    /// one. Each of `lanes` follows as a [`Self::DeliveryCarried`]. Since format 3.
+    EventCarried {
+        /// The event, as it was taken.
+        event: Box<StoredEvent>,
+        /// Where it was taken; what its deliveries are named by.
+        sequence: Sequence,
+        /// Its place until now.
+        from: Sequence,
+        /// The lanes whose deliveries are carried with it.
+        lanes: Vec<LaneId>,
+    },
+    /// A delivery of an event that was carried, as it stands. Since format 3.
+    DeliveryCarried {
+        /// The delivery with all its attempts.
+        delivery: Box<Delivery>,
+        /// It waits for a retry, and no longer for its first turn.
+        scheduled: bool,
+    },
+    /// A waiting delivery was given up without another attempt: it is dead. Since format 3.
+    DeliveryAbandoned {
+        /// Which delivery.
+        delivery: DeliveryId,
+        /// Why.
+        cause: Cause,
+    },
+    /// The payload of an event and its salt are gone, before its day. Since format 3.
+    PayloadRemoved {
+        /// Which event.
+        event: EventId,
+        /// `expired` or `erased`.
+        cause: Cause,
     },
 
     // Configuration: what decides how it passes.
@@ -199,6 +241,37 @@ pub enum FactBody {
         /// Which type and major.
         uri: EventUri,
     },
+    /// A damaged log was made to go on without what it had lost. Since format 3.
+    LossAccepted {
+        /// Facts that are gone, each stretch from its first to its last. Their numbers are not
+        /// given again.
+        facts: Vec<(Sequence, Sequence)>,
+        /// Events whose payloads are gone.
+        payloads: Vec<EventId>,
+    },
+    /// A day that ended is about to go: from here on its deliveries are not resent and its events
+    /// not released, and what is unfinished in it is carried to today. Since format 3.
+    BucketRetired {
+        /// Which day.
+        bucket: Bucket,
+    },
+    /// A day is gone, with its facts, payloads, finished deliveries and indices. Since format 3.
+    BucketDropped {
+        /// Which day.
+        bucket: Bucket,
+        /// What went with it.
+        gone: Stats,
+    },
+    /// Somebody wants payloads erased: the list that a restore goes through again. Since format 3.
+    ErasureOrdered {
+        /// Of what.
+        target: ErasureTarget,
+    },
+    /// All that an erasure was about is gone. Since format 3.
+    ErasureDone {
+        /// Where it was ordered.
+        ordered: Sequence,
+    },
     /// Somebody can log in. Since format 3.
     UserCreated(Box<User>),
     /// A user may do something else. Since format 3.
@@ -245,79 +318,17 @@ pub enum FactBody {
 ///
 /// 2: [`FactBody::SchemaRemoved`], [`FactBody::QuarantineReleased`], and the rulebook of a
 /// [`SchemaVersion`].
-/// 3: notable facts are indexed ([`FactBody::is_notable`]), and so are events
-/// ([`crate::search`]), with the place of the open block in the head;
-/// [`FactBody::UserCreated`] and the other facts of users, [`FactBody::TokenKeyCreated`],
+/// 3: [`FactBody::LossAccepted`], retention and erasure ([`FactBody::EventCarried`],
+/// [`FactBody::DeliveryCarried`], [`FactBody::DeliveryAbandoned`], [`FactBody::PayloadRemoved`],
+/// [`FactBody::BucketRetired`], [`FactBody::BucketDropped`], [`FactBody::ErasureOrdered`],
+/// [`FactBody::ErasureDone`], and the cause `erased`); users
+/// ([`FactBody::UserCreated`] and the other facts of users), [`FactBody::TokenKeyCreated`],
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
-/// actors, and rows of secrets that name their key.
-/// 4: answers to changes that may be repeated (`once.rs`).
+/// actors, rows of secrets that name their key; and notable facts are indexed
+/// ([`FactBody::is_notable`]).
+/// 4: events are indexed (`search.rs`), with the place of the open block in the head; and answers
+/// to changes that may be repeated (`once.rs`).
 pub const FORMAT: u32 = 4;
-
-/// An event as its fact keeps it: all but the payload, which retention and erasure take away
-/// before the fact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoredEvent {
-    /// Its id.
-    pub id: EventId,
-    /// Its type.
-    pub uri: EventUri,
-    /// Which way.
-    pub direction: Direction,
-    /// Whose subscriptions it may match.
-    pub audience: Audience,
-    /// Where it came from.
-    pub origin: Origin,
-    /// Media type of the payload.
-    pub content_type: String,
-    /// Kept headers; credentials are already replaced.
-    pub headers: Headers,
-    /// Key against repeats.
-    pub idempotency_key: Option<String>,
-    /// When the gateway had it.
-    pub received_at: Timestamp,
-    /// The way here.
-    pub trace: Trace,
-    /// Proof that nothing was changed since the broker checked it.
-    pub stamp: Stamp,
-    /// Size of the payload in bytes.
-    pub size: u64,
-    /// SHA-256 of the payload's salt and the payload. Once both are erased, nothing can be
-    /// guessed from it.
-    pub payload_digest: Hash,
-    /// Minor version of the schema it keeps; None: unchecked.
-    pub schema_minor: Option<u32>,
-    /// The lanes it was put into, in order.
-    pub lanes: Vec<LaneId>,
-    /// Position of the rules it was matched by.
-    pub rules: Sequence,
-}
-
-impl StoredEvent {
-    /// The event as the ports show it. `reason`: why it was kept aside.
-    pub fn into_event(self, sequence: Sequence, reason: Option<String>) -> Event {
-        Event {
-            id: self.id,
-            sequence,
-            uri: self.uri,
-            state: reason.as_ref().map_or(EventState::Accepted, |_| EventState::Quarantined),
-            reason,
-            direction: self.direction,
-            audience: self.audience,
-            origin: self.origin,
-            content_type: self.content_type,
-            headers: self.headers,
-            idempotency_key: self.idempotency_key,
-            received_at: self.received_at,
-            trace: self.trace,
-            stamp: self.stamp,
-            size: self.size,
-            schema_minor: self.schema_minor,
-            lanes: self.lanes,
-            rules: self.rules,
-        }
-    }
-}
 
 impl FactBody {
     /// The chain that this kind belongs to.
@@ -328,7 +339,11 @@ impl FactBody {
             | Self::AttemptRecorded { .. }
             | Self::DeliveryResent { .. }
             | Self::DeliveryCancelled { .. }
-            | Self::QuarantineReleased { .. } => Chain::Traffic,
+            | Self::QuarantineReleased { .. }
+            | Self::EventCarried { .. }
+            | Self::DeliveryCarried { .. }
+            | Self::DeliveryAbandoned { .. }
+            | Self::PayloadRemoved { .. } => Chain::Traffic,
             Self::FormatRaised { .. }
             | Self::BucketClosed { .. }
             | Self::SecretStored(_)
@@ -359,7 +374,12 @@ impl FactBody {
             | Self::UserRemoved { .. }
             | Self::TokenKeyCreated(_)
             | Self::TokenKeyForgotten { .. }
-            | Self::SecretRevealed { .. } => Chain::Configuration,
+            | Self::SecretRevealed { .. }
+            | Self::LossAccepted { .. }
+            | Self::BucketRetired { .. }
+            | Self::BucketDropped { .. }
+            | Self::ErasureOrdered { .. }
+            | Self::ErasureDone { .. } => Chain::Configuration,
         }
     }
 }
@@ -370,63 +390,6 @@ impl FactBody {
     pub const fn is_notable(&self) -> bool {
         matches!(self.chain(), Chain::Configuration)
             || matches!(self, Self::AttemptRecorded { next: Next::Dead(_), .. })
-    }
-}
-
-/// A day of UTC, counted from the Unix epoch: what retention drops in one piece.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-pub struct Bucket(pub u32);
-
-impl Bucket {
-    /// The day of a moment.
-    pub fn of(time: Timestamp) -> Self {
-        Self(u32::try_from(time.unix_seconds().div_euclid(86_400)).unwrap_or(0))
-    }
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// SHA-256 of something. Raw bytes where it is stored, hex where people read.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Hash(pub [u8; 32]);
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Serialize for Hash {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            serializer.collect_str(self)
-        } else {
-            serializer.serialize_bytes(&self.0)
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Hash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes = if deserializer.is_human_readable() {
-            hex::decode(String::deserialize(deserializer)?).map_err(D::Error::custom)?
-        } else {
-            Bytes::deserialize(deserializer)?.to_vec()
-        };
-        let bytes = bytes.try_into().map_err(|_bytes| D::Error::custom("expected 32 bytes"))?;
-        Ok(Self(bytes))
     }
 }
 

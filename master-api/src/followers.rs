@@ -45,6 +45,24 @@ impl Followers {
         Ok(())
     }
 
+    /// Takes in a cursor that somebody else has written.
+    pub fn follow(&mut self, follower: &str, to: Sequence) {
+        if let Some(cursor) = self.0.get_mut(follower)
+            && to >= cursor.at
+        {
+            *cursor = Cursor { at: to, moved: false };
+        }
+    }
+
+    /// These moved cursors were not written after all.
+    pub fn not_written(&mut self, followers: &[String]) {
+        for follower in followers {
+            if let Some(cursor) = self.0.get_mut(follower) {
+                cursor.moved = true;
+            }
+        }
+    }
+
     /// Cursors that moved since this was last asked.
     pub fn take_moved(&mut self) -> Vec<(String, Sequence)> {
         let taken = |(follower, cursor): (&String, &mut Cursor)| {
@@ -68,6 +86,23 @@ mod tests {
         followers.advance("b", None, Sequence(0)).unwrap();
         let moved = [("a".to_owned(), Sequence(9)), ("b".to_owned(), Sequence(0))];
         assert_eq!(followers.take_moved(), moved);
+        assert_eq!(followers.take_moved(), []);
+    }
+
+    #[test]
+    fn what_others_wrote_is_not_written_again_and_what_failed_is() {
+        let mut followers = Followers::default();
+        followers.follow("a", Sequence(3));
+        assert_eq!(followers.cursor("a"), None, "whoever asks reads the store");
+        followers.advance("a", None, Sequence(5)).unwrap();
+        followers.follow("a", Sequence(4));
+        let moved = [("a".to_owned(), Sequence(5))];
+        assert_eq!(followers.take_moved(), moved);
+        followers.not_written(&["a".to_owned(), "gone".to_owned()]);
+        assert_eq!(followers.take_moved(), moved);
+        followers.not_written(&["a".to_owned()]);
+        followers.follow("a", Sequence(7));
+        assert_eq!(followers.cursor("a"), Some(Sequence(7)));
         assert_eq!(followers.take_moved(), []);
     }
 

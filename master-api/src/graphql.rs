@@ -16,6 +16,7 @@ mod past;
 mod query;
 mod rules;
 mod schema_sets;
+mod retention;
 mod schemas;
 mod subscriptions;
 mod users;

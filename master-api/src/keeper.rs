@@ -1,13 +1,15 @@
-//! Once a second: writes the head file, and looks at the space that is left. A thread of its own,
-//! because it syncs and the writer must not wait for it.
+//! Once a second: writes the head file, looks at the space that is left or tells the other replicas
+//! that this one lives, and has the tables of tomorrow there before tomorrow. A thread of its own,
+//! because all of it waits for the disk and the writer must not.
 
 use crate::{
+    fact::Bucket,
     log::{
         LogError,
         head_file::{self, HeadMark},
-        space_left,
     },
     shared::Shared,
+    store::{Scan, Table},
 };
 use std::{
     sync::{
@@ -28,13 +30,16 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it.
-    pub fn start(shared: Arc<Shared>) -> std::io::Result<Self> {
+    /// Starts it, with the tables of today as they were seen to.
+    pub fn start(shared: Arc<Shared>, mut tables: DayTables) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel(1);
         let run = move || {
             let mut written = None;
             while stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
                 run_once(&shared, &mut written);
+                if let Err(error) = tables.keep(&shared) {
+                    tracing::warn!(%error, "cannot see to the tables of the day");
+                }
             }
             run_once(&shared, &mut written);
         };
@@ -55,6 +60,55 @@ impl Keeper {
     }
 }
 
+/// Sees to the tables of the days around now.
+#[derive(Debug, Default)]
+pub struct DayTables {
+    /// The day that has its tables, and the next one.
+    made: Option<Bucket>,
+    /// The day on which the old ones were dropped.
+    dropped: Option<Bucket>,
+}
+
+impl DayTables {
+    /// On a new day: makes the tables of this one and the next, and drops those that can hold
+    /// nothing any more, where only one does that. A table takes the engine up to 100 ms to make, so
+    /// that no event should have to wait for it.
+    pub fn keep(&mut self, shared: &Shared) -> Result<(), LogError> {
+        let now = shared.around.clock.now().max(shared.head().time);
+        let today = Bucket::of(now);
+        if self.made != Some(today) {
+            for day in [today, today.after()] {
+                for table in Table::of_day(day) {
+                    shared.store.create(&[table])?;
+                }
+            }
+            self.made = Some(today);
+        }
+        if self.dropped == Some(today) || !shared.leads() {
+            return Ok(());
+        }
+        for table in shared.store.tables() {
+            if table.day().is_some_and(|day| day < today.before()) && is_spent(shared, table)? {
+                shared.store.drop_table(table)?;
+            }
+        }
+        self.dropped = Some(today);
+        Ok(())
+    }
+}
+
+/// Idempotency keys live for 24 hours, so those from before yesterday are spent. Other tables are
+/// if nothing was ever written to them: retention takes away the rest. The search index of a day
+/// may still be in memory.
+fn is_spent(shared: &Shared, table: Table) -> Result<bool, LogError> {
+    let filled = match table {
+        Table::Idempotency(_) => return Ok(true),
+        Table::Search(day) => Table::Traffic(day),
+        other => other,
+    };
+    Ok(shared.store.scan(&Scan::all(filled, 1))?.is_empty())
+}
+
 /// Writes the head file if the log grew, and takes note of the space.
 pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
     let mark = HeadMark::from(&*shared.head());
@@ -64,6 +118,13 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
             Err(error) => tracing::error!(%error, "cannot write the head file"),
         }
     }
+    if let Some(replicated) = shared.store.replicated() {
+        // The disk is the server's.
+        if let Err(error) = replicated.beat() {
+            tracing::warn!(%error, "cannot tell the other replicas that this one lives");
+        }
+        return;
+    }
     match has_space(shared) {
         Ok(space) => note_space(shared, space),
         Err(error) => tracing::warn!(%error, "cannot tell how much space is left"),
@@ -72,7 +133,7 @@ pub fn run_once(shared: &Shared, written: &mut Option<HeadMark>) {
 
 fn has_space(shared: &Shared) -> Result<bool, LogError> {
     let directory = &shared.config.data_dir;
-    Ok(space_left(directory)? >= shared.config.store_reserve_bytes)
+    Ok(shared.around.space.left(directory)? >= shared.config.store_reserve_bytes)
 }
 
 fn note_space(shared: &Shared, space: bool) {

@@ -87,6 +87,11 @@ impl LaneTable {
         self.lanes.iter().filter(|(_, lane)| has_work(lane)).map(status).collect()
     }
 
+    /// The newest delivery of a lane.
+    pub fn head(&self, id: LaneId) -> Option<Sequence> {
+        self.lanes.get(&id).map(|lane| lane.head)
+    }
+
     /// Takes in what a batch brought.
     pub fn gain(&mut self, gains: BTreeMap<LaneId, LaneGain>) {
         for (id, gain) in gains {
@@ -117,6 +122,18 @@ impl LaneTable {
             lane.cursor = cursor;
             self.moved.insert(id);
         }
+    }
+
+    /// Takes in a cursor that somebody else has written.
+    pub fn follow(&mut self, id: LaneId, cursor: Sequence) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.cursor = lane.cursor.max(cursor);
+        }
+    }
+
+    /// These moved cursors were not written after all.
+    pub fn not_written(&mut self, cursors: Vec<LaneId>) {
+        self.moved.extend(cursors);
     }
 
     /// Cursors that moved since this was last asked.

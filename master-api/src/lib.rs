@@ -17,6 +17,8 @@ pub mod tables;
 pub mod store;
 pub mod secrets;
 
+pub mod backup;
+
 // Who may come in.
 mod password;
 mod token_key;
@@ -30,10 +32,13 @@ mod shared;
 mod prepare;
 mod once;
 mod writer;
+mod follow;
 mod lanes;
 mod followers;
 mod recent;
 mod keeper;
+mod space;
+mod retention;
 mod service;
 mod ports;
 
@@ -44,8 +49,10 @@ pub mod http;
 #[cfg(test)]
 mod tests;
 
-pub use config::Config;
+pub use config::{Config, RetentionConfig, StoreKind};
 pub use metrics::Metrics;
 pub use secrets::SECRET_KEY_FILE;
 pub use service::{ADMIN_KEY_FILE, MasterApi};
 pub use shared::{Health, Surroundings};
+pub use space::{FileSystem, Space};
+pub use store::PostgresConfig;

@@ -9,24 +9,37 @@ pub mod head_file;
 mod load;
 mod twin;
 mod verify;
+mod agree;
+mod build;
+mod rebuild;
+mod salvage;
 mod repair;
 mod look;
+mod erasures;
 
+pub use build::{Builder, Built, is_kept, is_source, require_whole};
+pub use erasures::{Erasure, erasures};
 pub use load::{Loaded, load, store_in};
 pub use look::{Archive, Look};
+pub use rebuild::{Rebuilt, rebuild};
 pub use repair::{Loss, repair};
-pub use twin::{rehearse, space_left};
+pub use twin::{Twin, before_open, space_left};
 pub use verify::{Report, verify, verify_rows};
 
 use crate::{
     codec::{self, CodecError},
     fact::{Fact, FactBody, Hash},
+    shared::unavailable,
     store::{Row, StoreError},
     tables,
 };
 use contract::{Error, ErrorCode, access::Actor, clock::Timestamp, id::Sequence};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+/// Hears how far a long work is: what is being done, how much of it, and how much there is; 0:
+/// not known.
+pub type Progress<'a> = &'a dyn Fn(&'static str, u64, u64);
 
 /// What keeps a log from being read.
 #[derive(Debug, thiserror::Error)]
@@ -99,10 +112,24 @@ pub enum LogError {
         /// The file that says that there was one.
         witness: String,
     },
-    /// A log is looked at in a copy of it.
+    /// The facts themselves do not hold, so nothing can be built from them.
+    #[error("{}; and {} more problems; see `certes log repair`", problems.first().map_or("", String::as_str), problems.len().saturating_sub(1))]
+    NotWhole {
+        /// One sentence for each, never empty.
+        problems: Vec<String>,
+    },
+    /// Bytes of the store are not what was written.
     #[error(
-        "not enough space: a copy of the journals in {path} needs {needed} bytes, {left} are free"
+        "the store is damaged: {}. `certes log repair` lists what is lost by it; with \
+         `--accept-loss` the log goes on without that. Or restore a backup. No file was changed",
+        places.join("; ")
     )]
+    Damaged {
+        /// Where, never empty.
+        places: Vec<String>,
+    },
+    /// A log is looked at in a copy of it, and built beside it.
+    #[error("not enough space: a copy in {path} needs {needed} bytes, {left} are free")]
     Space {
         /// Where the copy would be.
         path: String,
@@ -111,6 +138,12 @@ pub enum LogError {
         /// Bytes that are free.
         left: u64,
     },
+    /// Replicas do not have the same key.
+    #[error(
+        "a secret that another replica stored cannot be opened: every replica needs the same \
+         secret key"
+    )]
+    Sealed,
     /// A file beside the store.
     #[error("{path}: {source}")]
     File {
@@ -125,6 +158,12 @@ impl From<LogError> for Error {
     fn from(error: LogError) -> Self {
         // What a caller may see; the whole error is logged where it happens.
         match error {
+            LogError::Store(
+                StoreError::Unavailable(_)
+                | StoreError::Uncertain(_)
+                | StoreError::Newer { .. }
+                | StoreError::Misconfigured(_),
+            ) => unavailable(&error.to_string()),
             LogError::Store(_) | LogError::Fact { .. } | LogError::Row { .. } => {
                 Self::internal(error)
             }
@@ -133,7 +172,10 @@ impl From<LogError> for Error {
             | LogError::Changed { .. }
             | LogError::HeadMissing { .. }
             | LogError::StoreMissing { .. }
+            | LogError::NotWhole { .. }
+            | LogError::Damaged { .. }
             | LogError::Space { .. }
+            | LogError::Sealed
             | LogError::File { .. } => Self::new(ErrorCode::Unavailable, error.to_string()),
         }
     }

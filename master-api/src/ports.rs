@@ -6,15 +6,17 @@ mod lanes;
 mod configuration;
 mod log;
 mod past;
+mod retention;
 
 use crate::{
     fact::{Bucket, FactBody},
+    follow,
     log::{LogError, read_fact},
-    project::decode,
-    search::{self, Found, Query, Walked},
+    project::{decode, read_delivery, read_event},
+    search::{self, Query, Visit, Walked},
     service::MasterApi,
-    shared::Shared,
-    store::{StoreError, Table},
+    shared::{Shared, unavailable},
+    store::{Rows, StoreError, Table},
     tables::{self, DeliveryRow, EventIdRow, SALT_LENGTH},
 };
 use bytes::Bytes;
@@ -28,7 +30,6 @@ use contract::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
     sync::Arc,
 };
 
@@ -39,6 +40,17 @@ const ROWS_LOOKED_AT_MAX: usize = 50_000;
 const ROWS_PER_SCAN: usize = 512;
 
 impl MasterApi {
+    /// Does something that reads few rows: at once where they are in this process.
+    async fn quick<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Shared) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T> {
+        match self.shared.store.replicated() {
+            None => read(&self.shared).map_err(|error| failed(&error)),
+            Some(_) => self.blocking(read).await,
+        }
+    }
+
     /// Does something that reads many rows where it keeps nobody waiting.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -58,12 +70,39 @@ impl Shared {
         self.state.load().closed_bucket_of(sequence).unwrap_or(open)
     }
 
-    fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
-        let row = self.store.get(Table::EventIds, &id.to_bytes())?;
-        row.map(|row| decode("event id", &row)).transpose()
+    /// Days that may hold the traffic fact at `sequence`, the likely one first. Beyond what was
+    /// followed of other replicas, the store's own head knows of a day that this one does not.
+    fn buckets_of(&self, sequence: Sequence) -> Result<Vec<Bucket>, LogError> {
+        let mut buckets = vec![self.bucket_of(sequence)];
+        if sequence > self.head().sequence {
+            let stored = follow::stored_head(self.rows())?.bucket;
+            buckets.extend(stored.filter(|stored| *stored != buckets[0]));
+        }
+        Ok(buckets)
     }
 
-    fn event_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Event>, LogError> {
+    fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+        let row = read_event(self.rows(), id)?;
+        // What a gone day left behind is being swept away.
+        Ok(row.filter(|row| !self.state.load().dropped.day(row.bucket)))
+    }
+
+    fn delivery(&self, id: DeliveryId) -> Result<Option<DeliveryRow>, LogError> {
+        self.delivery_of(self.rows(), id)
+    }
+
+    /// The same, of rows that may have been read ahead.
+    fn delivery_of(
+        &self,
+        rows: &dyn Rows,
+        id: DeliveryId,
+    ) -> Result<Option<DeliveryRow>, LogError> {
+        let row = read_delivery(rows, id)?;
+        Ok(row.filter(|row| !self.state.load().dropped.delivery(id.sequence, row.carried)))
+    }
+
+    /// The event whose fact lies there.
+    fn event_at(&self, (bucket, sequence): (Bucket, Sequence)) -> Result<Option<Event>, LogError> {
         let key = tables::sequence_key(sequence);
         let Some(row) = self.store.get(Table::Traffic(bucket), &key)? else { return Ok(None) };
         let fact = read_fact(&(Bytes::copy_from_slice(&key), row))?;
@@ -71,54 +110,75 @@ impl Shared {
     }
 
     /// Visits the events that fit, newest first.
-    fn search(
-        &self,
-        query: &Query,
-        visit: &mut dyn FnMut(Found) -> Result<ControlFlow<(), usize>, LogError>,
-    ) -> Result<Walked, LogError> {
+    fn search(&self, query: &Query, visit: Visit<'_>) -> Result<Walked, LogError> {
         let open = self.block.load_full();
         let newest = self.head().bucket;
         let state = self.state.load();
         let days = state.buckets.keys().copied().filter(|day| Some(*day) != newest).chain(newest);
-        search::walk(self.rows(), &open, days, query, visit)
+        let days = days.filter(|day| !state.dropped.day(*day));
+        match open {
+            Some(open) => search::walk(self.rows(), &open, days, query, visit),
+            None => search::walk_facts(self.rows(), days, query, visit),
+        }
     }
 
     /// Events by their places, in the same order; places of one day are read together.
-    fn events_at(&self, places: &[(Sequence, Bucket)]) -> Result<Vec<Option<Event>>, LogError> {
-        let days: BTreeSet<_> = places.iter().map(|(_, bucket)| *bucket).collect();
+    fn events_at(&self, places: &[(Bucket, Sequence)]) -> Result<Vec<Option<Event>>, LogError> {
+        let days: BTreeSet<_> = places.iter().map(|(bucket, _)| *bucket).collect();
         let mut events = BTreeMap::new();
         for day in days {
-            let of_day = places.iter().filter(|(_, bucket)| *bucket == day);
-            let keys: Vec<_> = of_day.map(|(at, _)| tables::sequence_key(*at).to_vec()).collect();
-            let rows = self.store.get_many(Table::Traffic(day), &keys)?;
-            for (key, row) in keys.into_iter().zip(rows) {
-                let Some(row) = row else { continue };
-                let fact = read_fact(&(key.into(), row))?;
+            let of_day = places.iter().filter(|(bucket, _)| *bucket == day);
+            let keys: Vec<_> = of_day.map(|(_, at)| tables::sequence_key(*at).to_vec()).collect();
+            for row in self.store.get_many(Table::Traffic(day), &keys)? {
+                let fact = read_fact(&row)?;
                 events.extend(event_of(fact.body, fact.sequence).map(|e| (fact.sequence, e)));
             }
         }
-        Ok(places.iter().map(|(sequence, _)| events.get(sequence).cloned()).collect())
+        Ok(places.iter().map(|(_, sequence)| events.get(sequence).cloned()).collect())
+    }
+
+    /// The same with the rows of their ids, of those that have no other place by now: one that was
+    /// released or carried on is found there.
+    fn events_still_at(
+        &self,
+        places: &[(Bucket, Sequence)],
+    ) -> Result<Vec<(Event, EventIdRow)>, LogError> {
+        let events = places.iter().zip(self.events_at(places)?);
+        let (places, events): (Vec<_>, Vec<_>) =
+            events.filter_map(|(place, event)| Some((*place, event?))).unzip();
+        let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+        let rows = self.event_ids(&ids)?.into_iter().zip(places);
+        let still = rows.map(|(row, place)| row.filter(|row| row.place() == place));
+        Ok(events.into_iter().zip(still).filter_map(|(event, row)| Some((event, row?))).collect())
     }
 
     /// Where events lie, by id, in the same order.
     fn event_ids(&self, ids: &[EventId]) -> Result<Vec<Option<EventIdRow>>, LogError> {
         let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
-        let rows = self.store.get_many(Table::EventIds, &keys)?;
-        rows.into_iter().map(|row| row.map(|row| decode("event id", &row)).transpose()).collect()
+        let dropped = self.state.load().dropped;
+        let read = |row: Option<Bytes>| {
+            let row: Option<EventIdRow> = row.map(|row| decode("event id", &row)).transpose()?;
+            Ok(row.filter(|row| !dropped.day(row.bucket)))
+        };
+        self.store.get_each(Table::EventIds, &keys)?.into_iter().map(read).collect()
     }
 
     /// Deliveries by id, in the same order.
     fn deliveries_at(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, LogError> {
         let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
-        let rows = self.store.get_many(Table::Deliveries, &keys)?;
+        let dropped = self.state.load().dropped;
         let read = |(id, row): (&DeliveryId, Option<Bytes>)| {
             let row: Option<DeliveryRow> = row.map(|row| decode("delivery", &row)).transpose()?;
+            let row = row.filter(|row| !dropped.delivery(id.sequence, row.carried));
             Ok(row.map(|row| row.into_delivery(*id)))
         };
-        ids.iter().zip(rows).map(read).collect()
+        ids.iter().zip(self.store.get_each(Table::Deliveries, &keys)?).map(read).collect()
     }
 
-    fn payload_at(&self, sequence: Sequence, bucket: Bucket) -> Result<Option<Bytes>, StoreError> {
+    fn payload_at(
+        &self,
+        (bucket, sequence): (Bucket, Sequence),
+    ) -> Result<Option<Bytes>, StoreError> {
         let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
     }
@@ -138,6 +198,7 @@ fn event_of(body: FactBody, sequence: Sequence) -> Option<Event> {
         FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. } => {
             Some(event.into_event(sequence, None))
         }
+        FactBody::EventCarried { event, sequence, .. } => Some(event.into_event(sequence, None)),
         FactBody::EventQuarantined { event, reason } => {
             Some(event.into_event(sequence, Some(reason)))
         }
@@ -155,5 +216,10 @@ fn page_size(page: &PageRequest) -> usize {
 /// What the caller sees of a failure; operators see all of it in the log.
 fn failed(error: &LogError) -> Error {
     tracing::error!(%error, "cannot read the log");
-    Error::internal("the log cannot be read")
+    match error {
+        LogError::Store(StoreError::Unavailable(_)) => {
+            unavailable("the state database does not answer")
+        }
+        _ => Error::internal("the log cannot be read"),
+    }
 }

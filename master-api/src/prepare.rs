@@ -13,11 +13,12 @@ use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     command::Changeset,
-    event::{Audience, NewEvent},
+    event::{Audience, Direction, NewEvent},
     id::{EventId, LaneId, Sequence},
     limits,
     master_api::{ReleaseEvent, StoreEvent},
     random::Random,
+    uri::EventUri,
 };
 use sha2::{Digest, Sha256};
 
@@ -69,7 +70,7 @@ impl Prepared {
             return Err(Error::new(ErrorCode::InvalidRequest, message));
         }
         let idempotency =
-            key.map(|key| (tables::idempotency_key(&event.origin, key), identity(&event)));
+            key.map(|key| (tables::idempotency_key(&event.origin, key), of_event(&event)));
         let payload = salted(&event.payload, random);
         let stored = Box::new(StoredEvent {
             id,
@@ -119,18 +120,22 @@ impl Prepared {
     }
 }
 
+fn of_event(event: &NewEvent) -> Hash {
+    identity(&event.uri, event.direction, &event.audience, &event.payload)
+}
+
 /// SHA-256 of all that makes two events with one idempotency key the same: type, direction,
 /// audience and payload, each with its length before it, so that none runs into the next.
-fn identity(event: &NewEvent) -> Hash {
-    let direction = event.direction.to_string();
-    let (audience, subscriber) = match &event.audience {
+pub fn identity(uri: &EventUri, direction: Direction, audience: &Audience, payload: &[u8]) -> Hash {
+    let direction = direction.to_string();
+    let (audience, subscriber) = match audience {
         Audience::Own => ("own", ""),
         Audience::Subscriber(id) => ("subscriber", id.as_str()),
         Audience::All => ("all", ""),
     };
-    let texts = [event.uri.as_str(), &direction, audience, subscriber].map(str::as_bytes);
+    let texts = [uri.as_str(), &direction, audience, subscriber].map(str::as_bytes);
     let mut hasher = Sha256::new();
-    for part in texts.into_iter().chain([&*event.payload]) {
+    for part in texts.into_iter().chain([payload]) {
         hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hasher.update(part);
     }

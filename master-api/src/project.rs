@@ -5,14 +5,15 @@ use crate::{
     codec,
     fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
-    search::OpenBlock,
+    search::{self, OpenBlock},
+    state::Dropped,
     store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow},
 };
 use bytes::Bytes;
 use contract::{
     clock::Timestamp,
-    delivery::{DeliveryState, Next},
+    delivery::{Cause, DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
     log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
@@ -25,8 +26,10 @@ use std::{
 /// Applies facts, one after the other, and gathers what becomes of the rows in one batch.
 pub struct Projector<'a> {
     rows: &'a dyn Rows,
+    dropped: Dropped,
     /// The format of the log by now.
     pub format: u32,
+    events: HashMap<EventId, EventIdRow>,
     created: BTreeMap<Sequence, Created>,
     touched: HashMap<DeliveryId, Touched>,
     /// Rows to write. [`Self::finish`] adds the deliveries.
@@ -35,8 +38,8 @@ pub struct Projector<'a> {
     pub stats: Stats,
     /// What the lanes gained.
     pub lanes: BTreeMap<LaneId, LaneGain>,
-    /// The newest events, not yet in the index.
-    pub block: Arc<OpenBlock>,
+    /// The newest events, not yet in the rows of the index; None: the log has no index.
+    pub block: Option<Arc<OpenBlock>>,
 }
 
 /// What facts added to a lane.
@@ -78,11 +81,19 @@ impl Standing {
 
 impl<'a> Projector<'a> {
     /// On top of `rows`, whose counters are `stats`, of a log of `format`, and the block that is
-    /// open there.
-    pub fn new(rows: &'a dyn Rows, stats: Stats, format: u32, block: Arc<OpenBlock>) -> Self {
+    /// open there. What is `dropped` counts as not there.
+    pub fn new(
+        rows: &'a dyn Rows,
+        stats: Stats,
+        dropped: Dropped,
+        format: u32,
+        block: Option<Arc<OpenBlock>>,
+    ) -> Self {
         Self {
             rows,
+            dropped,
             format,
+            events: HashMap::new(),
             created: BTreeMap::new(),
             touched: HashMap::new(),
             batch: Batch::default(),
@@ -90,6 +101,29 @@ impl<'a> Projector<'a> {
             lanes: BTreeMap::new(),
             block,
         }
+    }
+
+    /// An event as it lies after the facts so far.
+    pub fn event(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+        if let Some(row) = self.events.get(&id) {
+            return Ok(Some(row.clone()));
+        }
+        let row = read_event(self.rows, id)?;
+        Ok(row.filter(|row| !self.dropped.day(row.bucket)))
+    }
+
+    /// A day has ended, and its last block with it.
+    pub fn end_day(&mut self, bucket: Bucket) -> Result<(), LogError> {
+        match &mut self.block {
+            Some(block) if block.ends_with(bucket) => std::mem::take(block).close(&mut self.batch),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A day is gone: its deliveries are no longer there, and its counts are not of here.
+    pub fn drop_day(&mut self, dropped: Dropped, gone: &Stats) {
+        self.dropped = dropped;
+        self.stats = self.stats.minus(gone);
     }
 
     /// A delivery as it stands after the facts so far.
@@ -103,30 +137,31 @@ impl<'a> Projector<'a> {
     }
 
     /// Takes in a traffic fact of the day `bucket`; the configuration is no concern of it.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, none for the rest")]
     pub fn apply(
         &mut self,
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
         body: &FactBody,
     ) -> Result<(), LogError> {
-        if self.block.ends_before(sequence, bucket, body) {
-            Arc::unwrap_or_clone(std::mem::take(&mut self.block)).close(&mut self.batch)?;
-        }
+        self.index((sequence, bucket), body)?;
         if self.format >= NOTABLE_SINCE_FORMAT && body.is_notable() {
             self.batch.put(Table::Notable, tables::sequence_key(sequence), Bytes::new());
         }
         match body {
             FactBody::EventAccepted { event } => {
                 self.stats.accepted += 1;
-                self.add_event((sequence, time, bucket), body, event)
+                self.add_event((sequence, time, bucket), event, false)
             }
             FactBody::EventQuarantined { event, .. } => {
                 self.stats.quarantined += 1;
-                self.add_event((sequence, time, bucket), body, event)
+                self.add_event((sequence, time, bucket), event, true)
             }
-            FactBody::QuarantineReleased { event, .. } => {
+            FactBody::QuarantineReleased { event, from } => {
                 self.stats.accepted += 1;
-                self.stats.quarantined = self.stats.quarantined.saturating_sub(1);
-                self.add_event((sequence, time, bucket), body, event)
+                if *from > self.dropped.last {
+                    self.stats.quarantined = self.stats.quarantined.saturating_sub(1);
+                }
+                self.add_event((sequence, time, bucket), event, false)
             }
             FactBody::AttemptRecorded { delivery, attempt, next } => {
                 self.change(*delivery, |row| {
@@ -134,18 +169,21 @@ impl<'a> Projector<'a> {
                     follow(row, *next);
                 })
             }
-            FactBody::DeliveryResent { delivery } => self.change(*delivery, |row| {
-                row.state = DeliveryState::Waiting;
-                row.cause = None;
-                row.due = Some(time);
-                row.scheduled = true;
-                row.attempts_before_resend = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
-            }),
-            FactBody::DeliveryCancelled { delivery, .. } => self.change(*delivery, |row| {
-                row.state = DeliveryState::Cancelled;
-                row.due = None;
-                row.scheduled = false;
-            }),
+            FactBody::DeliveryResent { delivery } => {
+                self.change(*delivery, |row| wait_again(row, time))
+            }
+            FactBody::DeliveryCancelled { delivery, .. } => self.change(*delivery, take_back),
+            FactBody::EventCarried { event, sequence: taken, from, lanes } => {
+                let row = EventIdRow::new(*taken, bucket, lanes.clone());
+                self.carry_event(event.id, *from, EventIdRow { carried: Some(sequence), ..row })
+            }
+            FactBody::DeliveryCarried { delivery, scheduled } => {
+                self.carry(DeliveryRow::carried(delivery, *scheduled, bucket), delivery.id)
+            }
+            FactBody::DeliveryAbandoned { delivery, cause } => {
+                self.change(*delivery, |row| follow(row, Next::Dead(*cause)))
+            }
+            FactBody::PayloadRemoved { event, cause } => self.remove_payload(*event, *cause),
             FactBody::FormatRaised { .. }
             | FactBody::BucketClosed { .. }
             | FactBody::SecretStored(_)
@@ -176,7 +214,12 @@ impl<'a> Projector<'a> {
             | FactBody::UserRemoved { .. }
             | FactBody::TokenKeyCreated(_)
             | FactBody::TokenKeyForgotten { .. }
-            | FactBody::SecretRevealed { .. } => Ok(()),
+            | FactBody::SecretRevealed { .. }
+            | FactBody::LossAccepted { .. }
+            | FactBody::BucketRetired { .. }
+            | FactBody::BucketDropped { .. }
+            | FactBody::ErasureOrdered { .. }
+            | FactBody::ErasureDone { .. } => Ok(()),
         }
     }
 
@@ -193,19 +236,72 @@ impl<'a> Projector<'a> {
         for (id, touched) in std::mem::take(&mut self.touched) {
             self.settle(id, &touched)?;
         }
+        self.events.clear();
+        Ok(())
+    }
+
+    fn put_event(&mut self, id: EventId, row: EventIdRow) -> Result<(), LogError> {
+        self.batch.put(Table::EventIds, id.to_bytes(), encode("event id", &row)?);
+        self.events.insert(id, row);
+        Ok(())
+    }
+
+    /// An event takes another place. It is a new one where the facts before are gone.
+    fn carry_event(
+        &mut self,
+        id: EventId,
+        from: Sequence,
+        row: EventIdRow,
+    ) -> Result<(), LogError> {
+        if from <= self.dropped.last {
+            self.stats.accepted += 1;
+        }
+        self.put_event(id, row)
+    }
+
+    fn remove_payload(&mut self, id: EventId, cause: Cause) -> Result<(), LogError> {
+        match self.event(id)? {
+            Some(row) => self.put_event(id, EventIdRow { gone: Some(cause), ..row }),
+            None => Ok(()),
+        }
+    }
+
+    /// A delivery takes the form it was carried in: the one it has, or, where the facts that led
+    /// to it are gone, a new one.
+    fn carry(&mut self, row: DeliveryRow, id: DeliveryId) -> Result<(), LogError> {
+        if self.delivery(id)?.is_some() {
+            return self.change(id, |held| *held = row);
+        }
+        *self.stats.of(row.state) += 1;
+        self.touched.insert(id, Touched { before: None, after: row });
+        Ok(())
+    }
+
+    /// Blocks are shared with those who search: they are touched only by what changes them.
+    fn index(
+        &mut self,
+        (sequence, bucket): (Sequence, Bucket),
+        body: &FactBody,
+    ) -> Result<(), LogError> {
+        let Some(block) = &mut self.block else { return Ok(()) };
+        if search::is_indexed(body) {
+            if let Some(ended) = Arc::make_mut(block).next(sequence, bucket, body) {
+                ended.close(&mut self.batch)?;
+            }
+        } else if block.ends_before(sequence, bucket, body) {
+            std::mem::take(block).close(&mut self.batch)?;
+        }
         Ok(())
     }
 
     fn add_event(
         &mut self,
         (sequence, time, bucket): (Sequence, Timestamp, Bucket),
-        body: &FactBody,
         event: &StoredEvent,
+        quarantined: bool,
     ) -> Result<(), LogError> {
-        Arc::make_mut(&mut self.block).push(sequence, bucket, body);
-        let quarantined = matches!(body, FactBody::EventQuarantined { .. });
-        let row = EventIdRow { sequence, bucket, lanes: event.lanes.clone(), quarantined };
-        self.batch.put(Table::EventIds, event.id.to_bytes(), encode("event id", &row)?);
+        let row = EventIdRow::new(sequence, bucket, event.lanes.clone());
+        self.put_event(event.id, EventIdRow { quarantined, ..row })?;
         if event.lanes.is_empty() {
             return Ok(());
         }
@@ -246,6 +342,7 @@ impl<'a> Projector<'a> {
             return Ok(Some((None, DeliveryRow::new(created.event, created.time))));
         }
         let row = read_delivery(self.rows, id)?;
+        let row = row.filter(|row| !self.dropped.delivery(id.sequence, row.carried));
         Ok(row.map(|row| (Some(Standing::of(&row)), row)))
     }
 
@@ -272,6 +369,12 @@ impl<'a> Projector<'a> {
     }
 }
 
+/// An event's row.
+pub fn read_event(rows: &dyn Rows, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+    let row = rows.get(Table::EventIds, &id.to_bytes())?;
+    row.map(|row| decode("event id", &row)).transpose()
+}
+
 /// A delivery's row.
 pub fn read_delivery(rows: &dyn Rows, id: DeliveryId) -> Result<Option<DeliveryRow>, LogError> {
     let row = rows.get(Table::Deliveries, &id.to_bytes())?;
@@ -288,6 +391,20 @@ pub fn decode<T: serde::de::DeserializeOwned>(what: &str, row: &[u8]) -> Result<
     codec::decode(row).map_err(|source| LogError::Row { what: what.to_owned(), source })
 }
 
+fn wait_again(row: &mut DeliveryRow, now: Timestamp) {
+    row.state = DeliveryState::Waiting;
+    row.cause = None;
+    row.due = Some(now);
+    row.scheduled = true;
+    row.attempts_before_resend = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
+}
+
+const fn take_back(row: &mut DeliveryRow) {
+    row.state = DeliveryState::Cancelled;
+    row.due = None;
+    row.scheduled = false;
+}
+
 fn follow(row: &mut DeliveryRow, next: Next) {
     (row.state, row.cause, row.due) = match next {
         Next::Done => (DeliveryState::Delivered, None, None),
@@ -298,15 +415,7 @@ fn follow(row: &mut DeliveryRow, next: Next) {
 }
 
 fn recount(stats: &mut Stats, before: DeliveryState, after: DeliveryState) {
-    let mut count = |state, by: fn(u64, u64) -> u64| {
-        let counter = match state {
-            DeliveryState::Waiting => &mut stats.waiting,
-            DeliveryState::Delivered => &mut stats.delivered,
-            DeliveryState::Dead => &mut stats.dead,
-            DeliveryState::Cancelled => &mut stats.cancelled,
-        };
-        *counter = by(*counter, 1);
-    };
-    count(before, u64::saturating_sub);
-    count(after, u64::saturating_add);
+    let earlier = stats.of(before);
+    *earlier = earlier.saturating_sub(1);
+    *stats.of(after) += 1;
 }

@@ -50,6 +50,21 @@ impl Recent {
         }
     }
 
+    /// Forgets an event whose payload was erased. Its place in the order stays, and frees nothing
+    /// when its turn comes.
+    pub fn remove(&self, sequence: Sequence) {
+        let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gone) = ring.events.remove(&sequence) {
+            ring.bytes -= gone.payload.len() + EVENT_BYTES;
+        }
+    }
+
+    /// Where the events were stored that are here.
+    pub fn sequences(&self) -> Vec<Sequence> {
+        let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.events.keys().copied().collect()
+    }
+
     /// The event at `sequence` with its payload.
     pub fn get(&self, sequence: Sequence) -> Option<(Event, Bytes)> {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,15 +8,16 @@
 //! is in memory, and is read anew from the facts when the log is opened.
 //!
 //! Blocks belong to a day and go with it. What they hold follows from the traffic facts of that
-//! day alone.
+//! day alone. An event that was carried to another day is in a block of each: the row of its id
+//! says where it lies now.
 
 mod block;
 mod load;
 mod walk;
 
-pub use block::OpenBlock;
-pub use load::{backfill, load};
-pub use walk::{Found, Query, Walked, walk};
+pub use block::{OpenBlock, is_indexed};
+pub use load::{Backfill, backfill, load};
+pub use walk::{Query, Visit, Walked, walk, walk_facts};
 
 /// The first format in which logs have this index.
-pub const SINCE_FORMAT: u32 = 3;
+pub const SINCE_FORMAT: u32 = 4;

@@ -1,22 +1,25 @@
 //! Master API in one process: opens the log, starts its threads, and closes it again.
 
 use crate::{
-    config::Config,
-    decide::{self, Decided, Given},
-    fact::{FORMAT, FactBody},
-    keeper::{self, Keeper},
+    config::{Config, StoreKind},
+    decide::{self, Given},
+    fact::FORMAT,
+    follow::{self, newest_event},
+    keeper::{self, DayTables, Keeper},
     lanes::LaneTable,
     log::{
         self, Loaded, LogError, Report,
         head_file::{self, HeadMark},
     },
     metrics::Metrics,
-    search,
+    retention::{Retention, RetentionThread},
+    search::{self, OpenBlock},
     secrets::{self, Sealer, Vault, write_private},
     sessions::Sessions,
     shared::{Health, Shared, Surroundings, unavailable},
+    space::FileSystem,
     state::State,
-    store::{Embedded, Memory, Scan, StateStore, Table},
+    store::{Embedded, Memory, Postgres, Replicated, StateStore},
     writer::{self, Round, Writer},
 };
 use contract::{
@@ -35,9 +38,11 @@ pub const ADMIN_KEY_FILE: &str = "admin.key";
 /// The log of facts, the state folded from it, and all ports of Master API.
 pub struct MasterApi {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) writer: Writer,
+    pub(crate) writer: Arc<Writer>,
     pub(crate) sessions: Sessions,
+    pub(crate) retention: Arc<Retention>,
     keeper: Keeper,
+    retention_thread: RetentionThread,
 }
 
 impl MasterApi {
@@ -55,17 +60,24 @@ impl MasterApi {
         let failed =
             |source| LogError::File { path: config.data_dir.display().to_string(), source };
         fs::create_dir_all(&config.data_dir).map_err(failed)?;
+        let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
+        let around = Surroundings { clock, random, ids, metrics, space: Arc::new(FileSystem) };
+        if let StoreKind::Postgres(url) = &config.store {
+            require_secret_key(&config)?;
+            let replica = hex::encode(around.ids.uuid());
+            let store = Postgres::open(url, config.postgres.clone(), replica);
+            return Self::on(Arc::new(store.map_err(LogError::from)?), config, around);
+        }
         let directory = log::store_in(&config.data_dir);
         head_file::require_store(&config.data_dir)?;
         if directory.is_dir() {
-            log::rehearse(&config.data_dir)?;
+            log::before_open(&config.data_dir)?;
         }
         let store = Embedded::open(&directory, config.cache_bytes).map_err(LogError::from)?;
+        let store = store.with_memtables_of(config.memtable_bytes);
         // The directory itself must outlive a power cut, too.
         head_file::sync_parent(&directory).map_err(failed)?;
         head_file::sync_parent(&config.data_dir).map_err(failed)?;
-        let ids = Arc::new(Uuid7::new(Arc::clone(&clock), Arc::clone(&random)));
-        let around = Surroundings { clock, random, ids, metrics };
         Self::on(Arc::new(store), config, around)
     }
 
@@ -75,11 +87,22 @@ impl MasterApi {
         config: Config,
         around: Surroundings,
     ) -> Result<Arc<Self>> {
-        let loaded = log::load(as_rows(&*store))?;
-        head_file::vouch(&config.data_dir, as_rows(&*store), &loaded)?;
+        if let Some(replicated) = store.replicated() {
+            require_secret_key(&config)?;
+            replicated.join(FORMAT).map_err(LogError::from)?;
+        }
+        // Others may write meanwhile: everything is as of one moment.
+        let rows = store.snapshot();
+        let loaded = log::load(&*rows)?;
+        if store.replicated().is_none() || head_file::path_in(&config.data_dir).exists() {
+            head_file::vouch(&config.data_dir, &*rows, &loaded)?;
+        }
         let block = match loaded.state.format {
-            1..search::SINCE_FORMAT => search::backfill(&*store, &loaded)?,
-            _ => search::load(as_rows(&*store), &loaded)?,
+            0 => Some(OpenBlock::default()),
+            search::SINCE_FORMAT.. => Some(search::load(&*rows, &loaded.head)?),
+            // The leader makes it, once nobody lives who does not go on with it.
+            _ if store.replicated().is_some() => None,
+            _ => Some(search::backfill(&*store, &loaded)?),
         };
         let Loaded { head, state } = loaded;
         let key_file = config.secret_key_path();
@@ -91,8 +114,9 @@ impl MasterApi {
             return Err(Error::new(ErrorCode::InvalidDefinition, message));
         }
         let sealer = Sealer::new(config.secret_key.as_ref(), &key_file, &*around.random)?;
-        let vault = sealer.open_all(as_rows(&*store))?;
-        let lanes = LaneTable::load(as_rows(&*store), state.subscriptions.keys().copied())?;
+        let vault = sealer.open_all(&*rows)?;
+        let lanes = LaneTable::load(&*rows, state.subscriptions.keys().copied())?;
+        drop(rows);
         let begun = state.format > 0;
         let shared = Arc::new(Shared::new(
             (config, around),
@@ -104,24 +128,32 @@ impl MasterApi {
             // A crash from here on leaves a head file beside whatever was begun.
             head_file::write(&shared.config.data_dir, &HeadMark::NONE)?;
             begin(&shared)?;
-        } else if shared.state.load().format < FORMAT {
+        } else if shared.state.load().format < FORMAT && shared.store.replicated().is_none() {
             raise(&shared)?;
         }
         secrets::renew(&shared)?;
         keeper::run_once(&shared, &mut None);
-        let newest = newest_event(&shared)?;
+        // Before anything waits for them.
+        let mut tables = DayTables::default();
+        tables.keep(&shared)?;
+        let newest = newest_event(shared.rows())?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
-        let keeper = Keeper::start(Arc::clone(&shared)).map_err(thread_failed)?;
+        let writer = Arc::new(writer);
+        let keeper = Keeper::start(Arc::clone(&shared), tables).map_err(thread_failed)?;
+        let retention = Arc::new(Retention::new(Arc::clone(&shared), Arc::clone(&writer)));
+        let every = shared.config.retention.every.0;
+        let retention_thread =
+            RetentionThread::start(Arc::clone(&retention), every).map_err(thread_failed)?;
         let head = *shared.head();
         tracing::info!(sequence = head.sequence.0, format = FORMAT, "the log is open");
         let sessions = Sessions::new(&shared.config, Arc::clone(&shared.around.random));
-        Ok(Arc::new(Self { shared, writer, sessions, keeper }))
+        Ok(Arc::new(Self { shared, writer, sessions, retention, keeper, retention_thread }))
     }
 
     /// Can events be accepted?
     pub fn ready(&self) -> bool {
-        let Health { writing, space } = *self.shared.health.borrow();
-        writing && space
+        let Health { writing, space, answering } = *self.shared.health.borrow();
+        writing && space && answering
     }
 
     /// What [`Self::ready`] is made from, kept up to date.
@@ -154,15 +186,18 @@ impl MasterApi {
 
     fn stop(&self) {
         self.writer.stop();
+        self.retention_thread.stop();
         self.keeper.stop();
+        self.shared.store.replicated().into_iter().for_each(Replicated::leave);
     }
 
     /// Refuses events while there is no space for them; attempts are still recorded.
     pub(crate) fn require_space(&self) -> Result<()> {
-        if self.shared.health.borrow().space {
-            Ok(())
-        } else {
-            Err(unavailable("the store is low on space"))
+        let Health { space, answering, .. } = *self.shared.health.borrow();
+        match (space, answering) {
+            (true, true) => Ok(()),
+            (false, _) => Err(unavailable("the store is low on space")),
+            (true, false) => Err(unavailable("the state database does not answer")),
         }
     }
 }
@@ -182,6 +217,16 @@ impl std::fmt::Debug for MasterApi {
 /// Writes the first facts of a new log. The administrator's token goes into its file first: if
 /// the log does not come to be after all, the next start makes another one.
 fn begin(shared: &Shared) -> Result<()> {
+    if let Some(replicated) = shared.store.replicated() {
+        let lock = replicated.lock_head().map_err(LogError::from)?;
+        let head = follow::read_head(lock.head.as_deref())?;
+        if let Some(followed) = follow::follow(shared, &head)? {
+            // Another replica was faster.
+            replicated.let_go();
+            writer::install(shared, followed);
+            return Ok(());
+        }
+    }
     let (state, vault) = (shared.state.load_full(), shared.vault.load_full());
     let given = given(shared, &state, &vault);
     let first = decide::first_start(given, shared.config.admin_key.as_ref());
@@ -213,24 +258,23 @@ fn record(shared: &Shared, decided: decide::Decided) -> Result<()> {
 /// From here on the log may hold what older programs refuse. This process is the only one that
 /// has it open, so nobody is left behind.
 pub(crate) fn raise(shared: &Shared) -> Result<()> {
-    let mut round = Round::new(shared, newest_event(shared)?);
-    let facts = vec![FactBody::FormatRaised { format: FORMAT }];
-    let decided = Decided { facts, ..Decided::default() };
-    round.record_all(&Actor::Component("master-api".to_owned()), decided)??;
+    let mut round = Round::new(shared, newest_event(shared.rows())?);
+    round.raise_format()?;
     let batch = round.finish(&mut shared.lanes())?;
     shared.store.commit(batch).map_err(LogError::from)?;
     writer::publish(shared, round);
     Ok(())
 }
 
-fn newest_event(shared: &Shared) -> Result<EventId, LogError> {
-    let newest = shared.store.scan(&Scan::all(Table::EventIds, 1).reversed())?;
-    let key = newest.first().and_then(|(key, _)| key.as_ref().try_into().ok());
-    Ok(EventId::from_bytes(key.unwrap_or_default()))
-}
-
-fn as_rows(store: &dyn StateStore) -> &dyn crate::store::Rows {
-    store
+/// Replicas share their secrets, so none may make up a key of its own.
+fn require_secret_key(config: &Config) -> Result<()> {
+    if config.secret_key.is_some() || config.secret_key_path().exists() {
+        return Ok(());
+    }
+    let message = "with PostgreSQL every replica needs the same secret key: set `CERTES_SECRET_KEY` \
+                   or `master_api.secret_key` to 64 hexadecimal digits, or put it into the file \
+                   `secret.key` of the data directory";
+    Err(Error::new(ErrorCode::InvalidDefinition, message))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]

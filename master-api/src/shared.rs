@@ -8,11 +8,12 @@ use crate::{
     recent::Recent,
     search::OpenBlock,
     secrets::{Sealer, Vault},
+    space::Space,
     state::State,
     store::{Rows, StateStore},
     tables::Head,
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use contract::{
     Error, ErrorCode,
     clock::Clock,
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub ids: Arc<dyn IdGenerator>,
     /// What is measured.
     pub metrics: Metrics,
+    /// The room that is left.
+    pub space: Arc<dyn Space>,
 }
 
 /// Whether work can be done.
@@ -49,6 +52,8 @@ pub struct Health {
     pub writing: bool,
     /// The file system has more left than the reserve.
     pub space: bool,
+    /// The state database answers.
+    pub answering: bool,
 }
 
 /// Everything that several threads look at.
@@ -69,8 +74,8 @@ pub struct Shared {
     pub rules: watch::Sender<Arc<Rules>>,
     /// Whether work can be done.
     pub health: watch::Sender<Health>,
-    /// The newest events, as they are searched.
-    pub block: ArcSwap<OpenBlock>,
+    /// The newest events, as they are searched; None: the log has no index yet.
+    pub block: ArcSwapOption<OpenBlock>,
     /// Events on their way to a first attempt.
     pub recent: Recent,
     /// Where the log ends.
@@ -88,7 +93,7 @@ impl Shared {
         (config, around): (Config, Surroundings),
         (store, sealer): (Arc<dyn StateStore>, Sealer),
         (head, state, vault): (Head, State, Vault),
-        (lanes, block): (LaneTable, OpenBlock),
+        (lanes, block): (LaneTable, Option<OpenBlock>),
     ) -> Self {
         let rules = Arc::new(state.rules(&vault));
         Self {
@@ -100,13 +105,13 @@ impl Shared {
             state: ArcSwap::from_pointee(state),
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),
-            health: watch::Sender::new(Health { writing: true, space: true }),
+            health: watch::Sender::new(Health { writing: true, space: true, answering: true }),
             tip: watch::Sender::new(head.sequence),
             notable: watch::Sender::new(head.sequence),
             head: Mutex::new(head),
             followers: Mutex::default(),
             lanes: Mutex::new(lanes),
-            block: ArcSwap::from_pointee(block),
+            block: ArcSwapOption::from_pointee(block),
         }
     }
 
@@ -128,6 +133,18 @@ impl Shared {
     /// The lanes.
     pub fn lanes(&self) -> MutexGuard<'_, LaneTable> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// May this process do what only one does?
+    pub fn leads(&self) -> bool {
+        self.store.replicated().is_none_or(|replicated| replicated.leads())
+    }
+
+    /// Whether the state database answers.
+    pub fn note_answering(&self, answering: bool) {
+        self.health.send_if_modified(|health| {
+            std::mem::replace(&mut health.answering, answering) != answering
+        });
     }
 
     /// Nothing can be written any more.

@@ -6,7 +6,9 @@ use contract::{
     backoff::{BackoffRule, BackoffTarget},
     command::Target,
     event::Direction,
-    id::{KeyId, SecretId, Sequence, SubscriptionNumber, UserId},
+    id::{EventId, KeyId, SecretId, Sequence, SubscriptionNumber, UserId},
+    master_api::Stats,
+    retention::ErasureTarget,
     rules::Rules,
     schema::SchemaVersion,
     secret::Secret,
@@ -30,6 +32,14 @@ pub struct State {
     pub format: u32,
     /// Days of traffic that ended, by day.
     pub buckets: BTreeMap<Bucket, ClosedBucket>,
+    /// The last day that is about to go.
+    pub retired: Option<Bucket>,
+    /// What is gone of the log.
+    pub dropped: Dropped,
+    /// What went with the days that are gone.
+    pub gone: Stats,
+    /// Erasures that were ordered and are not done, by their position.
+    pub erasing: BTreeMap<Sequence, ErasureTarget>,
     /// Stored secrets.
     pub secrets: BTreeMap<SecretId, SecretRef>,
     /// Stamp keys, the current one last.
@@ -62,6 +72,43 @@ pub struct State {
     pub clearing: BTreeSet<SubscriptionNumber>,
     /// What manifests put.
     pub managed: BTreeSet<Target>,
+    /// What a repair went on without.
+    pub losses: Losses,
+}
+
+/// What is gone, by an operator's word.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Stretches of facts, from the first to the last of each.
+    pub facts: Vec<(Sequence, Sequence)>,
+    /// Events without payload.
+    pub payloads: BTreeSet<EventId>,
+}
+
+impl Losses {
+    fn add(&mut self, facts: &[(Sequence, Sequence)], payloads: &[EventId]) {
+        self.facts.extend(facts);
+        self.payloads.extend(payloads);
+    }
+
+    /// Is any fact from `first` to `last` among them?
+    pub fn touch(&self, first: Sequence, last: Sequence) -> bool {
+        self.facts.iter().any(|(from, to)| *from <= last && first <= *to)
+    }
+
+    /// Is every fact from `first` to `last` among them?
+    pub fn cover(&self, first: Sequence, last: Sequence) -> bool {
+        let mut next = first;
+        // Stretches of one repair are in order, later repairs may lie in front of them.
+        loop {
+            let around = |(from, to): &&(Sequence, Sequence)| *from <= next && next <= *to;
+            match self.facts.iter().find(around) {
+                Some((_, to)) if *to >= last => return true,
+                Some((_, to)) => next = Sequence(to.0 + 1),
+                None => return false,
+            }
+        }
+    }
 }
 
 /// What is kept of a day of traffic when it ends.
@@ -75,7 +122,40 @@ pub struct ClosedBucket {
     pub hash: Hash,
 }
 
+/// The days that retention has dropped: all up to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// The last of them; None: none is.
+    pub bucket: Option<Bucket>,
+    /// The last traffic fact that went with them.
+    pub last: Sequence,
+}
+
+impl Dropped {
+    /// Has this day gone?
+    pub fn day(&self, bucket: Bucket) -> bool {
+        self.bucket.is_some_and(|last| bucket <= last)
+    }
+
+    /// Has a delivery gone? `carried`: the day that it was carried to.
+    pub fn delivery(&self, sequence: Sequence, carried: Option<Bucket>) -> bool {
+        carried.map_or(sequence <= self.last, |carried| self.day(carried))
+    }
+}
+
 impl State {
+    /// Does a delivery lie in a day that is gone or about to go?
+    pub fn retired(&self, sequence: Sequence, carried: Option<Bucket>) -> bool {
+        let retired = Dropped { bucket: self.retired, last: self.last_of(self.retired) };
+        retired.delivery(sequence, carried)
+    }
+
+    /// The last fact of a day that ended.
+    fn last_of(&self, bucket: Option<Bucket>) -> Sequence {
+        let closed = bucket.and_then(|bucket| self.buckets.get(&bucket));
+        closed.map_or(Sequence(0), |closed| closed.last)
+    }
+
     /// The subscription of that name.
     pub fn subscription_named(&self, name: &str) -> Option<&Arc<Subscription>> {
         self.subscriptions.get(self.subscription_names.get(name)?)
@@ -89,6 +169,7 @@ impl State {
     }
 
     /// Takes in the fact at `sequence`.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each kind, none for the rest")]
     pub fn apply(&mut self, sequence: Sequence, body: &FactBody) {
         if self.changes_match(body) {
             self.match_sequence = sequence;
@@ -99,21 +180,30 @@ impl State {
             | FactBody::AttemptRecorded { .. }
             | FactBody::DeliveryResent { .. }
             | FactBody::DeliveryCancelled { .. }
-            | FactBody::QuarantineReleased { .. } => return,
+            | FactBody::QuarantineReleased { .. }
+            | FactBody::EventCarried { .. }
+            | FactBody::DeliveryCarried { .. }
+            | FactBody::DeliveryAbandoned { .. }
+            | FactBody::PayloadRemoved { .. } => return,
             FactBody::FormatRaised { format } => self.format = *format,
             FactBody::BucketClosed { bucket, count, last, hash } => {
-                let closed = ClosedBucket { count: *count, last: *last, hash: *hash };
-                self.buckets.insert(*bucket, closed);
+                let (count, last, hash) = (*count, *last, *hash);
+                self.buckets.insert(*bucket, ClosedBucket { count, last, hash });
             }
-            FactBody::SecretStored(secret) => {
-                self.secrets.insert(secret.id, secret.clone());
+            FactBody::BucketRetired { bucket } => self.retired = Some(*bucket),
+            FactBody::BucketDropped { bucket, gone } => self.drop_bucket(*bucket, gone),
+            FactBody::ErasureOrdered { target } => {
+                _ = self.erasing.insert(sequence, target.clone())
             }
+            FactBody::ErasureDone { ordered } => _ = self.erasing.remove(ordered),
+            FactBody::SecretStored(secret) => _ = self.secrets.insert(secret.id, secret.clone()),
             FactBody::SecretErased { id } => _ = self.secrets.remove(id),
             FactBody::StampKeyCreated(secret) => self.stamp_keys.push(secret.clone()),
             FactBody::KeyIssued(key) => self.issue_key(key),
             FactBody::KeyRevoked { id } => _ = self.keys.remove(id),
             FactBody::SchemaPublished(version) => self.publish_schema(version),
             FactBody::SchemaRemoved { uri } => self.remove_schema(uri),
+            FactBody::LossAccepted { facts, payloads } => self.losses.add(facts, payloads),
             FactBody::ObjectManaged(target) => _ = self.managed.insert(target.clone()),
             FactBody::SubscriberPut(subscriber) => {
                 self.subscribers.insert(subscriber.id.clone(), Arc::new(subscriber.clone()));
@@ -127,10 +217,7 @@ impl State {
                 self.sources.insert(source.spec.name.clone(), Arc::new(Source::clone(source)));
             }
             FactBody::SourceRemoved { name } => self.remove_source(name),
-            FactBody::BackoffPut(rule) => {
-                let key = (rule.target.clone(), rule.direction);
-                self.backoffs.insert(key, Arc::new(BackoffRule::clone(rule)));
-            }
+            FactBody::BackoffPut(rule) => self.put_backoff(rule),
             FactBody::BackoffRemoved { target, direction } => {
                 self.remove_backoff(target, *direction);
             }
@@ -209,6 +296,10 @@ impl State {
             | FactBody::DeliveryResent { .. }
             | FactBody::DeliveryCancelled { .. }
             | FactBody::QuarantineReleased { .. }
+            | FactBody::EventCarried { .. }
+            | FactBody::DeliveryCarried { .. }
+            | FactBody::DeliveryAbandoned { .. }
+            | FactBody::PayloadRemoved { .. }
             | FactBody::FormatRaised { .. }
             | FactBody::BucketClosed { .. }
             | FactBody::SecretStored(_)
@@ -232,7 +323,12 @@ impl State {
             | FactBody::UserRemoved { .. }
             | FactBody::TokenKeyCreated(_)
             | FactBody::TokenKeyForgotten { .. }
-            | FactBody::SecretRevealed { .. } => false,
+            | FactBody::SecretRevealed { .. }
+            | FactBody::LossAccepted { .. }
+            | FactBody::BucketRetired { .. }
+            | FactBody::BucketDropped { .. }
+            | FactBody::ErasureOrdered { .. }
+            | FactBody::ErasureDone { .. } => false,
         }
     }
 }
@@ -254,6 +350,11 @@ impl State {
         self.managed.remove(&Target::Source(name.to_owned()));
     }
 
+    fn put_backoff(&mut self, rule: &BackoffRule) {
+        let key = (rule.target.clone(), rule.direction);
+        self.backoffs.insert(key, Arc::new(rule.clone()));
+    }
+
     fn remove_backoff(&mut self, target: &BackoffTarget, direction: Direction) {
         self.backoffs.remove(&(target.clone(), direction));
         self.managed.remove(&Target::Backoff(target.clone(), direction));
@@ -268,6 +369,11 @@ impl State {
     fn remove_schema(&mut self, uri: &EventUri) {
         self.schemas.remove(uri);
         self.managed.remove(&Target::Schema(uri.clone()));
+    }
+
+    fn drop_bucket(&mut self, bucket: Bucket, gone: &Stats) {
+        self.dropped = Dropped { bucket: Some(bucket), last: self.last_of(Some(bucket)) };
+        self.gone = self.gone.plus(gone);
     }
 
     fn create(&mut self, subscription: &Subscription) {

@@ -4,17 +4,23 @@
 //! of the embedded one.
 
 mod embedded;
+pub mod journal;
 mod memory;
+pub(crate) mod postgres;
+mod ahead;
 
 #[cfg(test)]
 mod conformance;
 
+pub use ahead::Ahead;
 pub use embedded::Embedded;
+pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
+pub use postgres::{Postgres, PostgresConfig};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
-use std::ops::Bound;
+use std::{collections::HashMap, ops::Bound};
 
 /// An ordered set of rows. Keys and rows are described in [`crate::tables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,9 +59,44 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the store at `{0}` is in use by another process")]
     InUse(String),
+    /// A block in a finished file is not what was written.
+    #[error(
+        "the store is damaged: a block of a table does not read ({0}). `certes log repair` lists \
+         what is lost by it; an index is built anew by `certes log rebuild`"
+    )]
+    Damaged(String),
+    /// Of an engine that is not this one.
+    #[error(
+        "the store at `{0}` was written by another version of its engine: run the program that \
+         wrote it, or a newer one"
+    )]
+    Version(String),
+    /// There was no space left to write to.
+    #[error("the disk is full: {0}")]
+    Full(String),
     /// The disk, or the engine.
     #[error("the store failed: {0}")]
     Failed(String),
+    /// A server did not do what it was asked, and may do it later. Nothing was written.
+    #[error("the state database does not answer: {0}")]
+    Unavailable(String),
+    /// The connection went away in the middle of a commit: the batch is written, or it is not.
+    #[error("the state database did not confirm a batch: {0}")]
+    Uncertain(String),
+    /// It was made by a newer program.
+    #[error(
+        "the tables of the state database have version {found}, and this program knows versions \
+         up to {known}: run a newer one"
+    )]
+    Newer {
+        /// The version of its tables.
+        found: i32,
+        /// The newest that is known here.
+        known: i32,
+    },
+    /// What it is told to be cannot be.
+    #[error("{0}")]
+    Misconfigured(String),
 }
 
 /// A row to write or to remove.
@@ -72,6 +113,32 @@ pub struct Change {
 /// Changes that become durable together or not at all; of two for one key the later one holds.
 #[derive(Debug, Clone, Default)]
 pub struct Batch(pub Vec<Change>);
+
+impl Table {
+    /// The tables of a day.
+    pub const fn of_day(day: Bucket) -> [Self; 4] {
+        [Self::Traffic(day), Self::Payloads(day), Self::Idempotency(day), Self::Search(day)]
+    }
+
+    /// The day whose rows it holds; None: of all days.
+    pub const fn day(self) -> Option<Bucket> {
+        match self {
+            Self::Traffic(day)
+            | Self::Payloads(day)
+            | Self::Idempotency(day)
+            | Self::Search(day) => Some(day),
+            Self::Meta
+            | Self::Configuration
+            | Self::EventIds
+            | Self::Deliveries
+            | Self::Due
+            | Self::Dead
+            | Self::Cursors
+            | Self::Secrets
+            | Self::Notable => None,
+        }
+    }
+}
 
 impl Batch {
     /// Writes a row.
@@ -101,12 +168,15 @@ pub struct Scan {
     pub reverse: bool,
     /// Rows at most.
     pub limit: usize,
+    /// No further row is read once the rows hold so many bytes. A store may read on.
+    pub bytes: usize,
 }
 
 impl Scan {
     /// The whole table.
     pub const fn all(table: Table, limit: usize) -> Self {
-        Self { table, from: Bound::Unbounded, to: Bound::Unbounded, reverse: false, limit }
+        let (from, to) = (Bound::Unbounded, Bound::Unbounded);
+        Self { table, from, to, reverse: false, limit, bytes: usize::MAX }
     }
 
     /// Keys that start with `prefix`.
@@ -121,7 +191,7 @@ impl Scan {
             }
             None => Bound::Unbounded,
         };
-        Self { table, from: Bound::Included(prefix.to_vec()), to, reverse: false, limit }
+        Self { from: Bound::Included(prefix.to_vec()), to, ..Self::all(table, limit) }
     }
 
     /// Only keys after `key`.
@@ -142,6 +212,13 @@ impl Scan {
     #[must_use]
     pub fn before(mut self, key: &[u8]) -> Self {
         self.to = Bound::Excluded(key.to_vec());
+        self
+    }
+
+    /// No further row once there are so many bytes of them; at least one.
+    #[must_use]
+    pub const fn at_most(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
         self
     }
 
@@ -168,13 +245,22 @@ impl Scan {
 pub trait Rows: Send + Sync {
     /// A row by its key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
-    /// Rows by their keys, in the same order. Where each question has a price of its own, this is
-    /// one question.
-    fn get_many(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        keys.iter().map(|key| self.get(table, key)).collect()
-    }
     /// Rows in order. A table that nothing was ever written to is empty.
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError>;
+    /// Rows by their keys, those that are there, in any order. Where each look costs a way to a
+    /// server, it is one way for all.
+    fn get_many(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Row>, StoreError> {
+        let found = keys.iter().filter_map(|key| {
+            let row = self.get(table, key).transpose()?;
+            Some(row.map(|row| (Bytes::copy_from_slice(key), row)))
+        });
+        found.collect()
+    }
+    /// The same, in the order of the keys.
+    fn get_each(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        let found: HashMap<_, _> = self.get_many(table, keys)?.into_iter().collect();
+        Ok(keys.iter().map(|key| found.get(key.as_slice()).cloned()).collect())
+    }
 }
 
 /// A state database. Readers see a batch wholly or not at all, and only once it is durable.
@@ -184,8 +270,52 @@ pub trait StateStore: Rows {
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
     /// The rows as they are now, whatever is written later.
     fn snapshot(&self) -> Box<dyn Rows>;
-    /// Tables that were written to.
+    /// Tables that were written to or made.
     fn tables(&self) -> Vec<Table>;
+    /// Makes tables, so that the first row of each finds it there; those that are there stay.
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError>;
     /// Drops a table with all its rows and gives its space back.
     fn drop_table(&self, table: Table) -> Result<(), StoreError>;
+    /// Bytes that a table takes on the disk, roughly; 0 for one that is not there.
+    fn bytes(&self, table: Table) -> Result<u64, StoreError>;
+    /// Rewrites these tables, so that what was removed from them is in no file of the store any
+    /// more. Blocks until it is done.
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError>;
+    /// What there is to do where other processes write to it, too; None: nobody else does.
+    fn replicated(&self) -> Option<&dyn Replicated> {
+        None
+    }
+}
+
+/// A state database that several processes, its replicas, write to. Each locks the log's head
+/// before it decides anything, so commit order is log order, and what it decides on is all there
+/// is.
+pub trait Replicated: Send + Sync {
+    /// Waits for the log's head and keeps the others from it until the next
+    /// [`StateStore::commit`] or [`Replicated::let_go`].
+    fn lock_head(&self) -> Result<HeadLock, StoreError>;
+    /// Lets go of the head: nothing was to be written.
+    fn let_go(&self);
+    /// Makes this process known as one that reads facts up to `format`. Waits for the head: from
+    /// then on, whoever has it knows of this process.
+    fn join(&self, format: u32) -> Result<(), StoreError>;
+    /// Says that this process lives, and asks for the leadership or keeps it.
+    fn beat(&self) -> Result<(), StoreError>;
+    /// Did it have the leadership at the last beat?
+    fn leads(&self) -> bool;
+    /// The newest format that every living replica reads.
+    fn format_of_all(&self) -> Result<u32, StoreError>;
+    /// This process ends: others need not wait until that shows.
+    fn leave(&self);
+    /// How often to look for what others wrote.
+    fn poll(&self) -> std::time::Duration;
+}
+
+/// The log's head, locked.
+#[derive(Debug, Clone, Default)]
+pub struct HeadLock {
+    /// Its row; None: the log has not begun.
+    pub head: Option<Bytes>,
+    /// This process leads, and nobody else does until the head is free again.
+    pub leads: bool,
 }

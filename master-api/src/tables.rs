@@ -7,7 +7,7 @@
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
 //! | | `m`, caller and key | `AnswerRow` of `once.rs` |
-//! | `Search(day)` | `s` or `c`, sequence | a block of events, see [`crate::search`] |
+//! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
 //! | `Due` | lane, due time, sequence | nothing |
@@ -18,15 +18,13 @@
 //!
 //! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
 //! be rebuilt from the facts ([`crate::project`]).
-
 //!
 //! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
-//! gives the space back at once: payloads first (`Payloads`), the facts (`Traffic`) when their
-//! time comes, and the index over them (`Search`) with them. The chain still verifies, because `BucketClosed` keeps each day's last hash and
-//! count in the configuration, which stays. Finished deliveries of a dropped day are the rows of
-//! each lane up to the day's last sequence: one range per lane; unfinished ones are carried forward
-//! first. `EventIds` sort by time, so theirs is one range, too. Erasing a single payload removes
-//! its row and with it the salt, after which the digest in the fact says nothing.
+//! gives the space back at once. The chain still verifies, because `BucketClosed` keeps each day's
+//! last hash and count in the configuration, which stays. Unfinished deliveries are carried to
+//! today first, with their events; the rows that the day's facts made in the other tables go one
+//! by one, found by those facts (`retention.rs`). Erasing a single payload removes its row
+//! and with it the salt, after which the digest in the fact says nothing.
 
 use crate::{
     fact::{Bucket, Hash},
@@ -48,6 +46,8 @@ pub const FORMAT: &[u8] = b"format";
 /// Tables that follow from the facts.
 pub const READ_MODELS: [Table; 5] =
     [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
+/// What keys of the cursors of the log's followers start with.
+const FOLLOWERS: &[u8] = b"log/";
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -71,8 +71,8 @@ pub struct Head {
     pub bucket_count: u64,
     /// Numbers of the whole deployment.
     pub stats: Stats,
-    /// First event of the block of [`crate::search`] that is open; 0: it is empty. Since format 3.
-    #[serde(default)]
+    /// First event of the block of the search index that is open; 0: it is empty. Since format 4.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub open_block: Sequence,
 }
 
@@ -86,12 +86,30 @@ pub struct EventIdRow {
     /// Day of the event's fact.
     #[serde(rename = "b")]
     pub bucket: Bucket,
-    /// The lanes it was put into.
+    /// The lanes it was put into; once it is carried, those that were carried with it.
     #[serde(rename = "l")]
     pub lanes: Vec<LaneId>,
     /// It was kept aside.
     #[serde(rename = "q")]
     pub quarantined: bool,
+    /// Position of the fact that carried it to `bucket`; None: it lies where it was taken.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Sequence>,
+    /// Why its payload is gone before its day.
+    #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<Cause>,
+}
+
+impl EventIdRow {
+    /// An event that was just taken.
+    pub const fn new(sequence: Sequence, bucket: Bucket, lanes: Vec<LaneId>) -> Self {
+        Self { sequence, bucket, lanes, quarantined: false, carried: None, gone: None }
+    }
+
+    /// Where its fact and its payload lie: the day, and their key in it.
+    pub fn place(&self) -> (Bucket, Sequence) {
+        (self.bucket, self.carried.unwrap_or(self.sequence))
+    }
 }
 
 /// What an idempotency key leads to.
@@ -128,6 +146,9 @@ pub struct DeliveryRow {
     pub attempts: Vec<Attempt>,
     /// Attempts that lie before the last resend.
     pub attempts_before_resend: u32,
+    /// The day that it was carried to; None: it goes with the day of its event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Bucket>,
 }
 
 impl DeliveryRow {
@@ -142,6 +163,22 @@ impl DeliveryRow {
             scheduled: false,
             attempts: Vec::new(),
             attempts_before_resend: 0,
+            carried: None,
+        }
+    }
+
+    /// A delivery that was carried to `bucket`.
+    pub fn carried(delivery: &Delivery, scheduled: bool, bucket: Bucket) -> Self {
+        Self {
+            event: delivery.event,
+            state: delivery.state,
+            cause: delivery.cause,
+            created_at: delivery.created_at,
+            due: delivery.due,
+            scheduled,
+            attempts: delivery.attempts.clone(),
+            attempts_before_resend: delivery.attempts_before_resend,
+            carried: Some(bucket),
         }
     }
 
@@ -170,6 +207,10 @@ impl DeliveryRow {
     }
 }
 
+const fn is_none(sequence: &Sequence) -> bool {
+    sequence.0 == 0
+}
+
 /// Key of a fact or a payload.
 pub const fn sequence_key(sequence: Sequence) -> [u8; 8] {
     sequence.0.to_be_bytes()
@@ -187,7 +228,25 @@ pub const fn lane_key(lane: LaneId) -> [u8; 4] {
 
 /// Key of the cursor of a follower of the log: longer than those of lanes.
 pub fn follower_key(follower: &str) -> Vec<u8> {
-    [b"log/", follower.as_bytes()].concat()
+    [FOLLOWERS, follower.as_bytes()].concat()
+}
+
+/// Whose a cursor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorOf<'a> {
+    /// The feeder's, of a lane.
+    Lane(LaneId),
+    /// A follower's of the log.
+    Follower(&'a str),
+}
+
+/// Whose cursor a key in `Cursors` is; None: nobody's that is known.
+pub fn cursor_of(key: &[u8]) -> Option<CursorOf<'_>> {
+    if let Ok(lane) = key.try_into() {
+        return Some(CursorOf::Lane(LaneId(u32::from_be_bytes(lane))));
+    }
+    let follower = str::from_utf8(key.strip_prefix(FOLLOWERS)?).ok()?;
+    Some(CursorOf::Follower(follower))
 }
 
 /// Key of a retry.

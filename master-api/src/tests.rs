@@ -9,6 +9,7 @@ mod past;
 mod live;
 mod configuring;
 mod damage;
+mod copies;
 mod sequences;
 mod asking;
 mod racing;
@@ -16,3 +17,7 @@ mod looking;
 mod letting_in;
 mod ensuring;
 mod repeating;
+mod retaining;
+mod erasing;
+#[cfg(feature = "all")]
+mod replicas;

@@ -3,21 +3,25 @@
 //! batch.
 
 mod round;
+mod upkeep;
 mod mailbox;
+mod replica;
 
 pub use mailbox::{Command, Writer};
+pub use replica::install;
 pub use round::Round;
+pub use upkeep::{Upkeep, Upkept};
 
 use crate::{
     decide::cancel::Progress,
-    fact::Bucket,
     log::LogError,
+    search::Backfill,
     shared::{Shared, unavailable},
-    store::Table,
-    tables::Head,
+    store::{Ahead, Batch, StoreError},
 };
 use contract::{Error, Result, delivery::AttemptReport, id::EventId};
 use mailbox::{Inbox, Reports};
+use replica::{Contact, Cursors, Wrote};
 use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
@@ -27,6 +31,8 @@ struct Loop {
     inbox: Inbox,
     newest_event: EventId,
     cancelling: Option<Progress>,
+    contact: Contact,
+    backfill: Backfill,
 }
 
 /// Sends an answer; `Some` error: the batch failed, and nothing is known of what was in it.
@@ -34,10 +40,13 @@ type Answer = Box<dyn FnOnce(Option<&Error>)>;
 
 /// Starts the thread. `newest_event` is the newest event id of the log.
 pub fn start(shared: Arc<Shared>, newest_event: EventId) -> std::io::Result<Writer> {
-    let (writer, inbox) = mailbox::new(&shared.config);
+    let poll = shared.store.replicated().map(|replicated| replicated.poll());
+    let (writer, inbox) = mailbox::new(&shared.config, poll);
     let run = move || {
         let guard = StopOnExit(Arc::clone(&shared));
-        Loop { shared, inbox, newest_event, cancelling: None }.run();
+        let contact = Contact::default();
+        let backfill = Backfill::default();
+        Loop { shared, inbox, newest_event, cancelling: None, contact, backfill }.run();
         drop(guard);
     };
     let thread = std::thread::Builder::new().name("certes-writer".into()).spawn(run)?;
@@ -58,37 +67,69 @@ impl Loop {
     fn run(mut self) {
         loop {
             let clearing = self.shared.state.load().clearing.first().copied();
-            let clearing = clearing.filter(|_| self.shared.health.borrow().writing);
+            let clearing = clearing.filter(|_| self.is_clearing());
             self.cancelling = match (self.cancelling, clearing) {
                 (Some(progress), Some(number)) if progress.number == number => Some(progress),
                 (_, clearing) => clearing.map(Progress::new),
             };
             let work = self.inbox.gather(self.cancelling.is_some());
             let Some((commands, reports)) = work else { break };
-            self.commit(commands, reports);
+            if commands.is_empty() && reports.is_empty() && self.cancelling.is_none() {
+                self.idle();
+            } else {
+                self.commit(commands, reports);
+            }
         }
         // Cursors that moved since the last batch; falling back would only cost a second look.
         self.commit(Vec::new(), Vec::new());
     }
 
+    /// Only one replica cancels, and only while something can be written.
+    fn is_clearing(&self) -> bool {
+        self.shared.leads() && !self.contact.is_pausing() && self.shared.health.borrow().writing
+    }
+
+    fn idle(&mut self) {
+        if self.contact.is_pausing() || !self.shared.health.borrow().writing {
+            return;
+        }
+        let looked = self.look_around();
+        self.note(looked);
+    }
+
     fn commit(&mut self, commands: Vec<Command>, reports: Vec<Reports>) {
         let writing = self.shared.health.borrow().writing;
-        if !writing {
+        if !writing || self.contact.is_pausing() {
             // Their waiters see the end of the channel, which reads as `unavailable`.
             return;
         }
         let mut answers = Vec::with_capacity(commands.len() + reports.len());
-        let failure = match self.try_commit(commands, reports, &mut answers) {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::error!(%error, "the log cannot be written, stopping");
-                self.shared.stop_writing();
-                Some(unavailable("the log cannot be written"))
-            }
-        };
+        let done = self.try_commit(commands, reports, &mut answers);
+        let failure = self.note(done);
         for answer in answers {
             answer(failure.as_ref());
         }
+    }
+
+    /// What goes wrong at a server may go well later; what goes wrong in the log itself does not.
+    fn note(&mut self, done: Result<(), LogError>) -> Option<Error> {
+        let error = match done {
+            Ok(()) => {
+                self.reached();
+                return None;
+            }
+            Err(error) => error,
+        };
+        if let Some(replicated) = self.shared.store.replicated() {
+            replicated.let_go();
+        }
+        if let LogError::Store(StoreError::Unavailable(why)) = &error {
+            self.lost(why);
+            return Some(unavailable("the state database does not answer"));
+        }
+        tracing::error!(%error, "the log cannot be written, stopping");
+        self.shared.stop_writing();
+        Some(unavailable("the log cannot be written"))
     }
 
     fn try_commit(
@@ -100,27 +141,54 @@ impl Loop {
         let started = Instant::now();
         let size = commands.len() + reports.len();
         let shared = Arc::clone(&self.shared);
-        let mut round = Round::new(&shared, self.newest_event);
+        let leads = self.take_head()?;
+        let mut ahead = Ahead::of(shared.rows());
+        if shared.store.replicated().is_some() {
+            replica::read_ahead(&mut ahead, (&shared, self.newest_event), &commands, &reports)?;
+        }
+        let mut round = Round::on(&shared, &ahead, self.newest_event);
         for command in commands {
             answers.push(decide(&mut round, command)?);
         }
         for reports in reports {
             answers.push(record(&mut round, reports)?);
         }
-        if let Some(progress) = self.cancelling.take() {
+        if let Some(progress) = self.cancelling.take().filter(|_| leads) {
             self.cancelling = round.cancel(progress)?;
         }
         let batch = round.finish(&mut shared.lanes())?;
         if batch.0.is_empty() {
+            shared.store.replicated().into_iter().for_each(|replicated| replicated.let_go());
             return Ok(());
         }
-        shared.store.commit(batch)?;
+        let wrote = Wrote::of(&shared, &round, Cursors::of(&batch));
+        self.write(batch, wrote)?;
         let metrics = &shared.around.metrics;
         metrics.batch_size.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)));
         metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         self.newest_event = round.newest_event;
         publish(&shared, round);
         Ok(())
+    }
+
+    /// Makes a batch durable; an error says that it is not there.
+    fn write(&mut self, batch: Batch, wrote: Wrote) -> Result<(), LogError> {
+        let shared = Arc::clone(&self.shared);
+        let error = match shared.store.commit(batch) {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Uncertain(why)) => {
+                self.lost(&why);
+                match self.find_out(&wrote) {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => StoreError::Unavailable(why).into(),
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error.into(),
+        };
+        shared.lanes().not_written(wrote.cursors.lanes);
+        shared.followers().not_written(&wrote.cursors.followers);
+        Err(error)
     }
 }
 
@@ -136,7 +204,7 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     let changed = state.sequence != shared.state.load().sequence;
     shared.state.store(Arc::clone(&state));
     // After the state: whoever looks at the head first finds a day that is over as closed.
-    let before = std::mem::replace(&mut *shared.head(), head);
+    *shared.head() = head;
     if changed {
         shared.vault.store(Arc::clone(&vault));
         shared.rules.send_replace(Arc::new(state.rules(&vault)));
@@ -145,20 +213,6 @@ pub fn publish(shared: &Shared, round: Round<'_>) {
     if let Some(notable) = notable {
         shared.notable.send_replace(notable);
     }
-    drop_old_keys(shared, &before, &head);
-}
-
-/// Idempotency keys live for 24 hours: what is older than yesterday goes, table by table.
-fn drop_old_keys(shared: &Shared, before: &Head, head: &Head) {
-    let (Some(today), true) = (head.bucket, head.bucket != before.bucket) else { return };
-    let yesterday = Bucket(today.0.saturating_sub(1));
-    for table in shared.store.tables() {
-        if matches!(table, Table::Idempotency(day) if day < yesterday)
-            && let Err(error) = shared.store.drop_table(table)
-        {
-            tracing::warn!(%error, ?table, "cannot drop old idempotency keys");
-        }
-    }
 }
 
 fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
@@ -166,6 +220,9 @@ fn decide(round: &mut Round<'_>, command: Command) -> Result<Answer, LogError> {
         Command::Store(event, reply) => answer(reply, spared(round.store_event(&event))?),
         Command::Release(event, reply) => answer(reply, spared(round.release_event(&event))?),
         Command::Resend(actor, id, reply) => answer(reply, spared(round.resend(&actor, id))?),
+        Command::Upkeep(actor, upkeep, reply) => {
+            answer(reply, spared(round.upkeep(&actor, upkeep))?)
+        }
         Command::Execute(actor, changes, reply) => {
             answer(reply, spared(round.execute(&actor, &changes))?)
         }

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 44] = {
+pub const TABLE: [Rpc; 49] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -31,6 +31,7 @@ pub const TABLE: [Rpc; 44] = {
         rpc("/certes.v1.EventBroker/TestFire", Subscriptions, Write, true),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
+        rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Events/BatchGet", Events, Read, false),
@@ -52,6 +53,10 @@ pub const TABLE: [Rpc; 44] = {
         rpc("/certes.v1.SchemaRegistry/Announce", Schemas, Write, false),
         rpc("/certes.v1.SchemaRegistry/ListPeerMarks", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Ping", Schemas, Read, false),
+        rpc("/certes.v1.Retention/GetPlan", Config, Read, false),
+        rpc("/certes.v1.Retention/Run", Config, Write, false),
+        rpc("/certes.v1.Retention/EraseEvent", Config, Write, false),
+        rpc("/certes.v1.Retention/EraseSubscriber", Config, Write, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
         rpc("/certes.v1.Configuration/EnsureSubscriptions", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),

@@ -16,6 +16,7 @@ mod lanes;
 mod configuration;
 mod log;
 mod past;
+mod retention;
 
 pub use bearer::Bearer;
 pub use broker::RemoteBroker;

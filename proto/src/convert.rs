@@ -19,6 +19,7 @@ mod queue;
 mod log;
 mod past;
 mod test_fire;
+mod retention;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

@@ -11,6 +11,7 @@ mod configuration;
 mod log;
 mod past;
 mod live;
+mod retention;
 
 // What only peers may call.
 mod broker;
@@ -37,6 +38,7 @@ use crate::{
         live_server::LiveServer,
         log_service_server::LogServiceServer,
         past_server::PastServer,
+        retention_server::RetentionServer,
         schema_registry_server::SchemaRegistryServer,
     },
 };
@@ -110,7 +112,7 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 8] = [
+const PUBLIC_SERVICES: [&str; 9] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
@@ -119,6 +121,7 @@ const PUBLIC_SERVICES: [&str; 8] = [
     LogServiceServer::<log::Service>::NAME,
     PastServer::<past::Service>::NAME,
     LiveServer::<live::Service>::NAME,
+    RetentionServer::<retention::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -135,6 +138,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
     .add_service(limited!(ConfigurationServer::new(configuration::Service {
         door: door.clone(),
         configuration: master_api.clone(),
+    })))
+    .add_service(limited!(RetentionServer::new(retention::Service {
+        door: door.clone(),
+        retention: master_api.clone(),
     })))
     .add_service(limited!(SchemaRegistryServer::new(registry::Service {
         door: door.clone(),
@@ -175,6 +182,10 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
     .add_service(limited!(DeliveriesServer::new(deliveries::Service {
         door: door.clone(),
         deliveries: master_api.clone(),
+    })))
+    .add_service(limited!(RetentionServer::new(retention::Service {
+        door: door.clone(),
+        retention: master_api.clone(),
     })))
     .add_service(limited!(PastServer::new(past::Service { door, past: master_api.clone() })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))

@@ -47,6 +47,13 @@ pub(crate) fn encode(
     Ok(bytes.into())
 }
 
+/// The bytes of a bundle as a store keeps them, under the digest of its version. Errors: `internal`
+/// when they are not what the version says.
+pub fn encoded(bundle: &SchemaBundle) -> Result<Bytes> {
+    verify(bundle)?;
+    encode(&bundle.descriptor_set, &bundle.files, bundle.example.as_deref())
+}
+
 /// The bundle of `version`, whose address was checked when it was read.
 pub(crate) fn decode(version: SchemaVersion, bytes: &Bytes) -> Result<SchemaBundle> {
     let damaged = || {

@@ -1,12 +1,14 @@
 //! From `.proto` text to descriptors, or to a sentence with file, line and column.
 
-mod neighbours;
+mod given;
 mod scan;
+mod neighbours;
+mod explain;
 
 use crate::{Config, stack::on_a_large_stack};
 use bytes::Bytes;
 use contract::{
-    Error, ErrorCode, Result,
+    Error, Result,
     schema::{ProtoFile, SchemaSource},
 };
 use prost_reflect::DescriptorPool;
@@ -19,7 +21,13 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use explain::invalid;
+pub(crate) use given::check_statements;
 pub(crate) use neighbours::Neighbours;
+pub(crate) use scan::Budget;
+
+use explain::{cycle, explain};
+use given::{check_path, check_size, check_text};
 
 /// A contract that compiles.
 #[derive(Debug, Clone)]
@@ -57,9 +65,10 @@ fn compile_here(
 ) -> Result<Compiled> {
     check_size(&source.files, config)?;
     let mut files = BTreeMap::new();
+    let mut budget = Budget::of_schema(config);
     for file in &source.files {
         check_path(&file.path)?;
-        check_text(&file.path, &file.text)?;
+        check_text(&file.path, &file.text, &mut budget)?;
         if files.insert(file.path.clone(), file.text.clone()).is_some() {
             return Err(invalid(format!("the file `{}` is given twice", file.path)));
         }
@@ -72,11 +81,15 @@ fn compile_here(
     resolver.add(GoogleFileResolver::new());
     resolver.add(Rules);
     resolver.add(Given(files.clone()));
-    let (asked, explain_asked) = neighbours::Asked::new(neighbours);
+    let (asked, explain_asked) = neighbours::Asked::new(neighbours, budget);
     resolver.add(asked);
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(false);
-    compiler.open_file(&source.entry).map_err(|error| explain_asked(explain(&error)))?;
+    let text_of =
+        |path: &str| files.get(path).map(String::as_str).or_else(|| neighbours.text(path));
+    compiler.open_file(&source.entry).map_err(|error| {
+        explain_asked(cycle(&error, &text_of).unwrap_or_else(|| explain(&error)))
+    })?;
 
     let used: BTreeSet<String> = compiler
         .files()
@@ -106,9 +119,16 @@ pub(crate) fn built_in(path: &str) -> bool {
         || path.starts_with("google/protobuf/") && GoogleFileResolver::new().open_file(path).is_ok()
 }
 
-/// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed.
-pub(crate) fn imports(path: &str, text: &str) -> Result<Vec<String>> {
-    check_text(path, text)?;
+/// The paths that a file imports. Errors: `invalid_definition` when it cannot be parsed, or is too
+/// much for a schema or for the set that it belongs to.
+pub(crate) fn imports(
+    path: &str,
+    text: &str,
+    config: &Config,
+    of_set: &mut Budget,
+) -> Result<Vec<String>> {
+    check_text(path, text, &mut Budget::of_schema(config))?;
+    check_text(path, text, of_set)?;
     on_a_large_stack(|| {
         let file = File::from_source(path, text).map_err(|error| explain(&error))?;
         Ok(file.file_descriptor_proto().dependency.clone())
@@ -141,40 +161,6 @@ impl FileResolver for Given {
     }
 }
 
-fn check_size(files: &[ProtoFile], config: &Config) -> Result<()> {
-    let (count, files_max) = (files.len(), config.files_max);
-    if count > files_max {
-        return Err(invalid(format!(
-            "the schema has {count} files; at most {files_max} are allowed"
-        )));
-    }
-    let bytes: usize = files.iter().map(|file| file.text.len()).sum();
-    let bytes_max = config.source_bytes_max;
-    if bytes > bytes_max {
-        return Err(invalid(format!(
-            "the schema has {bytes} bytes; at most {bytes_max} are allowed"
-        )));
-    }
-    Ok(())
-}
-
-/// What the compiler cannot be given, or says badly.
-fn check_text(path: &str, text: &str) -> Result<()> {
-    scan::scan(path, text)?;
-    refuse_editions(path, text)
-}
-
-fn check_path(path: &str) -> Result<()> {
-    let segment_ok = |segment: &str| !segment.is_empty() && segment != "." && segment != "..";
-    let plain =
-        path.len() <= 255 && !path.contains(['\\', '\0']) && path.split('/').all(segment_ok);
-    if plain {
-        return Ok(());
-    }
-    let shown: String = path.chars().take(80).collect();
-    Err(invalid(format!("`{shown}` is not a relative path as imports name it")))
-}
-
 /// The given name (full, or relative to the entry's package), else the last top-level message.
 fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> {
     let file = pool.get_file_by_name(&source.entry);
@@ -196,60 +182,11 @@ fn message_name(pool: &DescriptorPool, source: &SchemaSource) -> Result<String> 
     })
 }
 
-/// The compiler knows proto2 and proto3 only, and what it says about editions does not help.
-fn refuse_editions(path: &str, text: &str) -> Result<()> {
-    let start = first_token(text);
-    let (before, rest) = text.split_at(start);
-    let after = rest.strip_prefix("edition").map(str::trim_start);
-    if !after.is_some_and(|after| after.starts_with('=')) {
-        return Ok(());
-    }
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-    Err(invalid(format!(
-        "{path}:{line}:{column}: protobuf editions are not supported; write \
-         `syntax = \"proto3\";` or `syntax = \"proto2\";`"
-    )))
-}
-
-/// Where the first token after blanks and comments begins.
-fn first_token(text: &str) -> usize {
-    let mut at = 0;
-    loop {
-        let rest = text.get(at..).unwrap_or("");
-        let trimmed = rest.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        at += rest.len() - trimmed.len();
-        let comment = if trimmed.starts_with("//") {
-            trimmed.find('\n').map(|end| end + 1)
-        } else if trimmed.starts_with("/*") {
-            trimmed.find("*/").map(|end| end + 2)
-        } else {
-            return at;
-        };
-        match comment {
-            Some(length) => at += length,
-            None => return text.len(),
-        }
-    }
-}
-
-/// The compiler's `Debug` form is `file:line:column: sentence` wherever it knows the place.
-fn explain(error: &protox::Error) -> Error {
-    let text = format!("{error:?}");
-    match error.file() {
-        Some(file) if !text.starts_with(file) => invalid(format!("{file}:1:1: {text}")),
-        _ => invalid(text),
-    }
-}
-
-pub(crate) fn invalid(message: impl Into<String>) -> Error {
-    Error::new(ErrorCode::InvalidDefinition, message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::source;
+    use contract::ErrorCode;
 
     fn error_of(files: &[(&str, &str)]) -> String {
         let error = compile(&source("a/1/x", files), &Config::default()).unwrap_err();
@@ -309,9 +246,15 @@ mod tests {
         assert!(import.contains("b.proto") && import.contains("not found"), "{import}");
         let cycle = error_of(&[
             ("a/1/x.proto", "syntax = 'proto3'; import 'b.proto'; message X{}"),
-            ("b.proto", "syntax = 'proto3'; import 'a/1/x.proto';"),
+            ("b.proto", "syntax = 'proto3';\nimport 'a/1/x.proto';"),
         ]);
-        assert!(cycle.contains("cycle"), "{cycle}");
+        assert_eq!(
+            cycle,
+            "b.proto:2:1: import cycle detected: a/1/x.proto -> b.proto -> a/1/x.proto"
+        );
+        let itself = "syntax = 'proto3';\n\n  import 'a/1/x.proto'; message X{}";
+        let itself = error_of(&[("a/1/x.proto", itself)]);
+        assert!(itself.starts_with("a/1/x.proto:3:3: import cycle detected"), "{itself}");
         let empty = error_of(&[("a/1/x.proto", "syntax = 'proto3';")]);
         assert!(empty.contains("no top-level message"), "{empty}");
     }
@@ -340,6 +283,27 @@ mod tests {
         let error = error_of(&[("a/1/x.proto", &text)]);
         assert!(error.contains("at most 4194304 are allowed"), "{error}");
         assert!(started.elapsed().as_secs() < 5);
+    }
+
+    /// These took seconds and gigabytes to compile.
+    #[test]
+    fn what_is_small_to_write_and_large_to_compile_is_refused_at_once() {
+        let fields: String = (1..=120_000).map(|n| format!("int32 f{n}={n};\n")).collect();
+        let values: String = (1..=120_000).map(|n| format!("V{n}={n};\n")).collect();
+        let messages: String = (1..=120_000).map(|n| format!("message M{n}{{}}\n")).collect();
+        let options =
+            "[deprecated=true,deprecated=true]".replace("deprecated", &"a,".repeat(120_000));
+        for (text, place) in [
+            (format!("syntax='proto3';message X{{\n{fields}}}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';message X{{}}enum E{{V0=0;\n{values}}}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';{messages}"), "a/1/x.proto:"),
+            (format!("syntax='proto3';message X{{int32 a=1\n{options};}}"), "a/1/x.proto:2:"),
+        ] {
+            let started = std::time::Instant::now();
+            let error = error_of(&[("a/1/x.proto", &text)]);
+            assert!(error.starts_with(place), "{error:.200}");
+            assert!(started.elapsed().as_secs() < 2, "took {:?}", started.elapsed());
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 /// Deepest nesting that the JSON parser itself can follow.
-const PAYLOAD_DEPTH_LIMIT: usize = 127;
+pub(crate) const PAYLOAD_DEPTH_LIMIT: usize = 127;
 
 /// Settings of the schema registry and of the validator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,18 +20,26 @@ pub struct Config {
     pub store: StoreKind,
     /// Settings of a store in a bucket.
     pub s3: S3Config,
-    /// What happens to fields that a contract does not know, for schemas read from a directory.
+    /// What happens to fields that a contract does not know, where the first version of a schema
+    /// says nothing.
     pub unknown_fields: UnknownFields,
     /// Most files of one schema, imports included.
     pub files_max: usize,
     /// Most bytes of all files of one schema together.
     pub source_bytes_max: usize,
+    /// Most statements of one schema, imports included: fields, values of enums, messages, options,
+    /// told by their `;`, `{` and `,`. What a schema costs to compile grows with them.
+    pub statements_max: usize,
     /// Most schemas that are published together, and most entries of their archive.
     pub set_files_max: usize,
     /// Most bytes of all files of the schemas that are published together, each counted with all
     /// that it imports, and of their archive when it is unpacked.
     pub set_bytes_max: usize,
-    /// Deepest nesting of objects and lists in a JSON payload, at most 127.
+    /// Most statements of all schemas that are published together, each counted with all that it
+    /// imports.
+    pub set_statements_max: usize,
+    /// Deepest nesting of objects and lists in a JSON payload, and of messages in a binary one, at
+    /// most 127.
     pub payload_depth_max: usize,
     /// How long the validator waits for one contract from the registry.
     pub fetch_timeout: Span,
@@ -204,8 +212,10 @@ impl Default for Config {
             unknown_fields: UnknownFields::Ignore,
             files_max: 256,
             source_bytes_max: 4 * 1024 * 1024,
+            statements_max: 20_000,
             set_files_max: 10_000,
             set_bytes_max: 32 * 1024 * 1024,
+            set_statements_max: 200_000,
             payload_depth_max: 100,
             fetch_timeout: Span(Duration::from_secs(10)),
             fetch_retry: Span(Duration::from_secs(1)),
@@ -229,8 +239,10 @@ impl Config {
         for (key, value) in [
             ("files_max", self.files_max),
             ("source_bytes_max", self.source_bytes_max),
+            ("statements_max", self.statements_max),
             ("set_files_max", self.set_files_max),
             ("set_bytes_max", self.set_bytes_max),
+            ("set_statements_max", self.set_statements_max),
         ] {
             if value == 0 {
                 return refuse(format!("`{key}` is 0; allowed is 1 or more"));

@@ -11,15 +11,10 @@ use crate::{
 };
 use bytes::Bytes;
 use contract::{Error, ErrorCode, Result, schema::SchemaBundle, uri::EventUri};
-use egress::Dialler;
+use egress::GuardedClient;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use pinned::{Marks, split};
 use std::{
     collections::BTreeMap,
@@ -41,7 +36,7 @@ const ENTRY_BYTES: usize = 512;
 pub(crate) struct Foreign {
     config: ForeignConfig,
     peers: BTreeMap<String, PeerConfig>,
-    client: Client<HttpsConnector<Dialler>, Empty<Bytes>>,
+    client: GuardedClient<Empty<Bytes>>,
     known: Mutex<Lru<EventUri, Known>>,
     /// Keeps the last good answers, and the marks of the peers.
     store: Arc<dyn BundleStore>,
@@ -69,16 +64,7 @@ impl Foreign {
             connect_timeout: foreign.timeout.0,
             connections_max: CONNECTIONS_MAX,
         };
-        let tls = egress::client_config(foreign.extra_ca_file.as_deref()).map_err(refuse)?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(Dialler::new(&settings).map_err(refuse)?);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
+        let client = egress::client(&settings, foreign.extra_ca_file.as_deref()).map_err(refuse)?;
         let known = Mutex::new(Lru::new(foreign.schemas_max, foreign.bytes_max));
         Ok(Self { config: foreign, peers, client, known, store, marks: Mutex::default() })
     }

@@ -28,11 +28,12 @@ mod validator;
 // Explaining: from a version to a payload that keeps it.
 mod skeleton;
 
+pub use bundle::encoded;
 pub use config::{Bucket, Config, ForeignConfig, PeerConfig, S3Config, StoreKind};
 pub use load::{load, load_archive};
 pub use metrics::Metrics;
 pub use service::Registry;
-pub use skeleton::{Skeleton, skeleton};
+pub use skeleton::{FieldNames, Skeleton, skeleton};
 pub use store::{BundleStore, DirectoryStore, MemoryStore, S3Store, open as open_store};
 pub use validator::LocalValidator;
 

@@ -10,7 +10,7 @@ mod archive;
 
 use crate::{
     Config,
-    compile::{built_in, imports, invalid},
+    compile::{Budget, built_in, check_statements, imports, invalid},
 };
 use contract::{
     Error, Result,
@@ -86,7 +86,10 @@ pub(crate) fn check_set(sources: &[SchemaSource], config: &Config) -> Result<()>
         return Err(invalid(format!("{count} schemas; at most {files_max} are allowed together")));
     }
     let bytes: usize = sources.iter().map(size).sum();
-    if bytes > config.set_bytes_max { Err(too_much(config)) } else { Ok(()) }
+    if bytes > config.set_bytes_max {
+        return Err(too_much(config));
+    }
+    check_statements(sources, config)
 }
 
 fn size(source: &SchemaSource) -> usize {
@@ -104,7 +107,7 @@ fn too_much(config: &Config) -> Error {
 fn directory(dir: &Path, config: &Config) -> Result<(Vec<String>, Files)> {
     let dir = dir.canonicalize().map_err(|error| unreadable(dir, &error))?;
     let mut found = Vec::new();
-    find(&dir, &mut Vec::new(), &mut found, config.set_files_max)?;
+    find((&dir, &dir), &mut Vec::new(), &mut found, config.set_files_max)?;
     let is_namespace = found.iter().any(|path| path.len() == 2 && is_major(&path[0]));
     let root = match (is_namespace, dir.parent(), dir.file_name().and_then(|name| name.to_str())) {
         (true, Some(parent), Some(name)) => {
@@ -116,9 +119,9 @@ fn directory(dir: &Path, config: &Config) -> Result<(Vec<String>, Files)> {
     Ok((found.iter().map(|path| path.join("/")).collect(), Files::Directory(root)))
 }
 
-/// Collects the paths of all `.proto` files, as segments below `dir`.
+/// Collects the paths of all `.proto` files in `dir`, as segments below `root`.
 fn find(
-    dir: &Path,
+    (root, dir): (&Path, &Path),
     above: &mut Vec<String>,
     found: &mut Vec<Vec<String>>,
     files_max: usize,
@@ -135,8 +138,9 @@ fn find(
         }
         above.push(name.to_owned());
         // Follows links: that is how Kubernetes mounts files.
+        stay_below(root, &path)?;
         if fs::metadata(&path).map_err(|error| unreadable(&path, &error))?.is_dir() {
-            find(&path, above, found, files_max)?;
+            find((root, &path), above, found, files_max)?;
         } else if name.ends_with(".proto") {
             found.push(above.clone());
         }
@@ -146,6 +150,15 @@ fn find(
         }
     }
     Ok(())
+}
+
+/// Refuses a link that leads out of `root`, which has no links in it.
+fn stay_below(root: &Path, path: &Path) -> Result<()> {
+    let real = path.canonicalize().map_err(|error| unreadable(path, &error))?;
+    if real.starts_with(root) {
+        return Ok(());
+    }
+    Err(invalid(format!("{}: this link leads out of {}", path.display(), root.display())))
 }
 
 fn is_major(segment: &str) -> bool {
@@ -200,6 +213,7 @@ fn text_below(root: &Path, path: &str, bytes_max: usize) -> Result<Option<String
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(&full, &error)),
     };
+    stay_below(root, &full)?;
     match usize::try_from(size) {
         Ok(size) if size > bytes_max => Err(too_large(path, size, bytes_max)),
         _ => fs::read_to_string(&full).map(Some).map_err(|error| unreadable(&full, &error)),
@@ -211,6 +225,7 @@ struct Tree<'c> {
     files: Files,
     config: &'c Config,
     read: BTreeMap<String, Option<Parsed>>,
+    budget: Budget,
 }
 
 #[derive(Clone)]
@@ -221,7 +236,7 @@ struct Parsed {
 
 impl<'c> Tree<'c> {
     const fn new(files: Files, config: &'c Config) -> Self {
-        Self { files, config, read: BTreeMap::new() }
+        Self { files, config, read: BTreeMap::new(), budget: Budget::of_set(config) }
     }
 
     /// The entry with all that it imports, directly or not, and its example.
@@ -234,7 +249,7 @@ impl<'c> Tree<'c> {
             files: self.needed(&entry)?,
             entry,
             message: None,
-            unknown_fields: self.config.unknown_fields,
+            unknown_fields: None,
             rulebook: None,
             next_major: false,
             example,
@@ -272,7 +287,10 @@ impl<'c> Tree<'c> {
             return Ok(parsed.clone());
         }
         let parsed = match self.files.text(path, self.config.source_bytes_max)? {
-            Some(text) => Some(Parsed { imports: imports(path, &text)?, text }),
+            Some(text) => {
+                let imports = imports(path, &text, self.config, &mut self.budget)?;
+                Some(Parsed { imports, text })
+            }
             None => None,
         };
         self.read.insert(path.to_owned(), parsed.clone());
@@ -361,11 +379,39 @@ mod tests {
         assert!(version.contains("major version from 1"), "{version}");
         let outside = "syntax = 'proto3'; import '../x.proto'; message X {}";
         assert!(error(&[("a/1/x.proto", outside)]).starts_with("a/1/x.proto"));
+        for path in ["../x.proto", "/etc/passwd", "a/./x.proto"] {
+            let outside = format!("syntax = 'proto3'; import '{path}'; message X {{}}");
+            let outside = error(&[("a/1/x.proto", &outside)]);
+            assert!(outside.contains("invalid import (its path goes from the root"), "{outside}");
+        }
         let none = load(Path::new("/nowhere/at/all"), &Config::default()).unwrap_err().message;
         assert!(none.contains("/nowhere/at/all"), "{none}");
         let small = Config { source_bytes_max: 10, ..Config::default() };
         let large = load(tree(&[("a/1/x.proto", OTHER)]).path(), &small).unwrap_err().message;
         assert!(large.contains("at most 10"), "{large}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_inside_of_the_directory_only() {
+        use std::os::unix::fs::symlink;
+
+        let outside = tree(&[("other.proto", OTHER), ("1/more.proto", OTHER), ("x.json", "{}")]);
+        let dir = tree(&[(".data/paid.proto", OTHER), ("shop/1/sent.proto", OTHER)]);
+        symlink("../../.data/paid.proto", dir.path().join("shop/1/paid.proto")).unwrap();
+        let uris: Vec<_> = loaded(dir.path()).into_iter().map(|(uri, _)| uri).collect();
+        assert_eq!(uris, ["shop/1/paid", "shop/1/sent"]);
+        for (target, link) in [
+            ("other.proto", "shop/1/other.proto"),
+            ("1", "shop/2"),
+            ("x.json", "shop/1/sent.example.json"),
+        ] {
+            let link = dir.path().join(link);
+            symlink(outside.path().join(target), &link).unwrap();
+            let refused = load(dir.path(), &Config::default()).unwrap_err().message;
+            assert!(refused.contains("this link leads out of"), "{refused}");
+            fs::remove_file(link).unwrap();
+        }
     }
 
     #[test]

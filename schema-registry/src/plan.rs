@@ -10,7 +10,7 @@ use bytes::Bytes;
 use contract::{
     Error, Result,
     clock::Timestamp,
-    limits::VIOLATIONS_MAX,
+    limits::{DIFFERENCES_LISTED_MAX, SUBSCRIPTIONS_NAMED_MAX, VIOLATIONS_MAX},
     schema::{
         Difference, Published, Rulebook, SchemaBundle, SchemaSource, SchemaVersion, UnknownFields,
         Verdict, VersionNumber, Violation,
@@ -22,6 +22,9 @@ use std::sync::Arc;
 
 /// Differences that the sentence of a refusal lists; the rest is in its violations.
 const DIFFERENCES_SHOWN_MAX: usize = 50;
+
+/// Subscriptions that it names.
+const SUBSCRIPTIONS_SHOWN_MAX: usize = 20;
 
 /// A schema that compiles and might be published.
 pub(crate) struct Candidate {
@@ -64,7 +67,7 @@ impl Candidate {
             expected: source.expected,
             digest: bundle::digest(&bytes),
             bytes,
-            unknown_fields: source.unknown_fields,
+            unknown_fields: source.unknown_fields.unwrap_or(config.unknown_fields),
             rulebook: source.rulebook,
             example: source.example.clone(),
             compiled,
@@ -175,9 +178,30 @@ impl Plan {
     }
 
     pub(crate) fn into_published(self, refusal: Option<String>) -> Published {
-        let Self { version, same, differences, subscriptions, .. } = self;
-        Published { version, changed: !same, differences, refusal, subscriptions }
+        let Self { version, same, mut differences, mut subscriptions, .. } = self;
+        if differences.len() > DIFFERENCES_LISTED_MAX {
+            // The sort is stable: within each verdict, the order stays.
+            differences.sort_by_key(|found| found.verdict != Verdict::Breaking);
+        }
+        let differences_left_out = cut(&mut differences, DIFFERENCES_LISTED_MAX);
+        let subscriptions_left_out = cut(&mut subscriptions, SUBSCRIPTIONS_NAMED_MAX);
+        Published {
+            version,
+            changed: !same,
+            differences,
+            refusal,
+            subscriptions,
+            differences_left_out,
+            subscriptions_left_out,
+        }
     }
+}
+
+/// Keeps the first; answers how many went.
+fn cut<T>(list: &mut Vec<T>, kept_max: usize) -> u32 {
+    let left_out = list.len().saturating_sub(kept_max);
+    list.truncate(kept_max);
+    u32::try_from(left_out).unwrap_or(u32::MAX)
 }
 
 /// All differences from `old` to `new`, which has these settings and this example.
@@ -195,11 +219,11 @@ pub(crate) fn differences(
     let before = Version { pool: &pool, message: &old.version.message };
     let mut findings = Findings::new(rulebook);
     if old.version.unknown_fields != settings.unknown_fields {
-        let text = match settings.unknown_fields {
-            UnknownFields::Ignore => "unknown fields pass now",
-            UnknownFields::Reject => "unknown fields are refused now",
+        let (rule, text) = match settings.unknown_fields {
+            UnknownFields::Ignore => (Rule::UnknownFieldsPass, "unknown fields pass now"),
+            UnknownFields::Reject => (Rule::UnknownFieldsRefused, "unknown fields are refused now"),
         };
-        findings.add(Rule::UnknownFieldsChanged, "", text.to_owned());
+        findings.add(rule, "", text.to_owned());
     }
     let (was, is) = (old.version.rulebook, settings.rulebook);
     if was != is {
@@ -225,7 +249,15 @@ pub(crate) fn refused(plan: &Plan) -> Error {
     };
     let hit = match plan.subscriptions.as_slice() {
         [] => String::new(),
-        names => format!(" Subscriptions that it would hit: {}.", names.join(", ")),
+        names => {
+            let shown = &names[..names.len().min(SUBSCRIPTIONS_SHOWN_MAX)];
+            let more = match names.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (count, shown) = (names.len(), shown.join(", "));
+            format!(" Subscriptions that it would hit ({count}): {shown}{more}.")
+        }
     };
     let message = format!(
         "this breaks the contract of {uri} (version {number}): {}{more}. Publish it as major {} \

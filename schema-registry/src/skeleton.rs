@@ -21,6 +21,27 @@ const DEPTH_MAX: usize = 8;
 /// Elements of a list, or pairs of a map, that are made because a rule asks for them.
 const COUNT_MAX: usize = 100;
 
+/// How fields are named in a skeleton; all readers take both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FieldNames {
+    /// As in the `.proto` file, which is how third parties write what their contracts describe; a
+    /// `json_name` goes before it.
+    #[default]
+    Proto,
+    /// As the JSON mapping of protobuf derives them, as in `createdAt`.
+    CamelCase,
+}
+
+impl FieldNames {
+    fn of(self, field: &FieldDescriptor) -> &str {
+        let is_given = field.json_name() != plain::camel_case(field.name());
+        match self {
+            Self::Proto if !is_given => field.name(),
+            Self::Proto | Self::CamelCase => field.json_name(),
+        }
+    }
+}
+
 /// An example payload.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Skeleton {
@@ -35,16 +56,20 @@ pub struct Skeleton {
 /// exclude each other, the first. Messages that hold themselves are left out where they come round
 /// again. `now` is for rules about the time. Errors: `internal` when the bundle is not what a
 /// registry gives out.
-pub fn skeleton(bundle: &SchemaBundle, now: Timestamp) -> Result<Skeleton> {
-    of_contract(&Contract::new(bundle, Config::default().payload_depth())?, now)
+pub fn skeleton(bundle: &SchemaBundle, names: FieldNames, now: Timestamp) -> Result<Skeleton> {
+    of_contract(&Contract::new(bundle, Config::default().payload_depth())?, names, now)
 }
 
 /// The same of a contract that is compiled.
-pub(crate) fn of_contract(contract: &Contract, now: Timestamp) -> Result<Skeleton> {
+pub(crate) fn of_contract(
+    contract: &Contract,
+    names: FieldNames,
+    now: Timestamp,
+) -> Result<Skeleton> {
     let (uri, message) = (&contract.version().uri, contract.message());
     let payload = on_a_large_stack(|| {
         let sampler = Sampler::new(message.parent_pool(), i128::from(now.0) * 1_000);
-        let made = Maker { sampler, above: Vec::new() }.message(message);
+        let made = Maker { sampler, names, above: Vec::new() }.message(message);
         made.map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))
     })?;
     let payload = payload.unwrap_or_else(|| json!({}));
@@ -59,6 +84,7 @@ pub(crate) fn of_contract(contract: &Contract, now: Timestamp) -> Result<Skeleto
 
 struct Maker {
     sampler: Sampler,
+    names: FieldNames,
     /// Full names of the messages around.
     above: Vec<String>,
 }
@@ -93,7 +119,7 @@ impl Maker {
             }
             let rules = self.sampler.rules(&field)?;
             match self.field(&field, &rules)? {
-                Some(value) => _ = object.insert(field.json_name().to_owned(), value),
+                Some(value) => _ = object.insert(self.names.of(&field).to_owned(), value),
                 // Without this one the whole message would not keep its contract.
                 None if is_needed(&field, &rules) => return Ok(None),
                 None => continue,

@@ -29,7 +29,7 @@ pub(crate) fn source(uri: &str, files: &[(&str, &str)]) -> SchemaSource {
         entry: files[0].0.to_owned(),
         files: files.iter().map(file).collect(),
         message: None,
-        unknown_fields: UnknownFields::Ignore,
+        unknown_fields: None,
         rulebook: None,
         next_major: false,
         example: None,

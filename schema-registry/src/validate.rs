@@ -12,6 +12,7 @@ mod json;
 mod keys;
 mod any;
 mod scalar;
+mod whole;
 mod text;
 mod binary;
 mod built;
@@ -134,6 +135,8 @@ mod differential;
 mod judged;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod deep;
 #[cfg(test)]
 #[cfg(feature = "soak")]
 mod soak;

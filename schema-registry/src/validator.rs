@@ -3,7 +3,11 @@
 mod contracts;
 mod foreign;
 
-use crate::{Config, Metrics, bundle, skeleton, validate::Contract};
+use crate::{
+    Config, Metrics, bundle,
+    skeleton::{self, FieldNames},
+    validate::Contract,
+};
 use contract::{
     Error, ErrorCode, Result,
     clock::{BoxFuture, Clock, SystemClock, Timestamp},
@@ -291,7 +295,7 @@ impl EventValidator for LocalValidator {
             if let Some(payload) = contract.example().cloned() {
                 return Ok(Some(Example { payload, published: true }));
             }
-            let made = skeleton::of_contract(contract, self.clock.now())?;
+            let made = skeleton::of_contract(contract, FieldNames::default(), self.clock.now())?;
             if let Some(broken) = made.broken.first() {
                 let message = format!(
                     "no example of {uri} can be made: `{}` has a rule that no value was found for",

@@ -4,10 +4,12 @@ use crate::run::{program, root};
 use anyhow::{Context, Result, bail};
 use std::{
     ffi::OsStr,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 /// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
@@ -58,8 +60,21 @@ pub fn install() -> Result<Judges> {
 
 /// How long the server that speaks S3 may take to start.
 const S3_PATIENCE: Duration = Duration::from_secs(60);
-/// The bucket that the tests write into.
-const S3_BUCKET: &str = "contracts";
+/// Starts the server on a free port, makes the bucket that the tests write into, says where it is,
+/// and goes on until its standard input ends.
+const S3_SCRIPT: &str = r#"
+import sys, boto3
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+url = "http://%s:%s" % server.get_host_and_port()
+s3 = boto3.client("s3", endpoint_url=url, region_name="eu-central-1",
+                  aws_access_key_id="test", aws_secret_access_key="test")
+s3.create_bucket(Bucket="contracts",
+                 CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+print(url, flush=True)
+sys.stdin.read()
+"#;
 
 /// A server that speaks S3, on a free port of loopback. It ends with this value.
 pub struct S3 {
@@ -85,32 +100,29 @@ impl S3 {
 impl Judges {
     /// Starts a server that speaks S3, with an empty bucket.
     pub fn start_s3(&self) -> Result<S3> {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let url = format!("http://127.0.0.1:{port}");
-        eprintln!("xtask: starting an S3 server at {url}");
-        let child = Command::new(&self.python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
+        eprintln!("xtask: starting an S3 server");
+        let mut child = Command::new(&self.python)
+            .args(["-c", S3_SCRIPT])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .context("start the S3 server")?;
-        let server = S3 { child, url };
-        let started = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            if started.elapsed() > S3_PATIENCE {
-                bail!("the S3 server did not start within {S3_PATIENCE:?}");
-            }
-            #[expect(clippy::disallowed_methods, reason = "a program of others gives no signal")]
-            std::thread::sleep(Duration::from_millis(50));
+        let answers = child.stdout.take().context("the output of the S3 server")?;
+        let mut server = S3 { child, url: String::new() };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let read = BufReader::new(answers).read_line(&mut line).map(|_bytes| line);
+            // Whoever waits may have given up.
+            drop(tell.send(read));
+        });
+        let line = told.recv_timeout(S3_PATIENCE).context("the S3 server does not start")??;
+        server.url = line.trim().to_owned();
+        if server.url.is_empty() {
+            bail!("the S3 server ended before it was ready");
         }
-        let script = format!(
-            "import boto3; boto3.client('s3', endpoint_url='{}', region_name='eu-central-1', \
-             aws_access_key_id='test', aws_secret_access_key='test').create_bucket(\
-             Bucket='{S3_BUCKET}', CreateBucketConfiguration={{'LocationConstraint': \
-             'eu-central-1'}})",
-            server.url
-        );
-        program(&self.python, &["-c".as_ref(), script.as_ref()])?;
+        eprintln!("xtask: the S3 server is at {}", server.url);
         Ok(server)
     }
 

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod judges;
+mod postgres;
 mod run;
 
 use anyhow::Result;
@@ -25,6 +26,12 @@ enum Command {
     },
     /// Take the API documents as they are for those of a release, which later ones must not break
     Baseline,
+    /// Measure, and print the figures
+    Bench {
+        /// What
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Give random input to the compiler and the validator of schemas, looking for panics, for
     /// input that takes too long and for payloads that JSON and protobuf disagree on
     Soak {
@@ -37,6 +44,27 @@ enum Command {
         /// Build without optimisation: slower input, sooner begun
         #[arg(long)]
         debug: bool,
+        /// Something else than random input
+        #[arg(value_enum)]
+        what: Option<Soak>,
+    },
+}
+
+/// What else can be given a long time.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Soak {
+    /// Simulated power cuts and kills, at other points of other runs each time; needs strace
+    Power,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The embedded store beside a plain file: appending, searching, opening, verifying. Takes
+    /// minutes, and 4 GB beside master-api
+    Store {
+        /// Events in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        events: u64,
     },
 }
 
@@ -46,13 +74,24 @@ fn main() -> Result<()> {
         Command::Test { all: true } => {
             let judges = judges::install()?;
             let s3 = judges.start_s3()?;
-            let variables: Vec<_> = judges.variables().into_iter().chain([s3.variable()]).collect();
-            let features = "tests/all,schema-registry/all";
-            run::cargo(&["test", "--workspace", "--features", features], &variables)?;
-            drop(s3);
+            let postgres = postgres::provide()?;
+            let servers = [s3.variable(), postgres.variable()];
+            let variables: Vec<_> = judges.variables().into_iter().chain(servers).collect();
+            let features = "tests/all,schema-registry/all,master-api/all";
+            // One failure does not hide another: a run is long.
+            let tests = ["test", "--workspace", "--no-fail-fast", "--features", features];
+            run::cargo(&tests, &variables)?;
+            drop((s3, postgres));
             judges.check_schemas()
         }
         Command::Baseline => baseline::take(&run::root()),
-        Command::Soak { minutes, seed, debug } => run::soak(minutes * 60, seed, debug),
+        Command::Bench { what: Bench::Store { events } } => {
+            let events = [("CERTES_BENCH_EVENTS", events.to_string().into())];
+            run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &events)
+        }
+        Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
+        Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {
+            run::soak_power(minutes * 60, seed, debug)
+        }
     }
 }

@@ -28,6 +28,18 @@ pub fn soak(seconds: u64, seed: u64, debug: bool) -> Result<()> {
     cargo(&arguments, &[("CERTES_SOAK_SECONDS", text(seconds)), ("CERTES_SOAK_SEED", text(seed))])
 }
 
+/// Cuts the power for so many seconds, beginning with this seed.
+pub fn soak_power(seconds: u64, seed: u64, debug: bool) -> Result<()> {
+    let mut arguments = vec!["test", "--package", "tests", "--features", "all", "--test", "power"];
+    if !debug {
+        arguments.push("--release");
+    }
+    arguments.extend(["--", "--nocapture"]);
+    let text = |number: u64| PathBuf::from(number.to_string());
+    let variables = [("CERTES_POWER_SECONDS", text(seconds)), ("CERTES_POWER_SEED", text(seed))];
+    cargo(&arguments, &variables)
+}
+
 /// Runs a program in the root of the repository; fails if it does.
 pub fn program(name: impl AsRef<OsStr>, arguments: &[&OsStr]) -> Result<()> {
     let mut command = Command::new(name);

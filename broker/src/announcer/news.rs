@@ -151,11 +151,12 @@ pub(crate) fn tell(fact: &LoggedFact, news: &News, around: &Circumstances) -> Op
             return tell_status(fact, *status, reason.as_deref(), around);
         }
         News::Published(version) => {
-            let SchemaVersion { uri, minor, message, digest, unknown_fields, .. } = &**version;
+            let SchemaVersion { uri, minor, message, digest, unknown_fields, rulebook, .. } =
+                &**version;
             let payload = json!({
                 "event_type": uri, "major": uri.major(), "minor": minor, "message": message,
                 "digest": hex::encode(digest), "unknown_fields": unknown_fields, "actor": actor,
-                "published_at": version.published_at,
+                "published_at": version.published_at, "rulebook": rulebook,
             });
             ("schema_published", payload)
         }

@@ -1,4 +1,4 @@
-//! `certes event` and `certes tail`: look at events.
+//! `certes event` and `certes tail`: look at events, erase one.
 
 use crate::{
     cli::ServerArgs,
@@ -15,6 +15,7 @@ use contract::{
     event::{Direction, Event, EventState, Origin},
     id::{EventId, Sequence},
     master_api::{EventFilter, PageRequest},
+    retention::{ErasureTarget, PayloadState},
 };
 use serde_json::json;
 use std::time::Duration;
@@ -42,6 +43,14 @@ pub enum EventCommand {
         /// How many
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Erase the payload of an event; deliveries of it that wait are given up
+    Erase {
+        /// evt_...
+        id: String,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -118,6 +127,9 @@ pub async fn run(command: EventCommand) -> Result<()> {
                 events.iter().map(row),
             )
         }
+        EventCommand::Erase { id, server } => {
+            super::retention::erase(ErasureTarget::Event(id.parse()?), &server).await
+        }
         EventCommand::Get { id, payload, server } => {
             let remote = Remote::find(&server).await?;
             get(&remote, id.parse()?, payload, server.json).await
@@ -129,14 +141,25 @@ pub async fn run(command: EventCommand) -> Result<()> {
 pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bool) -> Result<()> {
     if payload {
         let bytes = remote.payload(id).await?;
-        return output::raw(&bytes.context("there is no such payload (any more)")?);
+        return match bytes {
+            Some(bytes) => output::raw(&bytes),
+            None => bail!(match remote.payload_state(id).await? {
+                Some(PayloadState::Erased) => format!("the payload of {id} was erased"),
+                Some(PayloadState::Expired) => format!("the payload of {id} has expired"),
+                Some(PayloadState::Present) | None => format!("there is no {id}"),
+            }),
+        };
     }
     let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
     let deliveries = remote.deliveries_of(id).await?;
     if as_json {
         return output::json(&json!({"event": event, "deliveries": deliveries}));
     }
-    show(remote, &event, &deliveries).await
+    show(remote, &event, &deliveries).await?;
+    match remote.payload_state(id).await? {
+        Some(PayloadState::Present) | None => Ok(()),
+        Some(gone) => output::line(&format!("\nthe payload is {gone}")),
+    }
 }
 
 /// Runs `certes tail`: opens the stream again when it breaks, where it was.

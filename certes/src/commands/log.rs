@@ -2,11 +2,12 @@
 
 mod facts;
 
-use crate::{misuse::Misuse, output};
+use crate::{misuse::Misuse, output, progress};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use contract::clock::{Clock, SystemClock};
 use indicatif::{ProgressBar, ProgressStyle};
-use master_api::log;
+use master_api::log::{self, Loss};
 use serde_json::json;
 use std::{
     path::{Path, PathBuf},
@@ -25,14 +26,26 @@ pub enum LogCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Build all indices and read models anew from the facts. Needs space for a second store
+    Rebuild {
+        /// Data directory of a server that is not running
+        #[arg(long, value_name = "DIR", default_value = "./data")]
+        data_dir: PathBuf,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what a damaged log has lost; with --accept-loss make it usable again
     Repair {
         /// Data directory of a server that is not running
         #[arg(long, value_name = "DIR", default_value = "./data")]
         data_dir: PathBuf,
-        /// Go on without what is lost
+        /// Go on without what is lost; the damaged store is put aside in the data directory
         #[arg(long)]
         accept_loss: bool,
+        /// Print JSON for machines
+        #[arg(long)]
+        json: bool,
     },
     /// List facts, oldest first
     List(facts::ListArgs),
@@ -46,7 +59,8 @@ pub enum LogCommand {
 pub async fn run(command: LogCommand) -> Result<()> {
     match command {
         LogCommand::Verify { data_dir, json } => verify(&data_dir, json),
-        LogCommand::Repair { data_dir, accept_loss } => repair(&data_dir, accept_loss),
+        LogCommand::Rebuild { data_dir, json } => rebuild(&data_dir, json),
+        LogCommand::Repair { data_dir, accept_loss, json } => repair(&data_dir, accept_loss, json),
         LogCommand::List(args) => facts::list(args).await,
         LogCommand::Tail(args) => facts::tail(args).await,
         LogCommand::Export(args) => facts::export(args).await,
@@ -79,29 +93,83 @@ fn verify(data_dir: &Path, as_json: bool) -> Result<()> {
     }
 }
 
-fn repair(data_dir: &Path, accept_loss: bool) -> Result<()> {
+fn rebuild(data_dir: &Path, as_json: bool) -> Result<()> {
     require_log(data_dir)?;
-    let loss = log::repair(data_dir, accept_loss).with_context(|| cannot_read(data_dir))?;
-    let Some(loss) = loss else { return output::line("ok: nothing is known to be missing") };
-    let found = loss.found;
-    output::line(&match loss.reached {
+    let bar = progress::bar("rebuilding")?;
+    let rebuilt = log::rebuild(data_dir, &|what, done, all| bar.tell(what, done, all))
+        .with_context(|| format!("cannot rebuild the log in {}", data_dir.display()))?;
+    bar.finish();
+    let (facts, head) = (rebuilt.facts, rebuilt.head.0);
+    match as_json {
+        true => output::json(&json!({"facts": facts, "head": head})),
+        false => {
+            output::line(&format!("ok: rebuilt from {facts} facts, the last is number {head}"))
+        }
+    }
+}
+
+fn repair(data_dir: &Path, accept_loss: bool, as_json: bool) -> Result<()> {
+    require_log(data_dir)?;
+    let bar = progress::bar("looking")?;
+    let at = accept_loss.then(|| SystemClock.now());
+    let loss = log::repair(data_dir, at, &|what, done, all| bar.tell(what, done, all))
+        .with_context(|| format!("cannot repair the log in {}", data_dir.display()))?;
+    bar.finish();
+    if as_json {
+        output::json(&loss.as_ref().map(|loss| {
+            json!({"damage": loss.damage, "found": loss.found, "reached": loss.reached,
+                   "facts": loss.facts, "payloads": loss.payloads, "secrets": loss.secrets,
+                   "accepted": loss.accepted, "kept": loss.kept})
+        }))?;
+    } else {
+        for line in loss.as_ref().map_or_else(nothing_lost, list_loss) {
+            output::line(&line)?;
+        }
+    }
+    match loss {
+        Some(loss) if !loss.accepted => {
+            bail!("nothing was changed; --accept-loss goes on without what is lost")
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn nothing_lost() -> Vec<String> {
+    vec!["ok: nothing is damaged, and nothing is known to be missing".to_owned()]
+}
+
+/// Everything that is lost, a line each.
+fn list_loss(loss: &Loss) -> Vec<String> {
+    let mut lines: Vec<_> = loss.damage.iter().map(|place| format!("damaged: {place}")).collect();
+    lines.push(match loss.reached {
         Some(reached) => format!(
-            "the log reached fact {reached} and now ends at {found}: at least {} facts are lost",
+            "the log reached fact {reached} and now ends at {}: at least {} facts are lost",
+            loss.found,
             loss.facts()
         ),
         None => format!(
             "the head file is missing or does not read, so how far the log had come is not known; \
-             what is there ends at fact {found}"
+             what is there ends at fact {}",
+            loss.found
         ),
-    })?;
-    match loss.accepted {
-        true => output::line("accepted: the server starts again from what is left"),
-        false => bail!("nothing was changed; --accept-loss goes on without them"),
+    });
+    lines.extend(loss.facts.iter().map(|(first, last)| match first == last {
+        true => format!("lost: fact {first}"),
+        false => format!("lost: facts {first} to {last}"),
+    }));
+    lines.extend(loss.payloads.iter().map(|event| format!("lost: the payload of {event}")));
+    lines.extend(loss.secrets.iter().map(|secret| format!("lost: the secret {secret}")));
+    if loss.accepted {
+        let kept = loss.kept.as_ref();
+        let kept = kept.map(|path| format!("; the damaged store is in {}", path.display()));
+        let kept = kept.unwrap_or_default();
+        lines.push(format!("accepted: the server starts again from what is left{kept}"));
     }
+    lines
 }
 
 /// Opening a log begins one: that is not what looking at it may do.
-fn require_log(data_dir: &Path) -> Result<()> {
+pub(super) fn require_log(data_dir: &Path) -> Result<()> {
     match log::store_in(data_dir).is_dir() {
         true => Ok(()),
         false => bail!(Misuse::new(format!("there is no log in {}", data_dir.display()))),
@@ -109,5 +177,5 @@ fn require_log(data_dir: &Path) -> Result<()> {
 }
 
 fn cannot_read(data_dir: &Path) -> String {
-    format!("cannot read the log in {}; is a server running there?", data_dir.display())
+    format!("cannot read the log in {}", data_dir.display())
 }

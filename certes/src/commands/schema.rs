@@ -14,6 +14,7 @@ use contract::{
     },
     uri::EventUri,
 };
+use schema_registry::FieldNames;
 use serde::Serialize;
 use std::path::{Component, Path, PathBuf};
 
@@ -71,7 +72,8 @@ pub enum SchemaCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
-    /// Print an event's payload as JSON, made from its schema: every field, with a value that fits
+    /// Print an event's payload as JSON, made from its schema: every field, with a value that fits,
+    /// named as in the .proto file; exit 1 if a rule of the schema is broken all the same
     Example {
         /// Event URI, as in github/1/push
         uri: EventUri,
@@ -81,6 +83,9 @@ pub enum SchemaCommand {
         /// Print the example that was published with the version instead
         #[arg(long)]
         stored: bool,
+        /// Name fields as the JSON mapping of protobuf does, as in createdAt
+        #[arg(long, conflicts_with = "stored")]
+        camel_case: bool,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -95,7 +100,7 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
             let bundle = bundle(&uri, version, &server).await?;
             match (out, server.json) {
                 (Some(dir), _) => write(&bundle, &dir),
-                (None, true) => output::json(&Shown::from(&bundle)),
+                (None, true) => output::json(&Shown::of(&bundle)?),
                 (None, false) => print(&bundle),
             }
         }
@@ -111,7 +116,7 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
                 false => output::line(&format!("deleted {uri}")),
             }
         }
-        SchemaCommand::Example { uri, version, stored, server } => {
+        SchemaCommand::Example { uri, version, stored, camel_case, server } => {
             let bundle = bundle(&uri, version, &server).await?;
             if stored {
                 let number = bundle.version.number();
@@ -120,12 +125,17 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
                     .with_context(|| format!("no example was published with {uri} {number}"))?;
                 return output::line(example.trim_end());
             }
-            let skeleton = schema_registry::skeleton(&bundle, SystemClock.now())?;
+            let names = if camel_case { FieldNames::CamelCase } else { FieldNames::Proto };
+            let skeleton = schema_registry::skeleton(&bundle, names, SystemClock.now())?;
+            output::line(&serde_json::to_string_pretty(&skeleton.payload)?)?;
             for broken in &skeleton.broken {
                 let Violation { path, expected, found, rule } = broken;
                 eprintln!("to be changed by hand: `{path}` breaks {rule}: {expected}; {found}");
             }
-            output::line(&serde_json::to_string_pretty(&skeleton.payload)?)
+            match skeleton.broken.len() {
+                0 => Ok(()),
+                count => bail!("it breaks the contract in {count} places"),
+            }
         }
     }
 }
@@ -140,7 +150,7 @@ async fn list(uri: Option<EventUri>, server: &ServerArgs) -> Result<()> {
         bail!("no schema is known for {uri}");
     }
     if server.json {
-        return output::json(&found);
+        return output::json(&found.iter().map(for_machines).collect::<Result<Vec<_>>>()?);
     }
     let rows = found.iter().map(|version| {
         vec![
@@ -166,18 +176,27 @@ async fn bundle(
     }
 }
 
+/// A version, for machines: the rulebook is said even where it is the usual one.
+fn for_machines(version: &SchemaVersion) -> Result<serde_json::Value> {
+    let mut shown = serde_json::to_value(version)?;
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("rulebook".to_owned(), version.rulebook.as_str().into());
+    }
+    Ok(shown)
+}
+
 /// A version with its sources, for machines.
 #[derive(Serialize)]
 struct Shown<'a> {
-    version: &'a SchemaVersion,
+    version: serde_json::Value,
     files: &'a [contract::schema::ProtoFile],
     example: Option<&'a str>,
 }
 
-impl<'a> From<&'a SchemaBundle> for Shown<'a> {
-    fn from(bundle: &'a SchemaBundle) -> Self {
+impl<'a> Shown<'a> {
+    fn of(bundle: &'a SchemaBundle) -> Result<Self> {
         let SchemaBundle { version, files, example, .. } = bundle;
-        Self { version, files, example: example.as_deref() }
+        Ok(Self { version: for_machines(version)?, files, example: example.as_deref() })
     }
 }
 

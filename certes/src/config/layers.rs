@@ -191,7 +191,7 @@ fn set(table: &mut Table, key: &str, text: &str) -> Result<()> {
     }
     let refusal = refusal.unwrap_or_else(|| anyhow!("no value"));
     // A mistyped key may still carry a secret.
-    if ["secret", "key", "token", "password"].iter().any(|word| key.contains(word)) {
+    if ["secret", "key", "token", "password", "store"].iter().any(|word| key.contains(word)) {
         return Err(anyhow!("the value for `{key}` is not accepted, or there is no such key"));
     }
     Err(refusal.context(format!("`{text}` for `{key}`")))

@@ -33,7 +33,8 @@ impl Channels<'_> {
 
     /// The schema registry.
     pub fn registry(&self, rules: RulesReceiver) -> Result<Arc<dyn SchemaRegistry>> {
-        let peers = self.to("schema_registry", &self.0.schema_registry)?;
+        let addresses = &self.0.schema_registry;
+        let peers = self.to("schema_registry", addresses)?.named("the schema registry", addresses);
         Ok(Arc::new(RemoteRegistry::new(peers, rules)))
     }
 

@@ -17,6 +17,7 @@ use contract::{
     },
     past::Past,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
+    retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
 use std::{
@@ -147,10 +148,26 @@ impl Events for FakeMaster {
     async fn payload(&self, _: EventId) -> Result<Option<Bytes>> {
         Self::none()
     }
+    async fn payload_state(&self, _: EventId) -> Result<Option<PayloadState>> {
+        Self::none()
+    }
     async fn events(&self, _: EventFilter, _: PageRequest) -> Result<Page<Event>> {
         Self::none()
     }
     async fn deliveries_of(&self, _: EventId) -> Result<Vec<Delivery>> {
+        Self::none()
+    }
+}
+
+#[async_trait]
+impl Retention for FakeMaster {
+    async fn retention_plan(&self) -> Result<RetentionPlan> {
+        Self::none()
+    }
+    async fn run_retention(&self, _: bool) -> Result<Retained> {
+        Self::none()
+    }
+    async fn erase(&self, _: Actor, _: ErasureTarget) -> Result<Erased> {
         Self::none()
     }
 }

@@ -32,8 +32,8 @@ mod tests {
     use contract::ErrorCode;
 
     fn row(quarantined: bool) -> EventIdRow {
-        let lanes = Vec::new();
-        EventIdRow { sequence: Sequence(5), bucket: Default::default(), lanes, quarantined }
+        let row = EventIdRow::new(Sequence(5), Default::default(), Vec::new());
+        EventIdRow { quarantined, ..row }
     }
 
     #[test]

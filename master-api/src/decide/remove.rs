@@ -9,6 +9,9 @@ use contract::{
     uri::EventUri,
 };
 
+/// Most subscriptions that a refusal names: it has to fit where errors go.
+const NAMED_MAX: usize = 20;
+
 pub(super) fn remove(desk: &mut Desk<'_>, target: &Target) -> Result<()> {
     let (noun, name) = words(target);
     let known = match target {
@@ -67,14 +70,22 @@ fn remove_subscriber(desk: &mut Desk<'_>, id: &str) -> Result<Option<()>> {
 fn remove_schema(desk: &mut Desk<'_>, uri: &EventUri) -> Result<Option<()>> {
     let known = desk.state.schemas.contains_key(uri);
     let of_others: Vec<_> = desk.state.schemas.keys().filter(|other| *other != uri).collect();
-    let needs = |subscription: &&std::sync::Arc<Subscription>| needs(subscription, uri, &of_others);
-    match desk.state.subscriptions.values().find(needs) {
-        Some(held) if known => {
-            let why = format!("the subscription `{}` needs it", held.spec.name);
-            Err(conflict("schema", uri.as_str(), why))
-        }
-        _ => Ok(known.then(|| desk.record(FactBody::SchemaRemoved { uri: uri.clone() }))),
-    }
+    let subscriptions = desk.state.subscriptions.values();
+    let mut needing: Vec<_> = subscriptions
+        .filter(|subscription| known && needs(subscription, uri, &of_others))
+        .map(|subscription| format!("`{}`", subscription.spec.name))
+        .collect();
+    needing.sort_unstable();
+    let count = needing.len();
+    needing.truncate(NAMED_MAX);
+    let names = needing.join(", ");
+    let why = match count {
+        0 => return Ok(known.then(|| desk.record(FactBody::SchemaRemoved { uri: uri.clone() }))),
+        1 => format!("the subscription {names} needs it"),
+        2..=NAMED_MAX => format!("{count} subscriptions need it: {names}"),
+        _ => format!("{count} subscriptions need it: {names} and {} more", count - NAMED_MAX),
+    };
+    Err(conflict("schema", uri.as_str(), why))
 }
 
 /// A subscription that is not disabled needs a schema if it names its type, or if it is the last

@@ -1,10 +1,19 @@
 //! Makes a finished delivery wait again.
 
-use crate::{fact::FactBody, state::State, tables::DeliveryRow};
+use crate::{
+    fact::FactBody,
+    state::State,
+    tables::{DeliveryRow, EventIdRow},
+};
 use contract::{Error, ErrorCode, Result, delivery::DeliveryState, id::DeliveryId};
 
-/// Due at once; the back-off starts anew.
-pub fn resend(state: &State, id: DeliveryId, row: Option<&DeliveryRow>) -> Result<FactBody> {
+/// Due at once; the back-off starts anew. `event` is the row of its event.
+pub fn resend(
+    state: &State,
+    id: DeliveryId,
+    row: Option<&DeliveryRow>,
+    event: Option<&EventIdRow>,
+) -> Result<FactBody> {
     let row = row.ok_or_else(|| super::not_found("delivery", &id.to_string()))?;
     if row.state == DeliveryState::Waiting {
         let message = format!("delivery `{id}` is not finished: its next attempt is to come");
@@ -12,6 +21,14 @@ pub fn resend(state: &State, id: DeliveryId, row: Option<&DeliveryRow>) -> Resul
     }
     if !state.subscriptions.contains_key(&id.lane.subscription()) {
         let message = format!("the subscription of delivery `{id}` was removed");
+        return Err(Error::new(ErrorCode::Conflict, message));
+    }
+    if let Some(cause) = event.and_then(|event| event.gone) {
+        let message = format!("the payload of delivery `{id}` is gone: {cause}");
+        return Err(Error::new(ErrorCode::Conflict, message));
+    }
+    if state.retired(id.sequence, row.carried) {
+        let message = format!("delivery `{id}` is about to go: its retention has passed");
         return Err(Error::new(ErrorCode::Conflict, message));
     }
     Ok(FactBody::DeliveryResent { delivery: id })

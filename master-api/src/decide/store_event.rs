@@ -86,12 +86,7 @@ mod tests {
     }
 
     fn event_row() -> EventIdRow {
-        EventIdRow {
-            sequence: Sequence(5),
-            bucket: Default::default(),
-            lanes: Vec::new(),
-            quarantined: false,
-        }
+        EventIdRow::new(Sequence(5), Default::default(), Vec::new())
     }
 
     fn known(match_sequence: u64, newest: u64) -> Known {

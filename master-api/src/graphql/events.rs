@@ -11,6 +11,7 @@ use contract::{
     access::{Access, Noun},
     delivery::Delivery,
     event::{Audience, Event, Origin},
+    retention::PayloadState,
 };
 use std::sync::Arc;
 
@@ -147,7 +148,12 @@ pub(super) struct EventContents {
 
 #[Object]
 impl EventContents {
-    /// The payload as text; null if it is no UTF-8 or its retention has passed.
+    /// Whether the payload is there: `present`, `expired`, `erased`.
+    async fn payload_state(&self, context: &Context<'_>) -> Result<Option<&'static str>> {
+        let state = master_api(context)?.payload_state(self.event.id).await.or_show()?;
+        Ok(state.map(PayloadState::as_str))
+    }
+    /// The payload as text; null if it is no UTF-8 or not there.
     async fn payload(&self, context: &Context<'_>) -> Result<Option<String>> {
         spend(context, usize::try_from(self.event.size).unwrap_or(usize::MAX))?;
         let payload = master_api(context)?.payload(self.event.id).await.or_show()?;

@@ -49,7 +49,8 @@ pub(super) struct LiveEvent {
 pub(super) struct LiveDelivery {
     /// The delivery as it stands now.
     delivery: DeliveryNode,
-    /// What happened to it: `attempt_recorded`, `delivery_resent`, `delivery_cancelled`.
+    /// What happened to it: `attempt_recorded`, `delivery_resent`, `delivery_cancelled`,
+    /// `delivery_abandoned`.
     change: String,
     /// Facts that were passed over since the last message, because the reader was too slow.
     passed_over: u64,
@@ -88,7 +89,7 @@ impl Live {
         }))
     }
 
-    /// Deliveries as they are attempted, sent again, or cancelled.
+    /// Deliveries as they are attempted, sent again, cancelled, or given up.
     async fn deliveries(
         &self,
         context: &Context<'_>,
@@ -96,7 +97,8 @@ impl Live {
     ) -> Result<impl Stream<Item = Result<LiveDelivery>> + use<>> {
         let principal = allowed(context, Noun::Subscriptions, Access::Read)?;
         let filter = filter.unwrap_or_default().resolve(&*rules(context)?, principal)?;
-        let kinds = ["attempt_recorded", "delivery_resent", "delivery_cancelled"];
+        let kinds =
+            ["attempt_recorded", "delivery_resent", "delivery_cancelled", "delivery_abandoned"];
         let follower = Follower::new(context, &kinds).await?;
         Ok(stream::try_unfold(follower, move |mut follower| {
             let filter = filter.clone();

@@ -9,6 +9,7 @@ use super::{
     inputs::{SourceInput, SubscriptionInput},
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
     once,
+    retention::RetentionMutation,
     rules::RulesMutation,
     schemas::SchemaMutation,
     subscriptions::SubscriptionsMutation,
@@ -49,6 +50,7 @@ pub struct Mutation(
     ConfigurationMutation,
     RulesMutation,
     SchemaMutation,
+    RetentionMutation,
     UserMutation,
     SubscriptionsMutation,
 );

@@ -15,7 +15,7 @@ const MEANING: &str = "Sent again with the same arguments within 24 hours: the s
 without secrets, and nothing is changed. With others: `idempotency_conflict`.";
 /// What is more, or less, than changes of the configuration: each does no harm when it is repeated,
 /// or is meant to happen each time.
-const WITHOUT: [&str; 7] = [
+const WITHOUT: [&str; 10] = [
     "resendDelivery",
     "resubmitEvent",
     "publishSchema",
@@ -23,6 +23,9 @@ const WITHOUT: [&str; 7] = [
     "deleteSchema",
     "rotateSecretKey",
     "testSubscription",
+    "runRetention",
+    "eraseEvent",
+    "eraseSubscriber",
 ];
 
 /// All changes, each of which takes the argument.

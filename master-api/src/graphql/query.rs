@@ -9,6 +9,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
     past::PastQuery,
+    retention::RetentionQuery,
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
     users::UserQuery,
@@ -28,7 +29,7 @@ const PAGE: usize = limits::PAGE_DEFAULT as usize;
 
 /// Questions.
 #[derive(Debug, Default, MergedObject)]
-pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, UserQuery);
+pub struct Query(TrafficQuery, SchemaQuery, LogQueries, PastQuery, RetentionQuery, UserQuery);
 
 /// About events, deliveries, and who sends and receives them.
 #[derive(Debug, Default)]

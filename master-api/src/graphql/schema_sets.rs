@@ -28,7 +28,7 @@ pub(super) struct SchemaSetInput {
 /// How the schemas of an archive are published.
 #[derive(Debug, Default, InputObject)]
 struct PublishSettingsInput {
-    /// `ignore` or `reject`. Null: as the registry is configured.
+    /// `ignore` or `reject`. Null: as the version before, else as the registry is configured.
     unknown_fields: Option<String>,
     /// `certes`, `confluent` or `wire`. Null: as the version before, else `certes`.
     rulebook: Option<String>,

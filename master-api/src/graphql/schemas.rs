@@ -135,19 +135,30 @@ pub(super) struct PublishedNode {
     schema: SchemaNode,
     /// False: the same content was there already and nothing changed.
     changed: bool,
-    /// All differences to the latest version of the major that was named.
+    /// The differences to the latest version of the major that was named; those that break first
+    /// where not all are listed.
     differences: Vec<DifferenceNode>,
+    /// How many more there are.
+    differences_left_out: u32,
     /// Only of a check: why publishing would be refused.
     refusal: Option<String>,
     /// Names of the live subscriptions that are hit by a breaking change.
     subscriptions: Vec<String>,
+    /// How many more there are.
+    subscriptions_left_out: u32,
 }
 
 impl From<Published> for PublishedNode {
     fn from(published: Published) -> Self {
-        let Published { version, changed, differences, refusal, subscriptions } = published;
-        let differences = differences.into_iter().map(DifferenceNode::from).collect();
-        Self { schema: SchemaNode(version), changed, differences, refusal, subscriptions }
+        Self {
+            schema: SchemaNode(published.version),
+            changed: published.changed,
+            differences: published.differences.into_iter().map(DifferenceNode::from).collect(),
+            differences_left_out: published.differences_left_out,
+            refusal: published.refusal,
+            subscriptions: published.subscriptions,
+            subscriptions_left_out: published.subscriptions_left_out,
+        }
     }
 }
 
@@ -171,7 +182,7 @@ pub(super) struct SchemaInput {
     files: Vec<ProtoFileInput>,
     /// Full name of the message. Null: the entry's only top-level one, or the last of several.
     message: Option<String>,
-    /// `ignore` (default) or `reject`.
+    /// `ignore` or `reject`. Null: as the version before, else as the registry is configured.
     unknown_fields: Option<String>,
     /// `certes`, `confluent` or `wire`. Null: as the version before, else `certes`.
     rulebook: Option<String>,
@@ -199,7 +210,7 @@ impl TryFrom<SchemaInput> for SchemaSource {
             entry: input.entry.unwrap_or(only),
             files: input.files.into_iter().map(file).collect(),
             message: input.message,
-            unknown_fields: unknown_fields(input.unknown_fields.as_deref())?.unwrap_or_default(),
+            unknown_fields: unknown_fields(input.unknown_fields.as_deref())?,
             rulebook: input.rulebook.as_deref().map(rulebook).transpose()?,
             next_major: input.next_major,
             example: input.example,

@@ -21,6 +21,8 @@ pub struct Loaded {
 
 /// Rows of one page when a whole table is read.
 pub(super) const PAGE_ROWS: usize = 1024;
+/// Bytes after which a page ends.
+pub(super) const PAGE_BYTES: usize = 8 << 20;
 
 /// Where the store lies in a data directory.
 pub fn store_in(data_dir: &Path) -> PathBuf {
@@ -36,6 +38,21 @@ pub fn load(rows: &dyn Rows) -> Result<Loaded, LogError> {
     }
     let head = rows.get(Table::Meta, tables::HEAD)?;
     let head: Head = head.map(|row| decode("head", &row)).transpose()?.unwrap_or_default();
+    let (state, last) = configuration(rows)?;
+    if last != head.configuration {
+        return Err(LogError::Changed { sequence: state.sequence });
+    }
+    check_traffic(rows, &head)?;
+    Ok(Loaded { head, state })
+}
+
+/// What the configuration facts lead to.
+pub(super) fn fold(rows: &dyn Rows) -> Result<State, LogError> {
+    Ok(configuration(rows)?.0)
+}
+
+/// The same, with the hash of the last of them.
+fn configuration(rows: &dyn Rows) -> Result<(State, Hash), LogError> {
     let mut state = State::default();
     let (mut last, mut after) = (Hash::default(), Vec::new());
     loop {
@@ -44,14 +61,9 @@ pub fn load(rows: &dyn Rows) -> Result<Loaded, LogError> {
             let fact = read_fact(row)?;
             state.apply(fact.sequence, &fact.body);
         }
-        let Some(row) = page.last() else { break };
+        let Some(row) = page.last() else { return Ok((state, last)) };
         (last, after) = (hash_of(row)?, row.0.to_vec());
     }
-    if last != head.configuration {
-        return Err(LogError::Changed { sequence: state.sequence });
-    }
-    check_traffic(rows, &head)?;
-    Ok(Loaded { head, state })
 }
 
 /// The format that the store says it has; 0: none.

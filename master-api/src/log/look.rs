@@ -111,7 +111,11 @@ impl<'a> Look<'a> {
 
     /// The days that hold traffic after a position, oldest first.
     fn days(self, after: Sequence) -> VecDeque<Table> {
-        let closed = self.state.buckets.iter().filter(|(_, closed)| closed.last > after);
+        let closed = self
+            .state
+            .buckets
+            .iter()
+            .filter(|(day, closed)| closed.last > after && !self.state.dropped.day(**day));
         let mut days: Vec<Bucket> = closed.map(|(day, _)| *day).chain(self.head.bucket).collect();
         days.dedup();
         days.into_iter().map(Table::Traffic).collect()

@@ -1,9 +1,21 @@
 //! A copy of a store to look at. Opening a store mends it, which cuts off whatever does not read
 //! from there on; so whoever only looks opens a copy, and the bytes stay as they were found.
 
-use super::{LogError, head_file, load, store_in};
-use crate::store::{Embedded, StoreError};
+use super::{
+    LogError,
+    head_file::{self, HeadMark},
+    load, store_in,
+};
+use crate::{
+    project::decode,
+    store::{
+        Embedded, StoreError,
+        journal::{self, Damage, Survey},
+    },
+    tables::{self, Head},
+};
 use std::{
+    ffi::OsStr,
     fs::{self, File, TryLockError},
     io::{ErrorKind, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
@@ -33,11 +45,30 @@ static ZEROS: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 impl Twin {
     /// Copies the store in a data directory and opens the copy. Finished tables are shared, so
     /// the space needed is that of the journals.
+    ///
+    /// Errors: `Damaged`.
     pub fn of(data_dir: &Path) -> Result<Self, LogError> {
+        let (twin, survey) = Self::copy(data_dir)?;
+        require_sound(&survey)?;
+        twin.opened()
+    }
+
+    /// The same of a store that may be damaged: the copy is without what does not read, and
+    /// without index rows that nobody can rely on.
+    pub fn salvaged(data_dir: &Path) -> Result<(Self, Survey), LogError> {
+        let (twin, survey) = Self::copy(data_dir)?;
+        let copy = twin.beside("store");
+        journal::excise(&survey.damages, &copy).map_err(|source| twin.failed(source))?;
+        Ok((twin.opened()?, survey))
+    }
+
+    /// A copy that ends with the last whole write, not opened.
+    fn copy(data_dir: &Path) -> Result<(Self, Survey), LogError> {
         let store = store_in(data_dir);
         let lock = lock(&store)?;
         let directory = data_dir.join("verify.tmp");
-        let mut twin = Self { store: None, directory, _lock: lock };
+        let twin = Self { store: None, directory, _lock: lock };
+        let survey = survey(&store)?;
         twin.remove().map_err(|source| twin.failed(source))?;
         let needed = bytes_to_copy(&store).map_err(|source| twin.failed(source))?;
         let left = space_left(data_dir)?;
@@ -47,8 +78,15 @@ impl Twin {
         }
         let copy = twin.beside("store");
         copy_directory(&store, &copy).map_err(|source| twin.failed(source))?;
-        twin.store = Some(Embedded::open(&copy, CACHE_BYTES)?);
-        Ok(twin)
+        if let Some(torn) = &survey.torn {
+            torn.cut(&copy).map_err(|source| twin.failed(source))?;
+        }
+        Ok((twin, survey))
+    }
+
+    fn opened(mut self) -> Result<Self, LogError> {
+        self.store = Some(Embedded::open(&self.beside("store"), CACHE_BYTES)?);
+        Ok(self)
     }
 
     /// The copy.
@@ -84,19 +122,40 @@ impl Drop for Twin {
     }
 }
 
-/// Opens a copy of the log as a start would: what a start has to refuse is refused before the
-/// store itself was touched. Without space for the copy the start goes on, as it must on a full
-/// disk.
-pub fn rehearse(data_dir: &Path) -> Result<(), LogError> {
-    let twin = match Twin::of(data_dir) {
-        Err(error @ LogError::Space { .. }) => {
-            tracing::warn!(%error, "opening the log without a look at a copy of it");
-            return Ok(());
-        }
-        other => other?,
-    };
-    let rows = twin.store()?;
-    head_file::vouch(data_dir, rows, &load(rows)?)
+/// Looks at a log before it is opened: opening cuts off what does not read, so what a start has to
+/// refuse is refused before. A last write that a crash cut short, which nobody was told of, is cut
+/// off here, as the engine may take it for damage.
+pub fn before_open(data_dir: &Path) -> Result<(), LogError> {
+    let store = store_in(data_dir);
+    let lock = lock(&store)?;
+    let survey = survey(&store)?;
+    require_sound(&survey)?;
+    let Some(torn) = &survey.torn else { return Ok(()) };
+    // Only what comes after the head file's word can be lost unnoticed; and that, a torn last write
+    // apart, is whole.
+    let mark = head_file::read(data_dir)?.unwrap_or(HeadMark::NONE);
+    let found = survey.found.as_deref().map(|row| decode::<Head>("head", row)).transpose()?;
+    if found.is_none_or(|head| head.sequence < mark.sequence) {
+        drop(lock);
+        let twin = Twin::of(data_dir)?;
+        head_file::vouch(data_dir, twin.store()?, &load(twin.store()?)?)?;
+    }
+    let failed = |source| LogError::File { path: torn.journal.display().to_string(), source };
+    tracing::warn!(journal = %torn.journal.display(), at = torn.at, "cutting off a torn write");
+    torn.cut(&store).map_err(failed)
+}
+
+fn survey(store: &Path) -> Result<Survey, LogError> {
+    let failed = |source| LogError::File { path: store.display().to_string(), source };
+    journal::survey(store, tables::HEAD).map_err(failed)
+}
+
+fn require_sound(survey: &Survey) -> Result<(), LogError> {
+    if survey.damages.is_empty() {
+        return Ok(());
+    }
+    let places = survey.damages.iter().map(Damage::place).collect();
+    Err(LogError::Damaged { places })
 }
 
 /// Bytes that are free for us.
@@ -124,14 +183,26 @@ pub(super) fn lock(store: &Path) -> Result<Option<File>, LogError> {
     }
 }
 
+/// Bytes of all files of a directory as they lie on the disk.
+pub(super) fn bytes_in(directory: &Path) -> std::io::Result<u64> {
+    sum_bytes(directory, &|_name| true)
+}
+
+/// The same without finished tables, which are shared.
 fn bytes_to_copy(directory: &Path) -> std::io::Result<u64> {
+    sum_bytes(directory, &|name| name != TABLES_FOLDER)
+}
+
+fn sum_bytes(directory: &Path, wanted: &dyn Fn(&OsStr) -> bool) -> std::io::Result<u64> {
     let mut sum = 0_u64;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        let bytes = if entry.file_type()?.is_dir() {
-            if entry.file_name() == TABLES_FOLDER { 0 } else { bytes_to_copy(&entry.path())? }
-        } else {
+        let bytes = if !entry.file_type()?.is_dir() {
             entry.metadata()?.blocks().saturating_mul(BLOCK_BYTES)
+        } else if wanted(&entry.file_name()) {
+            sum_bytes(&entry.path(), wanted)?
+        } else {
+            0
         };
         sum = sum.saturating_add(bytes);
     }

@@ -1,24 +1,40 @@
 //! The proof that the log is whole, and that everything else agrees with it.
 
-use super::{LogError, hash_of, head_file, load, read_fact, twin::Twin};
+use super::{
+    LogError,
+    agree::{Leftovers, check_idempotency, check_secret_key, check_secrets, compare},
+    erasures::{event_of, is_of},
+    hash_of, head_file, load, read_fact,
+    twin::Twin,
+};
 use crate::{
     fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
     project::Projector,
     search::SINCE_FORMAT,
-    secrets::{SECRET_KEY_FILE, Sealer},
-    state::State,
+    secrets::SECRET_KEY_FILE,
+    state::{Dropped, Losses, State},
     store::{Embedded, Row, Rows, Scan, StateStore, StoreError, Table},
-    tables::{self, Head, IdempotencyRow, SALT_LENGTH},
+    tables::{self, Head, SALT_LENGTH},
 };
-use contract::id::Sequence;
+use contract::{
+    event::Audience,
+    id::{EventId, Sequence},
+};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeSet, iter, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    path::Path,
+    sync::Arc,
+};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
     /// Facts of both chains.
     pub facts: u64,
+    /// Facts that went with the days that retention has dropped.
+    pub dropped: u64,
     /// Where the log ends.
     pub head: Sequence,
     /// One sentence for each thing that is wrong, at most 100; none: all is well.
@@ -56,13 +72,11 @@ pub fn verify_rows(
     live: Option<&State>,
 ) -> Result<Report, LogError> {
     let loaded = load(rows)?;
-    let mut walk = Walk::new(rows, scratch);
+    let dropped = loaded.state.dropped;
+    let mut walk = Walk::new(rows, scratch, (loaded.state.losses.clone(), dropped), &|_facts| ());
     walk.all_facts(all_tables)?;
-    let Walk { mut report, state, mut head, .. } = walk;
-    let searched = state.format >= SINCE_FORMAT;
-    if !searched {
-        head.open_block = Sequence(0);
-    }
+    walk.ended();
+    let Walk { mut report, state, head, .. } = walk;
     if head != loaded.head {
         report.problem(format!("the head is {:?}, but the facts lead to {head:?}", loaded.head));
     }
@@ -72,20 +86,28 @@ pub fn verify_rows(
     if load::stored_format(rows)? != state.format {
         report.problem("the stored format is not the one that the facts name".into());
     }
+    // A day that is gone and still has its facts is being swept.
+    let swept = |table: &Table| matches!(table, Table::Traffic(day) if dropped.day(*day));
+    let leftovers = Leftovers { dropped, allowed: all_tables.iter().any(swept) };
     let days = all_tables.iter().copied().chain(scratch.tables());
-    let days: BTreeSet<_> =
-        days.filter(|table| searched && matches!(table, Table::Search(_))).collect();
+    let searched = |table: &Table| {
+        let kept = matches!(table, Table::Search(day) if !dropped.day(*day));
+        kept && state.format >= SINCE_FORMAT
+    };
+    let days: BTreeSet<_> = days.filter(searched).collect();
     for table in tables::READ_MODELS.into_iter().chain(days) {
-        compare(rows, scratch, table, &mut report)?;
+        compare((rows, scratch), table, leftovers, &mut report)?;
     }
-    check_idempotency(rows, all_tables, &mut report)?;
+    let kept = all_tables.iter().filter(|table| !table.day().is_some_and(|day| dropped.day(day)));
+    check_idempotency(rows, kept, &mut report)?;
     check_secrets(rows, &state, &mut report)?;
     report.head = head.sequence;
     Ok(report)
 }
 
 impl Report {
-    fn problem(&mut self, sentence: String) {
+    /// Takes note of something that is wrong.
+    pub(super) fn problem(&mut self, sentence: String) {
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(sentence);
         }
@@ -93,26 +115,85 @@ impl Report {
 }
 
 /// Goes through all facts in order and builds up what they lead to.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     rows: &'a dyn Rows,
     scratch: &'a dyn StateStore,
     projector: Projector<'a>,
-    report: Report,
-    state: State,
-    head: Head,
+    /// What is wrong.
+    pub(super) report: Report,
+    /// What the configuration facts so far lead to.
+    pub(super) state: State,
+    /// The head that the facts so far lead to.
+    pub(super) head: Head,
+    /// What is known to be lost.
+    losses: Losses,
+    /// What retention has dropped.
+    dropped: Dropped,
+    /// Chains whose next fact follows one that is lost.
+    resumed: BTreeSet<Chain>,
+    /// Something of the day that is open is lost.
+    day_has_gap: bool,
+    /// Facts of the day at hand that went with it, and the last of them.
+    absent: (u64, Sequence),
+    /// Events whose payload is not there, with their audience and where they were taken; what
+    /// removed it has to follow.
+    bare: BTreeMap<EventId, (Audience, Sequence)>,
+    tell: &'a dyn Fn(u64),
 }
 
 impl<'a> Walk<'a> {
-    fn new(rows: &'a dyn Rows, scratch: &'a dyn StateStore) -> Self {
+    /// Of `rows`; what they lead to goes into `scratch`, which has to be empty of it. `tell` hears
+    /// now and then how many facts were gone through. Nobody misses what is among the losses, or
+    /// went with the days that retention has dropped.
+    pub(super) fn new(
+        rows: &'a dyn Rows,
+        scratch: &'a dyn StateStore,
+        (losses, dropped): (Losses, Dropped),
+        tell: &'a dyn Fn(u64),
+    ) -> Self {
         let (stats, format) = (Head::default().stats, State::default().format);
-        let projector = Projector::new(as_rows(scratch), stats, format, Arc::default());
-        let (report, state, head) = Default::default();
-        Self { rows, scratch, projector, report, state, head }
+        // From the first fact on, whichever format brought the index: those before it are in it.
+        let block = Some(Arc::default());
+        Self {
+            rows,
+            scratch,
+            projector: Projector::new(as_rows(scratch), stats, dropped, format, block),
+            report: Report::default(),
+            state: State::default(),
+            head: Head::default(),
+            losses,
+            dropped,
+            resumed: BTreeSet::new(),
+            day_has_gap: false,
+            absent: (0, Sequence(0)),
+            bare: BTreeMap::new(),
+            tell,
+        }
     }
 
-    fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
+    /// What has to be settled by the end of the log.
+    pub(super) fn ended(&mut self) {
+        if self.absent.0 > 0 {
+            self.report.problem(format!("{} facts are missing and of no day", self.absent.0));
+        }
+        for (id, (audience, taken)) in std::mem::take(&mut self.bare) {
+            // An erasure that is not done may have removed it and not come to say so.
+            let mut orders = self.state.erasing.iter();
+            if !orders.any(|(ordered, target)| is_of(target, *ordered, (id, &audience, taken))) {
+                self.report.problem(format!("the payload of {id} is missing"));
+            }
+        }
+    }
+
+    /// The first event of the block that is open after the facts so far; 0: there is none.
+    pub(super) fn open_block(&self) -> Sequence {
+        self.projector.block.as_ref().map_or(Sequence(0), |block| block.first())
+    }
+
+    /// Goes through the facts of all these tables.
+    pub(super) fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
         let days: Vec<_> =
-            all_tables.iter().filter(|table| matches!(table, Table::Traffic(_))).collect();
+            all_tables.iter().filter(|table| self.is_kept_traffic(**table)).collect();
         let mut configuration =
             facts(self.rows, iter::once(Table::Configuration)).map(|row| (None, row)).peekable();
         let mut traffic = days
@@ -136,12 +217,22 @@ impl<'a> Walk<'a> {
         self.flush()
     }
 
+    fn is_kept_traffic(&self, table: Table) -> bool {
+        matches!(table, Table::Traffic(day) if !self.dropped.day(day))
+    }
+
     fn fact(&mut self, table: Option<Table>, row: &Row) -> Result<(), LogError> {
         let fact = read_fact(row)?;
         let expected = Sequence(self.head.sequence.0 + 1);
         if fact.sequence != expected {
             let found = fact.sequence;
-            self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            let before = Sequence(found.0.saturating_sub(1));
+            let kept = expected.max(Sequence(self.dropped.last.0 + 1));
+            if found > expected && (kept > before || self.losses.cover(kept, before)) {
+                self.gap(expected, before);
+            } else {
+                self.report.problem(format!("fact {expected} is missing: {found} comes next"));
+            }
         }
         if fact.time < self.head.time {
             self.report.problem(format!("fact {} is older than the one before it", fact.sequence));
@@ -152,7 +243,7 @@ impl<'a> Walk<'a> {
         }
         let hash = hash_of(row)?;
         match chain {
-            Chain::Configuration => self.configuration_fact(&fact, hash),
+            Chain::Configuration => self.configuration_fact(&fact, hash)?,
             Chain::Traffic => self.traffic_fact(&fact, hash, table)?,
         }
         self.report.facts += 1;
@@ -161,21 +252,49 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn configuration_fact(&mut self, fact: &Fact, hash: Hash) {
-        if fact.prev_hash != self.head.configuration {
+    /// Facts that are not there, and need not be.
+    fn gap(&mut self, first: Sequence, last: Sequence) {
+        let dropped = last.min(self.dropped.last);
+        if first <= dropped {
+            self.absent = (self.absent.0 + (dropped.0 - first.0 + 1), dropped);
+        }
+        if self.losses.touch(first, last) {
+            self.resumed = BTreeSet::from([Chain::Configuration, Chain::Traffic]);
+            self.day_has_gap = true;
+        }
+    }
+
+    fn configuration_fact(&mut self, fact: &Fact, hash: Hash) -> Result<(), LogError> {
+        let resumed = self.resumed.remove(&Chain::Configuration);
+        if fact.prev_hash != self.head.configuration && !resumed {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if let FactBody::BucketClosed { bucket, count, last, hash } = &fact.body {
-            let Head { bucket_count, last_traffic, traffic, .. } = self.head;
-            if (self.head.bucket, bucket_count, last_traffic, traffic)
-                != (Some(*bucket), *count, *last, *hash)
-            {
-                self.report.problem(format!("day {bucket} is not as it was when it ended"));
-            }
+            self.end_of_day(*bucket, (*count, *last, *hash));
+            self.projector.end_day(*bucket)?;
         }
         self.head.configuration = hash;
         self.state.apply(fact.sequence, &fact.body);
         self.projector.format = self.state.format;
+        Ok(())
+    }
+
+    fn end_of_day(&mut self, bucket: Bucket, (count, last, hash): (u64, Sequence, Hash)) {
+        let whole = if self.dropped.day(bucket) {
+            let absent = std::mem::take(&mut self.absent);
+            (self.head.last_traffic, self.head.traffic) = (last, hash);
+            self.report.dropped += count;
+            absent == (count, last)
+        } else {
+            let Head { bucket_count, last_traffic, traffic, .. } = self.head;
+            (self.head.bucket, bucket_count, last_traffic, traffic)
+                == (Some(bucket), count, last, hash)
+        };
+        if !whole && !self.day_has_gap {
+            self.report.problem(format!("day {bucket} is not as it was when it ended"));
+        }
+        (self.head.bucket, self.head.bucket_count) = (None, 0);
+        self.day_has_gap = false;
     }
 
     fn traffic_fact(
@@ -185,41 +304,49 @@ impl<'a> Walk<'a> {
         table: Option<Table>,
     ) -> Result<(), LogError> {
         let bucket = Bucket::of(fact.time);
-        if fact.prev_hash != self.head.traffic {
+        let resumed = self.resumed.remove(&Chain::Traffic);
+        if fact.prev_hash != self.head.traffic && !resumed {
             self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
         }
         if table != Some(Table::Traffic(bucket)) {
             self.report.problem(format!("fact {} is not in the table of its day", fact.sequence));
         }
         if self.head.bucket != Some(bucket) {
-            if let Some(old) = self.head.bucket.filter(|old| !self.state.buckets.contains_key(old))
-            {
+            let open = |old: &Bucket| !self.state.buckets.contains_key(old) && !self.day_has_gap;
+            if let Some(old) = self.head.bucket.filter(open) {
                 self.report.problem(format!("day {old} ended without a word"));
             }
             (self.head.bucket, self.head.bucket_count) = (Some(bucket), 0);
+            self.day_has_gap = resumed;
         }
         self.head.bucket_count += 1;
         self.head.last_traffic = fact.sequence;
         self.head.traffic = hash;
         self.state.apply(fact.sequence, &fact.body);
-        if let FactBody::EventAccepted { event }
-        | FactBody::EventQuarantined { event, .. }
-        | FactBody::QuarantineReleased { event, .. } = &fact.body
+        if let Some((event, taken)) = event_of(fact) {
+            self.payload((fact.sequence, bucket), event, taken)?;
+        }
+        if let FactBody::PayloadRemoved { event, .. } = &fact.body
+            && self.bare.remove(event).is_none()
+            && !self.losses.payloads.contains(event)
+            && self.projector.event(*event)?.is_some()
         {
-            self.payload(fact.sequence, bucket, event)?;
+            self.report.problem(format!("the payload of {event} is there, but was removed"));
         }
         self.projector.apply((fact.sequence, fact.time, bucket), &fact.body)
     }
 
     fn payload(
         &mut self,
-        sequence: Sequence,
-        bucket: Bucket,
+        (sequence, bucket): (Sequence, Bucket),
         event: &StoredEvent,
+        taken: Sequence,
     ) -> Result<(), LogError> {
         let row = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         let Some(row) = row else {
-            self.report.problem(format!("the payload of {} is missing", event.id));
+            if !self.losses.payloads.contains(&event.id) {
+                self.bare.insert(event.id, (event.audience.clone(), taken));
+            }
             return Ok(());
         };
         let size = row.len().saturating_sub(SALT_LENGTH);
@@ -236,17 +363,19 @@ impl<'a> Walk<'a> {
         self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
         self.projector.lanes.clear();
         self.head.stats = self.projector.stats;
-        self.head.open_block = self.projector.block.first();
+        let searched = self.state.format >= SINCE_FORMAT;
+        self.head.open_block = if searched { self.open_block() } else { Sequence(0) };
+        (self.tell)(self.report.facts);
         Ok(())
     }
 }
 
-fn as_rows(store: &dyn StateStore) -> &dyn Rows {
+pub(super) fn as_rows(store: &dyn StateStore) -> &dyn Rows {
     store
 }
 
-/// All rows of a table, read page by page.
-fn facts<'a>(
+/// All rows of tables, read page by page.
+pub(super) fn facts<'a>(
     rows: &'a dyn Rows,
     tables: impl Iterator<Item = Table> + 'a,
 ) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
@@ -254,6 +383,7 @@ fn facts<'a>(
         let mut after = Some(Vec::new());
         let pages = iter::from_fn(move || {
             let scan = Scan::all(table, load::PAGE_ROWS).after(after.as_deref()?);
+            let scan = scan.at_most(load::PAGE_BYTES);
             match rows.scan(&scan) {
                 Ok(page) => {
                     after = page.last().map(|(key, _)| key.to_vec());
@@ -267,70 +397,4 @@ fn facts<'a>(
         });
         pages.flatten()
     })
-}
-
-fn compare(
-    rows: &dyn Rows,
-    rebuilt: &dyn StateStore,
-    table: Table,
-    report: &mut Report,
-) -> Result<(), LogError> {
-    let mut found = facts(rows, iter::once(table));
-    let mut wanted = facts(as_rows(rebuilt), iter::once(table));
-    loop {
-        match (found.next().transpose()?, wanted.next().transpose()?) {
-            (None, None) => return Ok(()),
-            (Some(found), Some(wanted)) if found == wanted => {}
-            (found, wanted) => {
-                let key = |row: Option<Row>| row.map_or("none".into(), |row| hex::encode(row.0));
-                let (found, wanted) = (key(found), key(wanted));
-                report.problem(format!(
-                    "{table:?} differs from what the facts lead to: key {found} is there, the \
-                     facts want {wanted}"
-                ));
-                return Ok(());
-            }
-        }
-    }
-}
-
-fn check_idempotency(
-    rows: &dyn Rows,
-    all_tables: &[Table],
-    report: &mut Report,
-) -> Result<(), LogError> {
-    let days = all_tables.iter().filter(|table| matches!(table, Table::Idempotency(_)));
-    for row in facts(rows, days.copied()) {
-        let (key, row) = row?;
-        if key.first() == Some(&crate::once::TAG) {
-            let _answer: crate::once::AnswerRow = crate::project::decode("answer", &row)?;
-            continue;
-        }
-        let row: IdempotencyRow = crate::project::decode("idempotency key", &row)?;
-        if rows.get(Table::EventIds, &row.event.to_bytes())?.is_none() {
-            report.problem(format!("an idempotency key names {}, which is not there", row.event));
-        }
-    }
-    Ok(())
-}
-
-fn check_secrets(rows: &dyn Rows, state: &State, report: &mut Report) -> Result<(), LogError> {
-    let stored = rows.scan(&Scan::all(Table::Secrets, usize::MAX))?;
-    let wanted = state.secrets.keys().map(|id| id.to_bytes().to_vec());
-    if !stored.iter().map(|(key, _)| key.to_vec()).eq(wanted) {
-        report.problem("the stored secrets are not those that the facts name".into());
-    }
-    Ok(())
-}
-
-/// Without its file the key may still be given by the configuration, which is not known here.
-fn check_secret_key(file: &Path, rows: &dyn Rows, report: &mut Report) {
-    if !file.exists() {
-        let path = file.display();
-        report.notes.push(format!(
-            "{path} is missing: the server starts only if its key is given by the configuration"
-        ));
-    } else if let Err(error) = Sealer::from_file(file).and_then(|sealer| sealer.open_all(rows)) {
-        report.problem(format!("{}: {}", file.display(), error.message));
-    }
 }

@@ -2,9 +2,14 @@
 
 mod list;
 
-use super::{failed, page_size};
+use super::page_size;
 use crate::{
-    log::LogError, project::read_delivery, service::MasterApi, shared::Shared, writer::Command,
+    log::LogError,
+    service::MasterApi,
+    shared::Shared,
+    store::{Ahead, Rows, Table},
+    tables::DeliveryRow,
+    writer::Command,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,10 +25,16 @@ use contract::{
 #[async_trait]
 impl Deliveries for MasterApi {
     async fn work(&self, deliveries: Vec<DeliveryId>) -> Result<Vec<Option<Work>>> {
-        // Point reads of what was just written: they are in memory, so no thread is changed.
-        let work = |id: &DeliveryId| work_of(&self.shared, *id);
-        let work: Result<_, LogError> = deliveries.iter().map(work).collect();
-        work.map_err(|error| failed(&error))
+        // Point reads of what was just written: where the store is here, they are in memory.
+        self.quick(move |shared| {
+            let mut rows = Ahead::of(shared.rows());
+            if shared.store.replicated().is_some() {
+                let keys: Vec<_> = deliveries.iter().map(|id| id.to_bytes().to_vec()).collect();
+                rows.fetch(Table::Deliveries, &keys)?;
+            }
+            deliveries.iter().map(|id| work_of(shared, &rows, *id)).collect()
+        })
+        .await
     }
 
     async fn record_attempts(&self, reports: Vec<AttemptReport>) -> Result<Vec<bool>> {
@@ -31,7 +42,7 @@ impl Deliveries for MasterApi {
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
-        let row = read_delivery(self.shared.rows(), id).map_err(|error| failed(&error))?;
+        let row = self.quick(move |shared| shared.delivery(id)).await?;
         Ok(row.map(|row| row.into_delivery(id)))
     }
 
@@ -50,16 +61,20 @@ impl Deliveries for MasterApi {
     }
 
     async fn stats(&self) -> Result<Stats> {
-        Ok(self.shared.head().stats)
+        // What was done stays done when its day goes; what can be looked at is what is kept.
+        let gone = self.shared.state.load().gone;
+        let Stats { accepted, delivered, cancelled, .. } = gone;
+        let kept = self.shared.head().stats;
+        Ok(kept.plus(&Stats { accepted, delivered, cancelled, ..Stats::default() }))
     }
 }
 
-fn work_of(shared: &Shared, id: DeliveryId) -> Result<Option<Work>, LogError> {
-    let row = read_delivery(shared.rows(), id)?;
+fn work_of(shared: &Shared, rows: &dyn Rows, id: DeliveryId) -> Result<Option<Work>, LogError> {
+    let row = shared.delivery_of(rows, id)?;
     let Some(row) = row.filter(|row| row.state == DeliveryState::Waiting) else {
         return Ok(None);
     };
-    let Some((event, payload)) = event_with_payload(shared, id.sequence)? else {
+    let Some((event, payload)) = event_with_payload(shared, id.sequence, &row)? else {
         return Ok(None);
     };
     Ok(Some(Work { delivery: row.into_delivery(id), event, payload }))
@@ -68,11 +83,22 @@ fn work_of(shared: &Shared, id: DeliveryId) -> Result<Option<Work>, LogError> {
 fn event_with_payload(
     shared: &Shared,
     sequence: Sequence,
+    row: &DeliveryRow,
 ) -> Result<Option<(Event, Option<Bytes>)>, LogError> {
     if let Some((event, payload)) = shared.recent.get(sequence) {
         return Ok(Some((event, Some(payload))));
     }
-    let bucket = shared.bucket_of(sequence);
-    let Some(event) = shared.event_at(sequence, bucket)? else { return Ok(None) };
-    Ok(Some((event, shared.payload_at(sequence, bucket)?)))
+    let places: Vec<_> = match row.carried {
+        None => {
+            let buckets = shared.buckets_of(sequence)?.into_iter();
+            buckets.map(|bucket| (bucket, sequence)).collect()
+        }
+        Some(_) => shared.event_id(row.event)?.map(|row| row.place()).into_iter().collect(),
+    };
+    for place in places {
+        if let Some(event) = shared.event_at(place)? {
+            return Ok(Some((event, shared.payload_at(place)?)));
+        }
+    }
+    Ok(None)
 }

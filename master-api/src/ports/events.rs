@@ -1,8 +1,8 @@
 //! The port [`Events`].
 
-use super::{ROWS_LOOKED_AT_MAX, failed, page_size};
+use super::{ROWS_LOOKED_AT_MAX, page_size};
 use crate::{
-    fact::{FactBody, StoredEvent},
+    fact::{Bucket, FactBody, StoredEvent},
     log::{LogError, read_fact},
     prepare::Prepared,
     search::Query,
@@ -17,13 +17,15 @@ use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
-    delivery::Delivery,
-    event::{Event, EventState},
+    clock::Timestamp,
+    delivery::{Cause, Delivery},
+    event::Event,
     id::{DeliveryId, EventId, Sequence},
     limits,
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
+    retention::PayloadState,
 };
-use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
+use std::{ops::ControlFlow, sync::Arc};
 
 /// Largest payload that is hashed by the thread that serves others, too.
 const PREPARED_HERE_BYTES_MAX: usize = 256 << 10;
@@ -66,19 +68,23 @@ impl Events for MasterApi {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<Event>> {
-        let read = |shared: &Shared| match shared.event_id(id)? {
-            Some(EventIdRow { sequence, bucket, .. }) => shared.event_at(sequence, bucket),
+        let read = move |shared: &Shared| match shared.event_id(id)? {
+            Some(row) => shared.event_at(row.place()),
             None => Ok(None),
         };
-        read(&self.shared).map_err(|error| failed(&error))
+        self.quick(read).await
     }
 
     async fn payload(&self, id: EventId) -> Result<Option<Bytes>> {
-        let read = |shared: &Shared| match shared.event_id(id)? {
-            Some(EventIdRow { sequence, bucket, .. }) => Ok(shared.payload_at(sequence, bucket)?),
+        let read = move |shared: &Shared| match shared.event_id(id)? {
+            Some(row) => Ok(shared.payload_at(row.place())?),
             None => Ok(None),
         };
-        read(&self.shared).map_err(|error: LogError| failed(&error))
+        self.quick(read).await
+    }
+
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
+        self.quick(move |shared| payload_state(shared, id)).await
     }
 
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
@@ -96,8 +102,7 @@ impl Events for MasterApi {
         require_page(ids.len())?;
         self.blocking(move |shared| {
             let rows = shared.event_ids(&ids)?;
-            let places: Vec<_> =
-                rows.iter().flatten().map(|row| (row.sequence, row.bucket)).collect();
+            let places: Vec<_> = rows.iter().flatten().map(EventIdRow::place).collect();
             let mut events = shared.events_at(&places)?.into_iter();
             Ok(rows.iter().map(|row| row.as_ref().and_then(|_| events.next().flatten())).collect())
         })
@@ -119,6 +124,20 @@ impl Events for MasterApi {
         })
         .await
     }
+}
+
+fn payload_state(shared: &Shared, id: EventId) -> Result<Option<PayloadState>, LogError> {
+    let state = |row: &EventIdRow| match row.gone {
+        None => PayloadState::Present,
+        Some(Cause::Erased) => PayloadState::Erased,
+        Some(_) => PayloadState::Expired,
+    };
+    if let Some(row) = shared.event_id(id)? {
+        return Ok(Some(state(&row)));
+    }
+    // Nothing is left of it but the time in its id.
+    let dropped = shared.state.load().dropped;
+    Ok(dropped.day(Bucket::of(made_at(id))).then_some(PayloadState::Expired))
 }
 
 impl MasterApi {
@@ -179,6 +198,13 @@ fn cursor(text: &str) -> Result<Sequence> {
     })
 }
 
+/// When an id was made: the first 48 bits of a UUIDv7 are milliseconds (RFC 9562, 5.7).
+fn made_at(id: EventId) -> Timestamp {
+    let [a, b, c, d, e, f, ..] = id.to_bytes();
+    let millis = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+    Timestamp(i64::try_from(millis).unwrap_or(0).saturating_mul(1000))
+}
+
 /// From the newest of the log down; the index names those that fit.
 fn list(
     shared: &Shared,
@@ -189,20 +215,14 @@ fn list(
     let query = Query { filter, before, rows_max: ROWS_LOOKED_AT_MAX, ..Query::default() };
     let mut places = Vec::new();
     let walked = shared.search(&query, &mut |found| {
-        places.push((found.sequence, found.bucket));
+        places.push(found);
         Ok(if places.len() == size { ControlFlow::Break(()) } else { ControlFlow::Continue(1) })
     })?;
-    let events: Vec<_> = shared.events_at(&places)?.into_iter().flatten().collect();
-    // One that was kept aside may have been released, and has another place since.
-    let aside = events.iter().filter(|event| event.state == EventState::Quarantined);
-    let aside: Vec<_> = aside.map(|event| event.id).collect();
-    let rows = if aside.is_empty() { Vec::new() } else { shared.event_ids(&aside)? };
-    let places: BTreeSet<_> = rows.into_iter().flatten().map(|row| row.sequence).collect();
-    let here = |event: &Event| {
-        // Two keys may look the same to the index.
-        let wanted = query.filter.idempotency_key.as_ref();
-        (event.state == EventState::Accepted || places.contains(&event.sequence))
-            && wanted.is_none_or(|key| event.idempotency_key.as_ref() == Some(key))
-    };
-    Ok(Page { items: events.into_iter().filter(here).collect(), next: walked.cursor() })
+    let events = shared.events_still_at(&places)?.into_iter().map(|(event, _)| event);
+    // Two keys may look the same to the index.
+    let wanted = query.filter.idempotency_key.as_ref();
+    let items = events
+        .filter(|event| wanted.is_none_or(|key| event.idempotency_key.as_ref() == Some(key)))
+        .collect();
+    Ok(Page { items, next: walked.cursor() })
 }

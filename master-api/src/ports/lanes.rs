@@ -58,6 +58,8 @@ fn fresh(
     after: Sequence,
     limit: usize,
 ) -> Result<FeedPage, LogError> {
+    // Before the scan: what is added while it goes on lies after this.
+    let head = shared.lanes().head(lane).unwrap_or_default();
     let mut page = FeedPage { read_to: after, ..FeedPage::default() };
     let mut looked_at = 0;
     while page.fresh.len() < limit && looked_at < ROWS_PER_FEED_MAX {
@@ -79,6 +81,8 @@ fn fresh(
         }
         looked_at += read;
         if read < ROWS_PER_SCAN && page.fresh.len() < limit {
+            // Where the newest ones are gone with their day, nothing is left to be read.
+            page.read_to = page.read_to.max(head);
             return Ok(page);
         }
     }

@@ -1,7 +1,7 @@
 //! The port [`Log`]: facts in order, from both chains, and the cursors of those who follow them.
 
 use crate::{
-    fact::Chain,
+    fact::{Chain, check_kinds},
     log::Look,
     service::MasterApi,
     store::Table,
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout_at};
 impl Log for MasterApi {
     async fn facts(&self, mut query: LogQuery) -> Result<LogPage> {
         query.filter.check()?;
+        check_kinds(&query.filter.kinds)?;
         let until = Instant::now() + query.patience();
         // All facts of the configuration are notable.
         let rare = query.filter.notable || query.filter.chain == Some(Chain::Configuration);
@@ -56,8 +57,7 @@ impl Log for MasterApi {
             return Ok(Some(cursor));
         }
         let key = tables::follower_key(follower);
-        let row = self.shared.store.get(Table::Cursors, &key);
-        let row = row.map_err(|error| super::failed(&error.into()))?;
+        let row = self.quick(move |shared| Ok(shared.store.get(Table::Cursors, &key)?)).await?;
         Ok(row.as_deref().and_then(tables::sequence_of))
     }
 

@@ -102,6 +102,8 @@ const INCOMING: u8 = 2;
 pub const QUARANTINED: u8 = 4;
 /// It was taken.
 pub const ACCEPTED: u8 = 8;
+/// It was carried here from another day.
+pub const CARRIED: u8 = 16;
 
 /// The flag of a direction.
 pub const fn direction_flag(direction: Direction) -> u8 {
@@ -188,8 +190,20 @@ impl OpenBlock {
         })
     }
 
-    /// Takes in a traffic fact, if it makes an event.
-    pub fn push(&mut self, sequence: Sequence, bucket: Bucket, body: &FactBody) {
+    /// Goes on to a traffic fact; gives the block that ended before it, if one did.
+    pub fn next(&mut self, sequence: Sequence, bucket: Bucket, body: &FactBody) -> Option<Self> {
+        let ended = self.ends_before(sequence, bucket, body).then(|| std::mem::take(self));
+        self.push(sequence, bucket, body);
+        ended
+    }
+
+    /// Does it end with the day `bucket`, which has ended?
+    pub const fn ends_with(&self, bucket: Bucket) -> bool {
+        !self.entries.is_empty() && self.bucket.0 <= bucket.0
+    }
+
+    /// Takes in a traffic fact, if it makes an event or moves one.
+    fn push(&mut self, sequence: Sequence, bucket: Bucket, body: &FactBody) {
         let Some((event, state)) = event_of(body) else { return };
         let received = event.received_at;
         if self.entries.is_empty() {
@@ -214,11 +228,11 @@ impl OpenBlock {
     }
 
     /// Writes its rows.
-    pub fn close(mut self, batch: &mut Batch) -> Result<(), LogError> {
+    pub fn close(&self, batch: &mut Batch) -> Result<(), LogError> {
         let first = self.summary.first;
-        self.summary.keys = bloom(&self.keys);
+        let summary = Summary { keys: bloom(&self.keys), ..self.summary.clone() };
         let table = Table::Search(self.bucket);
-        batch.put(table, key(SUMMARY, first), encode("block", &self.summary)?);
+        batch.put(table, key(SUMMARY, first), encode("block", &summary)?);
         let mut columns = Vec::with_capacity(self.entries.len() * ENTRY_BYTES);
         for entry in &self.entries {
             let offset = u32::try_from(entry.sequence.0 - first.0).unwrap_or(u32::MAX);
@@ -233,13 +247,19 @@ impl OpenBlock {
     }
 }
 
-/// The event that a fact makes, and the flag of its state.
+/// Does a fact make an event, or move one?
+pub fn is_indexed(body: &FactBody) -> bool {
+    event_of(body).is_some()
+}
+
+/// The event that a fact makes or moves, and the flags of its state.
 fn event_of(body: &FactBody) -> Option<(&StoredEvent, u8)> {
     match body {
         FactBody::EventAccepted { event } | FactBody::QuarantineReleased { event, .. } => {
             Some((event, ACCEPTED))
         }
         FactBody::EventQuarantined { event, .. } => Some((event, QUARANTINED)),
+        FactBody::EventCarried { event, .. } => Some((event, ACCEPTED | CARRIED)),
         // No other kind makes an event; a new one that does adds its arm here.
         _ => None,
     }

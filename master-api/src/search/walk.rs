@@ -1,14 +1,15 @@
 //! Looking for events, from the newest down.
 
 use super::block::{
-    ACCEPTED, Entry, OpenBlock, QUARANTINED, SUMMARY, Summary, columns_key, direction_flag,
-    entries, key, key_hash, short,
+    ACCEPTED, CARRIED, Entry, OpenBlock, QUARANTINED, SUMMARY, Summary, columns_key,
+    direction_flag, entries, key, key_hash, short,
 };
 use crate::{
     fact::Bucket,
-    log::LogError,
+    log::{LogError, read_fact},
     project::decode,
     store::{Rows, Scan, Table},
+    tables,
 };
 use contract::{
     event::{Audience, EventState, Origin},
@@ -19,6 +20,8 @@ use std::ops::ControlFlow;
 
 /// Summaries that are read at once.
 const SUMMARIES_PER_SCAN: usize = 64;
+/// Facts that are read at once where there is no index: fewer than a block has room for names.
+const FACTS_PER_SCAN: usize = 256;
 /// What the columns of a block count for, in rows.
 const COLUMNS_COST: usize = 4;
 
@@ -33,17 +36,11 @@ pub struct Query {
     pub before: Option<Sequence>,
     /// Only events from this position on.
     pub from: Sequence,
+    /// Only events before this position, and those that were carried beyond it: they may have been
+    /// taken before it.
+    pub until: Option<Sequence>,
     /// Rows that may be looked at.
     pub rows_max: usize,
-}
-
-/// An event that fits, as far as the columns tell.
-#[derive(Debug, Clone, Copy)]
-pub struct Found {
-    /// Its place.
-    pub sequence: Sequence,
-    /// Its day.
-    pub bucket: Bucket,
 }
 
 /// How a walk ended.
@@ -55,19 +52,23 @@ pub enum Walked {
     Before(Sequence),
 }
 
-/// Visits the events that fit, newest first, until the visitor breaks, or has looked at too many
-/// rows: it says how many each event cost. `buckets` are the days of the log.
+/// Hears of the place of an event that fits, as far as the columns tell: it may have another one
+/// since. Says how many rows it cost, or that it is enough.
+pub type Visit<'a> =
+    &'a mut dyn FnMut((Bucket, Sequence)) -> Result<ControlFlow<(), usize>, LogError>;
+
+/// Visits the events that fit, newest first, until the visitor breaks, or too many rows were looked
+/// at. `buckets` are the days of the log.
 pub fn walk(
     rows: &dyn Rows,
     open: &OpenBlock,
     buckets: impl DoubleEndedIterator<Item = Bucket>,
     query: &Query,
-    visit: &mut dyn FnMut(Found) -> Result<ControlFlow<(), usize>, LogError>,
+    visit: Visit<'_>,
 ) -> Result<Walked, LogError> {
-    let before = query.before.unwrap_or(Sequence(u64::MAX));
-    let mut walk = Walk { query, before, cost: 0, visit };
+    let mut walk = Walk::new(query, visit);
     // The open block was read before the rows: what was closed since is a part of it.
-    let mut upto = before;
+    let mut upto = walk.before;
     if open.first() != Sequence(0) {
         let entries = || Ok(open.entries.clone());
         if let Some(at) = walk.block(open.bucket(), &open.summary, true, entries)? {
@@ -75,9 +76,7 @@ pub fn walk(
         }
         upto = upto.min(open.first());
     }
-    // Events reach the log after they were received; a day is more than clocks differ.
-    let oldest = query.filter.since.map_or(0, |since| Bucket::of(since).0.saturating_sub(1));
-    for bucket in buckets.rev().take_while(|bucket| bucket.0 >= oldest) {
+    for bucket in newest_first(buckets, query) {
         if let Some(at) = walk.bucket(rows, bucket, upto)? {
             return Ok(Walked::Before(at));
         }
@@ -85,14 +84,81 @@ pub fn walk(
     Ok(Walked::Through)
 }
 
+/// The same in a log without the index, from the facts themselves: while replicas live that write
+/// none.
+pub fn walk_facts(
+    rows: &dyn Rows,
+    buckets: impl DoubleEndedIterator<Item = Bucket>,
+    query: &Query,
+    visit: Visit<'_>,
+) -> Result<Walked, LogError> {
+    let mut walk = Walk::new(query, visit);
+    for bucket in newest_first(buckets, query) {
+        if let Some(at) = walk.bucket_of_facts(rows, bucket)? {
+            return Ok(Walked::Before(at));
+        }
+    }
+    Ok(Walked::Through)
+}
+
+/// The days that may hold what is looked for. Events reach the log after they were received; a day
+/// is more than clocks differ.
+fn newest_first(
+    days: impl DoubleEndedIterator<Item = Bucket>,
+    query: &Query,
+) -> impl Iterator<Item = Bucket> {
+    let since = query.filter.since;
+    let oldest = since.map_or(0, |since| Bucket::of(since).0.saturating_sub(1));
+    days.rev().take_while(move |bucket| bucket.0 >= oldest)
+}
+
 struct Walk<'a> {
     query: &'a Query,
     before: Sequence,
     cost: usize,
-    visit: &'a mut dyn FnMut(Found) -> Result<ControlFlow<(), usize>, LogError>,
+    visit: Visit<'a>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(query: &'a Query, visit: Visit<'a>) -> Self {
+        Self { query, before: query.before.unwrap_or(Sequence(u64::MAX)), cost: 0, visit }
+    }
+
+    /// The events of a day, a page of facts taken for a block.
+    fn bucket_of_facts(
+        &mut self,
+        rows: &dyn Rows,
+        bucket: Bucket,
+    ) -> Result<Option<Sequence>, LogError> {
+        let mut upto = self.before;
+        loop {
+            let scan = Scan::all(Table::Traffic(bucket), FACTS_PER_SCAN);
+            let page = rows.scan(&scan.before(&tables::sequence_key(upto)).reversed())?;
+            let mut block = OpenBlock::default();
+            for row in page.iter().rev() {
+                let fact = read_fact(row)?;
+                block.next(fact.sequence, bucket, &fact.body);
+            }
+            let Some(first) = page.last().and_then(|(key, _)| tables::sequence_of(key)) else {
+                return Ok(None);
+            };
+            upto = first;
+            self.cost += page.len();
+            let entries = || Ok(block.entries.clone());
+            if block.first() != Sequence(0)
+                && let Some(at) = self.block(bucket, &block.summary, true, entries)?
+            {
+                return Ok(Some(at));
+            }
+            if self.cost >= self.query.rows_max {
+                return Ok(Some(upto));
+            }
+            if upto <= self.query.from {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The closed blocks of a day that begin before `upto`.
     fn bucket(
         &mut self,
@@ -133,15 +199,17 @@ impl Walk<'_> {
         columns: impl FnOnce() -> Result<Vec<Entry>, LogError>,
     ) -> Result<Option<Sequence>, LogError> {
         self.cost += 1;
+        let until = self.query.until.unwrap_or(Sequence(u64::MAX));
         if let Some(wanted) = Wanted::of(self.query, summary, open) {
             self.cost += COLUMNS_COST;
             for entry in columns()?.into_iter().rev() {
                 let sequence = entry.sequence;
                 let within = sequence < self.before && sequence >= self.query.from;
+                let within = within && (sequence < until || entry.flags & CARRIED != 0);
                 if !within || !wanted.takes(&entry) {
                     continue;
                 }
-                match (self.visit)(Found { sequence, bucket })? {
+                match (self.visit)((bucket, sequence))? {
                     ControlFlow::Break(()) => return Ok(Some(sequence)),
                     ControlFlow::Continue(cost) => self.cost += cost,
                 }
@@ -205,7 +273,9 @@ impl<'a> Wanted<'a> {
             && query.filter.until.is_none_or(|until| earliest < until);
         let key = query.filter.idempotency_key.as_deref().map(key_hash);
         let keyed = key.is_none_or(|key| open || summary.may_hold(key));
-        let fits = in_time && keyed && summary.flags & flags == flags;
+        let within = query.until.is_none_or(|until| summary.first < until);
+        let within = within || summary.flags & CARRIED != 0;
+        let fits = within && in_time && keyed && summary.flags & flags == flags;
         fits.then(|| Self { filter: &query.filter, names, flags, key: key.map(short) })
     }
 

@@ -1,22 +1,36 @@
 //! What every [`StateStore`] must do, run by each of them.
 
-use super::{Batch, Embedded, Memory, Rows, Scan, StateStore, Table};
+use super::{Ahead, Batch, Embedded, Memory, Rows, Scan, StateStore, Table};
 use crate::fact::Bucket;
+use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// A store, and how to open it again; None: it does not outlive itself.
+/// A store, and how to open it again.
 struct Subject {
     store: Box<dyn StateStore>,
-    directory: Option<tempfile::TempDir>,
+    place: Place,
 }
 
-fn subjects() -> [Subject; 2] {
+enum Place {
+    /// It does not outlive itself.
+    Nowhere,
+    Directory(tempfile::TempDir),
+    #[cfg(feature = "all")]
+    Database(super::postgres::testing::Schema),
+}
+
+fn subjects() -> Vec<Subject> {
     let directory = tempfile::tempdir().unwrap();
     let embedded = Embedded::open(directory.path(), 1 << 20).unwrap();
-    [
-        Subject { store: Box::new(Memory::default()), directory: None },
-        Subject { store: Box::new(embedded), directory: Some(directory) },
+    vec![
+        Subject { store: Box::new(Memory::default()), place: Place::Nowhere },
+        Subject { store: Box::new(embedded), place: Place::Directory(directory) },
+        #[cfg(feature = "all")]
+        {
+            let schema = super::postgres::testing::Schema::new();
+            Subject { store: Box::new(schema.open()), place: Place::Database(schema) }
+        },
     ]
 }
 
@@ -74,6 +88,39 @@ fn scans_keep_their_bounds() {
 }
 
 #[test]
+fn many_rows_are_read_at_once() {
+    for subject in subjects() {
+        let mut batch = Batch::default();
+        for key in ["a", "b", "c"] {
+            batch.put(Table::Secrets, key, key.as_bytes().to_vec());
+        }
+        subject.store.commit(batch).unwrap();
+        let rows = as_rows(&*subject.store);
+        let keys: Vec<_> = ["c", "x", "a"].map(|key| key.as_bytes().to_vec()).to_vec();
+        let mut found = rows.get_many(Table::Secrets, &keys).unwrap();
+        found.sort();
+        let row = |key: &'static str| (Bytes::from(key), Bytes::from(key));
+        assert_eq!(found, [row("a"), row("c")]);
+        assert!(rows.get_many(Table::Traffic(Bucket(9)), &keys).unwrap().is_empty());
+        let each = rows.get_each(Table::Secrets, &[&keys[..], &keys[..1]].concat()).unwrap();
+        assert_eq!(each, [Some(Bytes::from("c")), None, Some(Bytes::from("a")), each[0].clone()]);
+        assert!(rows.get_each(Table::Secrets, &[]).unwrap().is_empty());
+        let snapshot = subject.store.snapshot();
+        assert_eq!(snapshot.get_each(Table::Search(Bucket(9)), &keys).unwrap(), [None, None, None]);
+        // What was read ahead is not looked for again, whether it was there or not.
+        let mut ahead = Ahead::of(rows);
+        ahead.fetch(Table::Secrets, &keys).unwrap();
+        let mut batch = Batch::default();
+        batch.put(Table::Secrets, "x", "new".as_bytes().to_vec());
+        batch.remove(Table::Secrets, "b");
+        subject.store.commit(batch).unwrap();
+        assert_eq!(ahead.get(Table::Secrets, b"x").unwrap(), None);
+        assert_eq!(ahead.get(Table::Secrets, b"a").unwrap().unwrap(), "a");
+        assert_eq!(ahead.get(Table::Secrets, b"b").unwrap(), None);
+    }
+}
+
+#[test]
 fn a_snapshot_stands_still() {
     for subject in subjects() {
         let put = |value: &str| {
@@ -92,8 +139,9 @@ fn a_snapshot_stands_still() {
 
 #[test]
 fn a_dropped_table_is_gone_and_can_come_again() {
-    for subject in subjects() {
-        let table = Table::Traffic(Bucket(20_000));
+    let day = Table::of_day(Bucket(20_000));
+    for (subject, table) in subjects().iter().flat_map(|subject| day.map(|table| (subject, table)))
+    {
         let put = || {
             let mut batch = Batch::default();
             batch.put(table, "k", "v".as_bytes().to_vec());
@@ -106,21 +154,28 @@ fn a_dropped_table_is_gone_and_can_come_again() {
         assert_eq!(subject.store.get(table, b"k").unwrap(), None);
         put();
         assert_eq!(subject.store.get(table, b"k").unwrap().unwrap(), "v");
+        subject.store.drop_table(table).unwrap();
     }
 }
 
 #[test]
 fn what_outlives_a_store_is_all_there() {
-    for Subject { store, directory } in subjects() {
-        let Some(directory) = directory else { continue };
+    for Subject { store, place } in subjects() {
         let mut batch = Batch::default();
         batch.put(Table::Payloads(Bucket(7)), "k", vec![7; 100_000]);
         batch.put(Table::Secrets, "s", "v".as_bytes().to_vec());
         store.commit(batch).unwrap();
-        let refused = Embedded::open(directory.path(), 1 << 20).unwrap_err();
-        assert!(matches!(refused, super::StoreError::InUse(_)), "{refused}");
-        drop(store);
-        let store = Embedded::open(directory.path(), 1 << 20).unwrap();
+        let store: Box<dyn StateStore> = match &place {
+            Place::Nowhere => continue,
+            Place::Directory(directory) => {
+                let refused = Embedded::open(directory.path(), 1 << 20).unwrap_err();
+                assert!(matches!(refused, super::StoreError::InUse(_)), "{refused}");
+                drop(store);
+                Box::new(Embedded::open(directory.path(), 1 << 20).unwrap())
+            }
+            #[cfg(feature = "all")]
+            Place::Database(schema) => Box::new(schema.open()),
+        };
         assert_eq!(store.tables(), [Table::Payloads(Bucket(7)), Table::Secrets]);
         assert_eq!(store.get(Table::Payloads(Bucket(7)), b"k").unwrap().unwrap(), vec![7; 100_000]);
     }
@@ -129,7 +184,7 @@ fn what_outlives_a_store_is_all_there() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn both_are_an_ordered_map(
+    fn each_is_an_ordered_map(
         batches in proptest::collection::vec(
             proptest::collection::btree_map("[a-c]{1,3}", proptest::option::of("[a-z]{0,4}"), 1..8),
             1..8,

@@ -8,20 +8,34 @@
 use super::{Batch, Row, Rows, Scan, StateStore, StoreError, Table};
 use crate::fact::Bucket;
 use bytes::Bytes;
-use fjall::{Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use fjall::{
+    Database, Guard, Iter, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable,
+};
 use std::{
     collections::HashMap,
     fs,
     io::ErrorKind,
+    iter,
     path::Path,
     sync::{PoisonError, RwLock},
 };
+
+/// A table of noise that is there only while journals are retired.
+const FILLER: &str = "filler";
+/// Size of a journal above which the engine begins a new one.
+const JOURNAL_BYTES_MAX: usize = 64_000_000;
+/// Bytes of noise that are written at once.
+const FILLER_PIECE_BYTES: usize = 1 << 20;
 
 /// A state database in a directory.
 pub struct Embedded {
     database: Database,
     keyspaces: RwLock<HashMap<Table, Keyspace>>,
+    memtable_bytes: u64,
 }
+
+/// Memory of a table before its rows go into a file.
+const MEMTABLE_BYTES: u64 = 64 << 20;
 
 impl Embedded {
     /// Opens or creates the database in `directory`, with that much memory for cached blocks.
@@ -29,16 +43,31 @@ impl Embedded {
         let opened = Database::builder(directory).cache_size(cache_bytes).open();
         let database = opened.map_err(|error| match error {
             fjall::Error::Locked => StoreError::InUse(directory.display().to_string()),
+            fjall::Error::InvalidVersion(_) => StoreError::Version(directory.display().to_string()),
             other => failed(&other),
         })?;
-        let store = Self { database, keyspaces: RwLock::default() };
+        let keyspaces = RwLock::default();
+        let store = Self { database, keyspaces, memtable_bytes: MEMTABLE_BYTES };
         for name in store.database.list_keyspace_names() {
+            if &*name == FILLER {
+                // A compaction was cut short.
+                let options = KeyspaceCreateOptions::default;
+                let filler = store.database.keyspace(FILLER, options).map_err(|e| failed(&e))?;
+                store.database.delete_keyspace(filler).map_err(|e| failed(&e))?;
+                continue;
+            }
             let table = table_of(&name).ok_or_else(|| {
                 StoreError::Failed(format!("it has a table `{name}` that is not known here"))
             })?;
             store.keyspace(table)?;
         }
         Ok(store)
+    }
+
+    /// The same, with other memory for each table that is made from now on.
+    #[must_use]
+    pub fn with_memtables_of(self, memtable_bytes: u64) -> Self {
+        Self { memtable_bytes, ..self }
     }
 
     /// Makes way for a creation where an earlier one was cut short: the engine writes its version
@@ -59,6 +88,34 @@ impl Embedded {
         Ok(())
     }
 
+    /// Has the engine begin a new journal and remove the ones before it, which hold what was
+    /// removed. It does so only for a journal that has grown large, so this one is made to.
+    fn retire_journals(&self) -> Result<(), StoreError> {
+        let options = KeyspaceCreateOptions::default;
+        let filler = self.database.keyspace(FILLER, options).map_err(|e| failed(&e))?;
+        let mut piece = vec![0; FILLER_PIECE_BYTES];
+        let mut noise = 0x9e37_79b9_7f4a_7c15_u64;
+        for number in 0..=JOURNAL_BYTES_MAX.div_ceil(FILLER_PIECE_BYTES) {
+            // The journal is compressed, so it has to be noise; any noise is good enough.
+            for word in piece.as_chunks_mut::<8>().0 {
+                noise ^= noise << 13;
+                noise ^= noise >> 7;
+                noise ^= noise << 17;
+                *word = noise.to_le_bytes();
+            }
+            let mut writes = self.database.batch();
+            writes.insert(&filler, number.to_be_bytes(), piece.as_slice());
+            writes.commit().map_err(|e| failed(&e))?;
+        }
+        // The first of these flushes seals the large journal; with the last, all that it holds is
+        // in tables, and it goes.
+        let all = self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).clone();
+        for keyspace in iter::once(&filler).chain(all.values()) {
+            keyspace.rotate_memtable_and_wait().map_err(|e| failed(&e))?;
+        }
+        self.database.delete_keyspace(filler).map_err(|e| failed(&e))
+    }
+
     /// The keyspace of a table that was written to.
     fn existing(&self, table: Table) -> Option<Keyspace> {
         self.keyspaces.read().unwrap_or_else(PoisonError::into_inner).get(&table).cloned()
@@ -69,7 +126,8 @@ impl Embedded {
         if let Some(keyspace) = self.existing(table) {
             return Ok(keyspace);
         }
-        let options = KeyspaceCreateOptions::default;
+        let bytes = self.memtable_bytes;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(bytes);
         let keyspace = self.database.keyspace(&name_of(table), options).map_err(|e| failed(&e))?;
         let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
         Ok(keyspaces.entry(table).or_insert(keyspace).clone())
@@ -95,6 +153,10 @@ impl StateStore for Embedded {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut writes = self.database.batch().durability(Some(PersistMode::SyncData));
         for change in batch.0 {
+            // A removal makes no table.
+            if change.value.is_none() && self.existing(change.table).is_none() {
+                continue;
+            }
             let keyspace = self.keyspace(change.table)?;
             match change.value {
                 Some(value) => writes.insert(&keyspace, change.key, &*value),
@@ -116,9 +178,28 @@ impl StateStore for Embedded {
         tables
     }
 
+    /// One after the other: while one is made, the engine lets no batch through.
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        tables.iter().try_for_each(|table| self.keyspace(*table).map(drop))
+    }
+
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        Ok(self.existing(table).map_or(0, |keyspace| keyspace.disk_space()))
+    }
+
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.retire_journals()?;
+        for keyspace in tables.iter().filter_map(|table| self.existing(*table)) {
+            keyspace.rotate_memtable_and_wait().map_err(|e| failed(&e))?;
+            keyspace.major_compact().map_err(|e| failed(&e))?;
+        }
+        Ok(())
+    }
+
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {
-        let mut keyspaces = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner);
-        match keyspaces.remove(&table) {
+        // Readers need not wait while the engine is at it.
+        let held = self.keyspaces.write().unwrap_or_else(PoisonError::into_inner).remove(&table);
+        match held {
             Some(keyspace) => self.database.delete_keyspace(keyspace).map_err(|e| failed(&e)),
             None => Ok(()),
         }
@@ -154,22 +235,39 @@ impl Rows for Snapshot {
 }
 
 fn collect(rows: Iter, scan: &Scan) -> Result<Vec<Row>, StoreError> {
-    let owned = |guard: Guard| {
+    if scan.reverse { take(rows.rev(), scan) } else { take(rows, scan) }
+}
+
+fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, StoreError> {
+    let (mut taken, mut bytes) = (Vec::new(), 0_usize);
+    for guard in rows.take(scan.limit) {
         let (key, value) = guard.into_inner().map_err(|e| failed(&e))?;
-        Ok((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)))
-    };
-    if scan.reverse {
-        rows.rev().take(scan.limit).map(owned).collect()
-    } else {
-        rows.take(scan.limit).map(owned).collect()
+        bytes = bytes.saturating_add(key.len()).saturating_add(value.len());
+        taken.push((Bytes::copy_from_slice(&key), Bytes::copy_from_slice(&value)));
+        if bytes >= scan.bytes {
+            break;
+        }
     }
+    Ok(taken)
 }
 
 fn failed(error: &fjall::Error) -> StoreError {
-    StoreError::Failed(error.to_string())
+    let full = |error: &std::io::Error| error.kind() == ErrorKind::StorageFull;
+    match error {
+        fjall::Error::Io(source) if full(source) => StoreError::Full(source.to_string()),
+        fjall::Error::Storage(
+            LsmError::ChecksumMismatch { .. }
+            | LsmError::InvalidHeader(_)
+            | LsmError::InvalidTag(_)
+            | LsmError::InvalidTrailer
+            | LsmError::Decompress(_),
+        ) => StoreError::Damaged(error.to_string()),
+        other => StoreError::Failed(other.to_string()),
+    }
 }
 
-fn name_of(table: Table) -> String {
+/// The name of a table, for ever.
+pub(crate) fn name_of(table: Table) -> String {
     match table {
         Table::Meta => "meta".into(),
         Table::Configuration => "configuration".into(),
@@ -187,7 +285,8 @@ fn name_of(table: Table) -> String {
     }
 }
 
-fn table_of(name: &str) -> Option<Table> {
+/// The reverse of [`name_of`].
+pub(crate) fn table_of(name: &str) -> Option<Table> {
     let fixed = [
         Table::Meta,
         Table::Configuration,

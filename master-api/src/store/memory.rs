@@ -16,6 +16,12 @@ struct Tables(BTreeMap<Table, BTreeMap<Bytes, Bytes>>);
 pub struct Memory(RwLock<Tables>);
 
 impl Memory {
+    /// Another one with the same rows: what a crash would leave.
+    #[cfg(test)]
+    pub fn copy(&self) -> Self {
+        Self(RwLock::new(self.read().clone()))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Tables> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,6 +61,9 @@ impl StateStore for Memory {
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
         let mut tables = self.0.write().unwrap_or_else(PoisonError::into_inner);
         for change in batch.0 {
+            if change.value.is_none() && !tables.0.contains_key(&change.table) {
+                continue;
+            }
             let rows = tables.0.entry(change.table).or_default();
             match change.value {
                 Some(value) => _ = rows.insert(change.key.into(), value),
@@ -70,6 +79,25 @@ impl StateStore for Memory {
 
     fn tables(&self) -> Vec<Table> {
         self.read().0.keys().copied().collect()
+    }
+
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for table in tables {
+            all.0.entry(*table).or_default();
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        let all = self.read();
+        let rows = all.0.get(&table).into_iter().flatten();
+        Ok(rows.map(|(key, row)| u64::try_from(key.len() + row.len()).unwrap_or(0)).sum())
+    }
+
+    /// What was removed is gone at once.
+    fn compact(&self, _tables: &[Table]) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {

@@ -289,6 +289,13 @@ async fn a_schema_that_is_needed_stays() {
     let error = remove("a").await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.contains("`literal` needs it"), "{error}");
+    let more = (0..30).map(|n| subscribe(&format!("more{n:02}"), "shop/1/a")).collect();
+    bench.execute(more).await.unwrap();
+    let error = remove("a").await.unwrap_err().message;
+    assert!(error.contains("31 subscriptions need it: `literal`, `more00`, `more01`"), "{error}");
+    assert!(error.contains("`more18` and 11 more"), "{error}");
+    let gone = (0..30).map(|n| Command::Remove(Target::Subscription(format!("more{n:02}"))));
+    bench.execute(gone.collect()).await.unwrap();
     remove("b").await.unwrap();
     let set =
         |status| Command::SetSubscriptionStatus { name: "literal".into(), status, reason: None };

@@ -51,6 +51,15 @@ impl StateStore for Failing {
     fn tables(&self) -> Vec<Table> {
         self.rows.tables()
     }
+    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.rows.create(tables)
+    }
+    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
+        self.rows.bytes(table)
+    }
+    fn compact(&self, tables: &[Table]) -> Result<(), StoreError> {
+        self.rows.compact(tables)
+    }
     fn drop_table(&self, table: Table) -> Result<(), StoreError> {
         self.rows.drop_table(table)
     }
@@ -102,16 +111,29 @@ async fn a_log_that_lost_its_end_is_not_served() {
     assert!(error.message.contains(&format!("ends at {found}")), "{error}");
     assert!(error.message.contains(&format!("reached {reached}")), "{error}");
 
-    let loss = log::repair(older.path(), false).unwrap().unwrap();
+    let loss = look(older.path()).unwrap();
     assert_eq!((loss.found, loss.reached, loss.accepted), (found, Some(reached), false));
+    assert_eq!(loss.facts, [(reached, reached)]);
     assert!(open().is_err());
     assert!(!log::verify(older.path()).unwrap().problems.is_empty());
-    let loss = log::repair(older.path(), true).unwrap().unwrap();
+    let loss = accept(older.path()).unwrap();
     assert_eq!((loss.facts(), loss.accepted), (1, true));
-    assert!(log::repair(older.path(), false).unwrap().is_none());
+    assert!(look(older.path()).is_none());
+    assert_eq!(log::verify(older.path()).unwrap().problems, Vec::<String>::new());
     let api = open().unwrap();
     assert!(api.event(stored.id).await.unwrap().is_some());
     assert!(api.event(last.id).await.unwrap().is_none());
+    // What is lost was accepted behind it: no number is given twice.
+    assert_eq!(api.shared.head().sequence.0, reached.0 + 1);
+    assert_eq!(api.shared.state.load().losses.facts, [(reached, reached)]);
+}
+
+fn look(directory: &Path) -> Option<log::Loss> {
+    log::repair(directory, None, &|_, _, _| ()).unwrap()
+}
+
+fn accept(directory: &Path) -> Option<log::Loss> {
+    log::repair(directory, Some(super::harness::START), &|_, _, _| ()).unwrap()
 }
 
 /// All files of a directory, by path.
@@ -127,50 +149,131 @@ fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
-/// The engine cuts a journal where it stops to read; looking must not have it do so.
+/// The engine refuses a journal or cuts it where it stops to read; looking must do neither, and
+/// what is lost is the damaged row, not what follows it.
 #[tokio::test]
-async fn looking_at_a_damaged_log_changes_no_byte() {
+async fn a_flipped_byte_is_named_and_costs_one_row() {
     let bench = Bench::embedded();
     let lane = bench.subscribe("ci").await;
+    let mut stored = Vec::new();
     for _ in 0..20 {
+        stored.push(bench.store(&[lane]).await);
+    }
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    let journal = log::store_in(directory).join("0.jnl");
+    let whole = nonzero(&journal);
+    fs::write(&journal, &whole).unwrap();
+    let hit = stored[12].clone();
+    let text = format!(r#"{{"id":"{}"}}"#, hit.id).into_bytes();
+    let in_payload = whole.windows(text.len()).position(|part| part == text).unwrap() + 8;
+    // The facts come in order, and each has one.
+    let digests = whole.windows(14).enumerate().filter(|(_, part)| *part == b"payload_digest");
+    let in_fact = digests.map(|(place, _)| place + 20).nth(12).unwrap();
+    let mark = whole[in_fact..].windows(4).position(|part| part == b"FJL\x03").unwrap() + in_fact;
+    for (place, facts, payloads) in [(in_payload, 0, 1), (in_fact, 1, 0), (mark + 1, 0, 0)] {
+        let crashed = tempfile::tempdir().unwrap();
+        copy_directory(bench.directory.path(), crashed.path());
+        let directory = crashed.path();
+        let mut damaged = whole.clone();
+        damaged[place] ^= 0xff;
+        fs::write(log::store_in(directory).join("0.jnl"), &damaged).unwrap();
+        let before = files(directory);
+        let unchanged = |what| assert!(files(directory) == before, "{what} changed the files");
+        let error = log::verify(directory).unwrap_err();
+        assert!(matches!(&error, LogError::Damaged { places } if places.len() == 1), "{error}");
+        unchanged("verification");
+        let error = open_at(&bench.clock, config(directory)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unavailable);
+        assert!(error.message.contains("0.jnl, bytes"), "{error}");
+        assert!(error.message.contains("certes log repair"), "{error}");
+        unchanged("a refused start");
+        let lost = look(directory).unwrap();
+        unchanged("repair");
+        assert_eq!((lost.facts(), lost.payloads.len()), (facts, payloads), "{lost:?}");
+        assert!(lost.payloads.iter().all(|id| *id == hit.id));
+        assert!(lost.facts.iter().all(|(from, to)| (*from, *to) == (hit.sequence, hit.sequence)));
+        let accepted = accept(directory).unwrap();
+        assert!(accepted.accepted && accepted.kept.clone().unwrap().is_dir());
+        assert_eq!(log::verify(directory).unwrap().problems, Vec::<String>::new());
+        assert!(look(directory).is_none());
+        let api = open_at(&bench.clock, config(directory)).unwrap();
+        for event in &stored {
+            let there = api.event(event.id).await.unwrap().is_some();
+            assert_eq!(there, facts == 0 || event.id != hit.id);
+            let payload = api.payload(event.id).await.unwrap();
+            assert_eq!(payload.is_some(), (facts == 0 && payloads == 0) || event.id != hit.id);
+        }
+        api.close().await;
+        drop(api);
+    }
+}
+
+/// A journal without the zeros that follow it.
+fn nonzero(journal: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(journal).unwrap();
+    const PIECE: [u8; 4096] = [0; 4096];
+    while bytes.ends_with(&PIECE) {
+        bytes.truncate(bytes.len() - PIECE.len());
+    }
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    bytes
+}
+
+#[tokio::test]
+async fn a_torn_last_write_is_cut_off_and_the_log_goes_on() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    let stored = bench.store(&[lane]).await;
+    let (crashed, data) = (tempfile::tempdir().unwrap(), bench.directory.path());
+    copy_directory(data, crashed.path());
+    let end = nonzero(&log::store_in(data).join("0.jnl")).len();
+    let last = bench.store(&[lane]).await;
+    let after = nonzero(&log::store_in(data).join("0.jnl"));
+    let whole = after.len();
+    let journal = log::store_in(crashed.path()).join("0.jnl");
+    for cut in (end + 1..whole).step_by((whole - end) / 5) {
+        fs::write(&journal, [&after[..cut], &[0; 8192]].concat()).unwrap();
+        assert_eq!(log::verify(crashed.path()).unwrap().problems, Vec::<String>::new());
+        let api = open_at(&bench.clock, config(crashed.path())).unwrap();
+        assert!(api.event(stored.id).await.unwrap().is_some());
+        assert!(api.event(last.id).await.unwrap().is_none());
+        api.close().await;
+    }
+}
+
+/// The head file knows of more than what a cut tail leaves.
+#[tokio::test]
+async fn a_cut_tail_is_not_served() {
+    let bench = Bench::embedded();
+    let lane = bench.subscribe("ci").await;
+    for _ in 0..10 {
         bench.store(&[lane]).await;
     }
     let bench = bench.closed().await;
     let directory = bench.directory.path();
     let journal = log::store_in(directory).join("0.jnl");
-    let whole = fs::read(&journal).unwrap();
-    let end = whole.iter().rposition(|byte| *byte != 0).unwrap();
-    // In the mark at the end of a batch, and in a row.
-    let mark = whole[..end * 3 / 4].windows(4).rposition(|bytes| bytes == b"FJL\x03").unwrap();
-    let mut lost = None;
-    for place in [mark - 100, mark + 1] {
-        let mut damaged = whole.clone();
-        damaged[place] ^= 0xff;
-        fs::write(&journal, damaged).unwrap();
+    let whole = nonzero(&journal);
+    let end = whole.len() - 1;
+    for cut in [end / 2, end - 30, end] {
+        fs::write(&journal, &whole[..cut]).unwrap();
         let before = files(directory);
-        let unchanged = |what| assert!(files(directory) == before, "{what} changed the files");
-        let report = log::verify(directory);
-        assert!(!report.is_ok_and(|report| report.problems.is_empty()));
-        unchanged("verification");
-        lost = log::repair(directory, false).ok().flatten();
-        unchanged("repair");
         let error = open_at(&bench.clock, config(directory)).unwrap_err();
-        assert_eq!(error.message.contains("facts were lost"), lost.is_some(), "{error}");
-        unchanged("a refused start");
+        assert!(error.message.contains("facts were lost"), "{cut}: {error}");
+        assert!(files(directory) == before, "{cut}");
+        assert!(look(directory).unwrap().facts() > 0);
+        fs::write(&journal, &whole).unwrap();
     }
-    let lost = lost.unwrap();
-    assert!(lost.facts() > 0 && !lost.accepted);
-    assert_eq!(log::repair(directory, true).unwrap().unwrap().facts(), lost.facts());
-    let api = open_at(&bench.clock, config(directory)).unwrap();
-    assert_eq!(api.shared.head().sequence, lost.found);
-    assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn nobody_looks_at_the_log_of_a_running_server() {
     let bench = Bench::embedded();
     let directory = bench.directory.path();
-    let errors = [log::verify(directory).unwrap_err(), log::repair(directory, true).unwrap_err()];
+    let errors = [
+        log::verify(directory).unwrap_err(),
+        log::repair(directory, None, &|_, _, _| ()).unwrap_err(),
+    ];
     for error in errors {
         assert!(matches!(error, LogError::Store(StoreError::InUse(_))), "{error}");
     }
@@ -192,11 +295,11 @@ async fn a_log_without_a_head_file_is_not_served() {
         assert!(error.message.contains(&head.display().to_string()), "{damage:?}: {error}");
         let problems = log::verify(directory).unwrap().problems;
         assert!(problems[0].contains(&head.display().to_string()), "{damage:?}: {problems:?}");
-        let loss = log::repair(directory, false).unwrap().unwrap();
+        let loss = look(directory).unwrap();
         assert_eq!((loss.reached, loss.accepted), (None, false));
         assert!(open().is_err());
-        assert!(log::repair(directory, true).unwrap().unwrap().accepted);
-        assert_eq!(log::repair(directory, false).unwrap(), None);
+        assert!(accept(directory).unwrap().accepted);
+        assert_eq!(look(directory), None);
         open().unwrap().close().await;
     }
 }
@@ -348,4 +451,63 @@ fn write(store: &Memory, table: Table, key: &[u8], value: Option<Bytes>) {
         None => batch.remove(table, key),
     }
     store.commit(batch).unwrap();
+}
+
+/// Finished files of a store, each with the bytes of its table's rows.
+fn table_files(data_dir: &Path) -> Vec<PathBuf> {
+    let is_table = |path: &PathBuf| path.parent().is_some_and(|dir| dir.ends_with("tables"));
+    files(&log::store_in(data_dir)).into_keys().filter(is_table).collect()
+}
+
+/// A byte of a file that the engine has finished is found out when its block is read, and costs the
+/// rows of that block.
+#[tokio::test]
+async fn a_flipped_byte_in_a_finished_file_is_named_and_costs_its_block() {
+    let bench = Bench::with_config(|config| config.memtable_bytes = 8 << 10);
+    let lane = bench.subscribe("ci").await;
+    for _ in 0..200 {
+        bench.store(&[lane]).await;
+    }
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    let mut hit = 0;
+    for file in table_files(directory) {
+        let whole = fs::read(&file).unwrap();
+        // In a fact or a payload; an index is built anew.
+        let needles = [&b"payload_digest"[..], br#"{"id":"evt"#];
+        let find = |needle: &[u8]| whole.windows(needle.len()).position(|part| part == needle);
+        let Some(place) = needles.iter().find_map(|needle| find(needle)) else { continue };
+        let mut damaged = whole.clone();
+        damaged[place + 20] ^= 0xff;
+        let crashed = tempfile::tempdir().unwrap();
+        copy_directory(directory, crashed.path());
+        fs::write(crashed.path().join(file.strip_prefix(directory).unwrap()), damaged).unwrap();
+        let error = log::verify(crashed.path()).unwrap_err().to_string();
+        assert!(error.contains("damaged") && error.contains("certes log repair"), "{error}");
+        let loss = look(crashed.path()).unwrap();
+        let lost = loss.facts() + u64::try_from(loss.payloads.len()).unwrap();
+        assert!((1..100).contains(&lost) && !loss.damage.is_empty(), "{loss:?}");
+        assert!(accept(crashed.path()).unwrap().accepted);
+        assert_eq!(log::verify(crashed.path()).unwrap().problems, Vec::<String>::new());
+        let api = open_at(&bench.clock, config(crashed.path())).unwrap();
+        assert_eq!(api.verify().await.unwrap().problems, Vec::<String>::new());
+        api.close().await;
+        hit += 1;
+        if hit == 3 {
+            break;
+        }
+    }
+    assert!(hit >= 2, "{hit}");
+}
+
+#[tokio::test]
+async fn a_store_of_another_engine_is_named() {
+    let bench = Bench::embedded().closed().await;
+    let version = log::store_in(bench.directory.path()).join("version");
+    let mut bytes = fs::read(&version).unwrap();
+    bytes[3] += 1;
+    fs::write(&version, bytes).unwrap();
+    let error = log::verify(bench.directory.path()).unwrap_err();
+    assert!(matches!(error, LogError::Store(StoreError::Version(_))), "{error}");
+    assert!(open_at(&bench.clock, config(bench.directory.path())).is_err());
 }

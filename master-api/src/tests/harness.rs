@@ -1,8 +1,12 @@
 //! A Master API to try things on.
 
 use crate::{
-    Config, MasterApi, Metrics, Surroundings,
-    store::{Memory, StateStore},
+    Config, FileSystem, MasterApi, Metrics, RetentionConfig, Surroundings,
+    fact::{FactBody, Hash},
+    log::{Draft, read_fact},
+    project::{decode, encode},
+    store::{Batch, Memory, Scan, StateStore, Table},
+    tables::{self, Head},
 };
 use bytes::Bytes;
 use contract::{
@@ -47,12 +51,21 @@ pub fn config(directory: &Path) -> Config {
     }
 }
 
+/// Events are kept for two days, unfinished deliveries for five.
+pub fn forgetful(config: Config) -> Config {
+    let days = |days| Span(DAY * days);
+    let retention =
+        RetentionConfig { age: days(2), unfinished: days(5), ..RetentionConfig::default() };
+    Config { retention, ..config }
+}
+
 pub fn around(clock: &Arc<ManualClock>, seed: u64) -> Surroundings {
     Surroundings {
         clock: clock.clone(),
         random: SeededRandom::new(seed),
         ids: seeded_ids(clock.clone(), seed + 1),
         metrics: Metrics::new(&mut Registry::default()),
+        space: Arc::new(FileSystem),
     }
 }
 
@@ -67,6 +80,14 @@ impl Bench {
         Self::with(|clock, config| open_at(clock, config).unwrap())
     }
 
+    /// The same, with other settings.
+    pub fn with_config(adjust: impl Fn(&mut Config)) -> Self {
+        Self::with(|clock, mut config| {
+            adjust(&mut config);
+            open_at(clock, config).unwrap()
+        })
+    }
+
     /// In memory.
     pub fn memory() -> Self {
         Self::on(Arc::new(Memory::default()))
@@ -74,6 +95,13 @@ impl Bench {
 
     pub fn on(store: Arc<dyn StateStore>) -> Self {
         Self::with(|clock, config| MasterApi::on(store, config, around(clock, 7)).unwrap())
+    }
+
+    /// In memory, where things are not kept for long.
+    pub fn forgetful(store: Arc<dyn StateStore>, seed: u64) -> Self {
+        Self::with(|clock, config| {
+            MasterApi::on(store, forgetful(config), around(clock, seed)).unwrap()
+        })
     }
 
     fn with(open: impl FnOnce(&Arc<ManualClock>, Config) -> Arc<MasterApi>) -> Self {
@@ -142,7 +170,7 @@ impl Bench {
     pub async fn assert_verified(&self) {
         let report = self.api.verify().await.unwrap();
         assert_eq!(report.problems, Vec::<String>::new());
-        assert_eq!(report.facts, report.head.0);
+        assert_eq!(report.facts + report.dropped, report.head.0);
     }
 }
 
@@ -220,6 +248,33 @@ pub fn copy_directory(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Makes a log what a program that knows format 3 would have left; gives its head.
+pub fn as_of_format_3(store: &dyn StateStore) -> Head {
+    let (mut batch, mut hash) = (Batch::default(), Hash::default());
+    for row in store.scan(&Scan::all(Table::Configuration, 10_000)).unwrap() {
+        let mut fact = read_fact(&row).unwrap();
+        if let FactBody::FormatRaised { format } = &mut fact.body {
+            *format = 3;
+        }
+        let draft = Draft::new(&fact.actor, &fact.body).unwrap();
+        let (row, placed) = draft.place(fact.sequence, fact.time, hash);
+        hash = placed;
+        batch.put(Table::Configuration, tables::sequence_key(fact.sequence), row);
+    }
+    let head = store.get(Table::Meta, tables::HEAD).unwrap().unwrap();
+    let head: Head = decode("head", &head).unwrap();
+    let head = Head { configuration: hash, open_block: Sequence(0), ..head };
+    batch.put(Table::Meta, tables::HEAD, encode("head", &head).unwrap());
+    batch.put(Table::Meta, tables::FORMAT, 3_u32.to_be_bytes().to_vec());
+    store.commit(batch).unwrap();
+    for table in store.tables() {
+        if matches!(table, Table::Search(_)) {
+            store.drop_table(table).unwrap();
+        }
+    }
+    head
 }
 
 pub fn now(bench: &Bench) -> Timestamp {

@@ -1,6 +1,6 @@
 //! What happens, as it happens: who is told what, and what a slow reader costs.
 
-use super::harness::{Bench, principal, put_subscription, subscription};
+use super::harness::{Bench, operator, principal, put_subscription, subscription};
 use crate::graphql::{self, Connected, Holder, LAG_MAX};
 use async_graphql::{
     Data, Executor, Request, Response,
@@ -13,6 +13,7 @@ use contract::{
     delivery::Next,
     id::{DeliveryId, LaneId},
     master_api::{Configuration, Events},
+    retention::{ErasureTarget, Retention},
     subscription::{Priority, Subscriber},
 };
 use serde_json::{Value, json};
@@ -88,6 +89,12 @@ async fn a_key_of_one_subscriber_hears_of_its_own_deliveries() {
     let id = DeliveryId { lane: lanes[1], sequence };
     let wanted = json!({ "change": "attempt_recorded",
         "delivery": { "id": id.to_string(), "state": "delivered" } });
+    assert_eq!(next(&mut answers).await["data"]["deliveries"], wanted);
+    let stored = bench.store(&lanes).await;
+    bench.api.erase(operator(), ErasureTarget::Event(stored.id)).await.unwrap();
+    let id = DeliveryId { lane: lanes[1], sequence: stored.sequence };
+    let wanted = json!({ "change": "delivery_abandoned",
+        "delivery": { "id": id.to_string(), "state": "dead" } });
     assert_eq!(next(&mut answers).await["data"]["deliveries"], wanted);
 }
 

@@ -1,8 +1,13 @@
 //! First start, restart, and what is refused at start.
 
-use super::harness::{Bench, config, copy_directory, open_at, signing_secret, subscription};
+use super::harness::{
+    Bench, around, config, copy_directory, open_at, signing_secret, subscription,
+};
 use crate::{
-    store::{Embedded, StateStore, Table},
+    MasterApi, Surroundings,
+    log::LogError,
+    space::Space,
+    store::{Embedded, Memory, StateStore, Table},
     tables,
 };
 use contract::{
@@ -14,7 +19,16 @@ use contract::{
     secret::Secret,
     testing::ManualClock,
 };
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+use tokio::time::timeout;
 
 fn token(bench: &Bench) -> Secret {
     let text = fs::read_to_string(bench.directory.path().join("admin.key")).unwrap();
@@ -231,4 +245,44 @@ async fn without_space_events_are_refused_and_attempts_recorded() {
     assert!(error.retry_after.is_some());
     let delivery = contract::id::DeliveryId { lane, sequence: stored.sequence };
     assert!(bench.attempt(delivery, 1, contract::delivery::Next::Done).await);
+}
+
+/// A file system whose room a test sets.
+#[derive(Debug, Default)]
+struct Room(AtomicU64);
+
+impl Space for Room {
+    fn left(&self, _directory: &Path) -> Result<u64, LogError> {
+        Ok(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[tokio::test]
+async fn at_the_reserve_events_wait_and_deliveries_go_on() {
+    let (directory, clock) =
+        (tempfile::tempdir().unwrap(), ManualClock::new(super::harness::START));
+    let room = Arc::new(Room::default());
+    room.0.store(1 << 20, Ordering::SeqCst);
+    let config = crate::Config { store_reserve_bytes: 1 << 20, ..config(directory.path()) };
+    let around = Surroundings { space: room.clone(), ..around(&clock, 7) };
+    let api = MasterApi::on(Arc::new(Memory::default()), config, around).unwrap();
+    let ids = contract::testing::seeded_ids(clock.clone(), 3);
+    let bench = Bench { clock, directory, ids, api };
+    let lane = bench.subscribe("ci").await;
+    let stored = bench.store(&[lane]).await;
+    let mut health = bench.api.health();
+    // The keeper looks once a second.
+    room.0.store((1 << 20) - 1, Ordering::SeqCst);
+    let patience = std::time::Duration::from_secs(30);
+    timeout(patience, health.wait_for(|health| !health.space)).await.unwrap().unwrap();
+    assert!(!bench.api.ready());
+    let error = bench.api.store_event(bench.event(&[lane])).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    let delivery = contract::id::DeliveryId { lane, sequence: stored.sequence };
+    assert!(bench.attempt(delivery, 1, contract::delivery::Next::Done).await);
+    room.0.store(1 << 20, Ordering::SeqCst);
+    timeout(patience, health.wait_for(|health| health.space)).await.unwrap().unwrap();
+    assert!(bench.api.ready());
+    bench.store(&[lane]).await;
+    bench.assert_verified().await;
 }

@@ -1,6 +1,7 @@
 //! Storing events: repeats, rules, refusals beside each other.
 
 use super::harness::{Bench, DAY, event, subscription};
+use crate::keeper::DayTables;
 use contract::{
     ErrorCode,
     command::Command,
@@ -228,9 +229,12 @@ async fn a_day_that_ends_is_sealed() {
         bench.clock.advance(DAY);
     }
     assert_eq!(bench.api.shared.state.load().buckets.len(), 3);
+    DayTables::default().keep(&bench.api.shared).unwrap();
     let keys = |table: &crate::store::Table| matches!(table, crate::store::Table::Idempotency(_));
     let tables = bench.api.shared.store.tables();
-    assert_eq!(tables.iter().filter(|table| keys(table)).count(), 2);
+    let days = tables.iter().filter(|table| keys(table)).filter_map(|table| table.day());
+    let today = crate::fact::Bucket::of(super::harness::now(&bench));
+    assert_eq!(days.collect::<Vec<_>>(), [today.before(), today, today.after()]);
     let bench = bench.reopen().await;
     for stored in &stored {
         let delivery = contract::id::DeliveryId { lane, sequence: stored.sequence };

@@ -1,5 +1,6 @@
 //! The way to the writer: bounded, with a deadline on every wait.
 
+use super::upkeep::{Upkeep, Upkept};
 use crate::{
     config::Config,
     prepare::{Prepared, PreparedChanges},
@@ -17,6 +18,7 @@ use contract::{
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread::JoinHandle,
@@ -38,6 +40,8 @@ pub enum Command {
     Release(Arc<Prepared>, Reply<Stored>),
     /// Make a delivery wait again.
     Resend(Actor, DeliveryId, Reply<Delivery>),
+    /// Let something go.
+    Upkeep(Actor, Upkeep, Reply<Upkept>),
     /// Change the configuration.
     Execute(Actor, Box<PreparedChanges>, Reply<Vec<Change>>),
     /// Seal all secrets anew.
@@ -62,7 +66,7 @@ enum Message {
 
 /// Messages beside commands that can be under way at once.
 const SIGNALS_MAX: usize = 64;
-/// How long the thread sleeps when nothing happens; it looks at nothing then.
+/// How long the thread sleeps when nothing happens and nobody else writes.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// The callers' end.
@@ -75,6 +79,7 @@ pub struct Writer {
     reports_batch_max: usize,
     queue_wait: Duration,
     commit_wait: Duration,
+    stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -86,7 +91,10 @@ pub(super) struct Inbox {
     reports_hold: Duration,
     commands_max: usize,
     bytes_max: usize,
+    /// How often to come back without work, to see what others wrote.
+    poll: Option<Duration>,
     stopping: bool,
+    told_to_stop: Arc<AtomicBool>,
 }
 
 /// Reports that wait for a batch to ride on.
@@ -96,7 +104,8 @@ struct Waiting {
     count: usize,
 }
 
-pub(super) fn new(config: &Config) -> (Writer, Inbox) {
+pub(super) fn new(config: &Config, poll: Option<Duration>) -> (Writer, Inbox) {
+    let told_to_stop = Arc::new(AtomicBool::new(false));
     let commands_max = config.commands_waiting_max.max(1);
     let reports_room_max = config.reports_waiting_max.max(1);
     let (sender, receiver) = mpsc::sync_channel(commands_max + SIGNALS_MAX);
@@ -108,7 +117,9 @@ pub(super) fn new(config: &Config) -> (Writer, Inbox) {
         reports_hold: config.reports_hold.0,
         commands_max: config.batch_commands_max.max(1),
         bytes_max: config.batch_bytes_max,
+        poll,
         stopping: false,
+        told_to_stop: Arc::clone(&told_to_stop),
     };
     let writer = Writer {
         sender,
@@ -119,6 +130,7 @@ pub(super) fn new(config: &Config) -> (Writer, Inbox) {
         reports_batch_max: config.reports_batch_max,
         queue_wait: config.queue_wait.0,
         commit_wait: config.commit_wait.0,
+        stopping: told_to_stop,
         thread: Mutex::new(None),
     };
     (writer, inbox)
@@ -163,6 +175,8 @@ impl Writer {
     pub fn stop(&self) {
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
+            self.stopping.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
             // Gone: it needs no telling.
             _ = self.sender.send(Message::Stop).is_ok();
             if thread.join().is_err() {
@@ -210,7 +224,7 @@ impl Inbox {
         while !self.stopping && commands.is_empty() {
             let wait = match hold {
                 _ if busy => Duration::ZERO,
-                None => IDLE,
+                None => self.poll.unwrap_or(IDLE),
                 Some(until) => Instant::saturating_duration_since(&until, Instant::now()),
             };
             match self.receiver.recv_timeout(wait) {
@@ -219,7 +233,9 @@ impl Inbox {
                 }
                 Ok(Message::Reports) => _ = hold.get_or_insert(Instant::now() + self.reports_hold),
                 Ok(message) => self.take(message, &mut commands, &mut bytes),
-                Err(RecvTimeoutError::Timeout) if busy || hold.is_some() => break,
+                Err(RecvTimeoutError::Timeout) if busy || hold.is_some() || self.poll.is_some() => {
+                    break;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.stopping = true,
             }
@@ -236,6 +252,14 @@ impl Inbox {
         drop(waiting);
         let idle = commands.is_empty() && reports.is_empty();
         if self.stopping && idle { None } else { Some((commands, reports)) }
+    }
+
+    /// Waits, but not when it is time to stop; false: it is.
+    pub(super) fn pause(&self, pause: Duration) -> bool {
+        if !self.told_to_stop.load(Ordering::Relaxed) {
+            std::thread::park_timeout(pause);
+        }
+        !self.told_to_stop.load(Ordering::Relaxed)
     }
 
     fn take(&mut self, message: Message, commands: &mut Vec<Command>, bytes: &mut usize) {
@@ -258,5 +282,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn stopped() -> Error {
-    unavailable("the log takes nothing more: it stopped or failed")
+    unavailable("the log takes nothing: it stopped, or its store does not answer")
 }

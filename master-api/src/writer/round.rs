@@ -18,7 +18,7 @@ use crate::{
     secrets::{Sealer, Vault},
     shared::Shared,
     state::State,
-    store::{Batch, Table},
+    store::{Batch, Rows, Table},
     tables::{self, EventIdRow, Head, IdempotencyRow},
 };
 use contract::{
@@ -40,8 +40,9 @@ const CANCELLED_PER_BATCH: usize = 512;
 
 /// A batch in the making.
 pub struct Round<'a> {
-    shared: &'a Shared,
-    now: Timestamp,
+    pub(super) shared: &'a Shared,
+    pub(super) rows: &'a dyn Rows,
+    pub(super) now: Timestamp,
     /// The log's end, with what is in the batch.
     pub head: Head,
     /// The configuration, with what is in the batch.
@@ -56,7 +57,6 @@ pub struct Round<'a> {
     pub notable: Option<Sequence>,
     /// The read models.
     pub projector: Projector<'a>,
-    event_ids: HashMap<EventId, EventIdRow>,
     idempotency: HashMap<Vec<u8>, IdempotencyRow>,
     answers: HashMap<Vec<u8>, AnswerRow>,
     sealed: BTreeMap<SecretId, Option<Vec<u8>>>,
@@ -65,10 +65,15 @@ pub struct Round<'a> {
 impl<'a> Round<'a> {
     /// Begins a batch on top of the last one. Its time is never before that one's.
     pub fn new(shared: &'a Shared, newest_event: EventId) -> Self {
-        let head = *shared.head();
-        let state = shared.state.load_full();
+        Self::on(shared, shared.rows(), newest_event)
+    }
+
+    /// The same, with the rows as they are read by somebody who knows what will be asked.
+    pub fn on(shared: &'a Shared, rows: &'a dyn Rows, newest_event: EventId) -> Self {
+        let (head, state) = (*shared.head(), shared.state.load_full());
         Self {
             shared,
+            rows,
             now: shared.around.clock.now().max(head.time),
             head,
             vault: shared.vault.load_full(),
@@ -76,13 +81,13 @@ impl<'a> Round<'a> {
             newest_event,
             notable: None,
             projector: Projector::new(
-                shared.rows(),
+                rows,
                 head.stats,
+                state.dropped,
                 state.format,
                 shared.block.load_full(),
             ),
             state,
-            event_ids: HashMap::new(),
             idempotency: HashMap::new(),
             answers: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -114,6 +119,7 @@ impl<'a> Round<'a> {
     /// Takes an event that was kept aside, unless somebody did so before.
     pub fn release_event(&mut self, event: &Prepared) -> Result<Result<Stored>, LogError> {
         let row = self.event_by_id(event.id)?;
+        let row = row.filter(|row| self.state.retired.is_none_or(|day| row.bucket > day));
         let in_force = (self.state.match_sequence, self.state.sequence);
         match decide::release_event::release_event(event.id, event.rules, row.as_ref(), in_force) {
             Err(refusal) => Ok(Err(refusal)),
@@ -136,8 +142,6 @@ impl<'a> Round<'a> {
             self.idempotency.insert(key.clone(), row);
         }
         let (lanes, quarantined) = (event.lanes.clone(), event.quarantined);
-        let row = EventIdRow { sequence, bucket, lanes: lanes.clone(), quarantined };
-        self.event_ids.insert(event.id, row);
         self.newest_event = self.newest_event.max(event.id);
         Ok(Stored { id: event.id, sequence, lanes, duplicate: false, quarantined })
     }
@@ -164,8 +168,9 @@ impl<'a> Round<'a> {
 
     /// Makes a finished delivery wait again.
     pub fn resend(&mut self, actor: &Actor, id: DeliveryId) -> Result<Result<Delivery>, LogError> {
-        let row = self.projector.delivery(id)?;
-        let fact = match decide::resend::resend(&self.state, id, row) {
+        let row = self.projector.delivery(id)?.cloned();
+        let event = row.as_ref().map(|row| self.event_by_id(row.event)).transpose()?.flatten();
+        let fact = match decide::resend::resend(&self.state, id, row.as_ref(), event.as_ref()) {
             Ok(fact) => fact,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -241,6 +246,12 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
+    /// From here on the log may hold what older programs refuse.
+    pub fn raise_format(&mut self) -> Result<(), LogError> {
+        let raised = FactBody::FormatRaised { format: crate::fact::FORMAT };
+        self.record(&component("master-api"), &raised).map(|_place| ())
+    }
+
     /// Records what was decided, with its secrets.
     pub fn record_all(
         &mut self,
@@ -269,8 +280,7 @@ impl<'a> Round<'a> {
     /// noted.
     pub fn cancel(&mut self, progress: Progress) -> Result<Option<Progress>, LogError> {
         let actor = component("master-api");
-        let (facts, next) =
-            decide::cancel::cancel(self.shared.rows(), progress, CANCELLED_PER_BATCH)?;
+        let (facts, next) = decide::cancel::cancel(self.rows, progress, CANCELLED_PER_BATCH)?;
         for fact in &facts {
             let FactBody::DeliveryCancelled { delivery, .. } = fact else { continue };
             // A report in this same batch may have finished it.
@@ -314,17 +324,22 @@ impl<'a> Round<'a> {
         }
         if self.head.sequence != before {
             self.head.stats = self.projector.stats;
-            self.head.open_block = self.projector.block.first();
+            let block = self.projector.block.as_ref();
+            self.head.open_block = block.map_or(Sequence(0), |block| block.first());
             batch.put(Table::Meta, tables::HEAD, encode("head", &self.head)?);
         }
         Ok(batch)
     }
 
-    /// Records a fact.
-    fn record(&mut self, actor: &Actor, fact: &FactBody) -> Result<(), LogError> {
+    /// Records a fact; gives its place.
+    pub(super) fn record(
+        &mut self,
+        actor: &Actor,
+        fact: &FactBody,
+    ) -> Result<(Sequence, Bucket), LogError> {
         let draft = Draft::new(actor, fact)
             .map_err(|source| LogError::Row { what: "a new fact".to_owned(), source })?;
-        self.place(&draft, fact).map(|_place| ())
+        self.place(&draft, fact)
     }
 
     /// Gives a fact its place in its chain.
@@ -352,24 +367,33 @@ impl<'a> Round<'a> {
             let (row, hash) = draft.place(sequence, self.now, self.head.configuration);
             self.head.configuration = hash;
             self.projector.batch.put(Table::Configuration, key, row);
-            self.apply_configuration(sequence, body);
+            self.apply_configuration(sequence, body)?;
         }
         Ok((sequence, bucket))
     }
 
     /// A new day: what is known of the last one becomes a fact of the configuration.
     fn open_bucket(&mut self, bucket: Bucket) -> Result<(), LogError> {
+        self.close_bucket()?;
+        self.head.bucket = Some(bucket);
+        Ok(())
+    }
+
+    /// The open day has ended, if there is one.
+    pub(super) fn close_bucket(&mut self) -> Result<(), LogError> {
         if let Some(ended) = self.head.bucket {
             let Head { bucket_count: count, last_traffic: last, traffic: hash, .. } = self.head;
             let closed = FactBody::BucketClosed { bucket: ended, count, last, hash };
             self.record(&component("master-api"), &closed)?;
         }
-        self.head.bucket = Some(bucket);
-        self.head.bucket_count = 0;
+        (self.head.bucket, self.head.bucket_count) = (None, 0);
         Ok(())
     }
 
-    fn apply_configuration(&mut self, sequence: Sequence, body: &FactBody) {
+    fn apply_configuration(&mut self, sequence: Sequence, body: &FactBody) -> Result<(), LogError> {
+        if let FactBody::BucketClosed { bucket, .. } = body {
+            self.projector.end_day(*bucket)?;
+        }
         if let FactBody::FormatRaised { format } = body {
             let row = format.to_be_bytes().to_vec();
             self.projector.batch.put(Table::Meta, tables::FORMAT, row);
@@ -382,6 +406,10 @@ impl<'a> Round<'a> {
             self.removed.push(*number);
         }
         Arc::make_mut(&mut self.state).apply(sequence, body);
+        if let FactBody::BucketDropped { gone, .. } = body {
+            self.projector.drop_day(self.state.dropped, gone);
+        }
+        Ok(())
     }
 
     fn known_of(&self, event: &Prepared) -> Result<Known, LogError> {
@@ -397,16 +425,12 @@ impl<'a> Round<'a> {
         })
     }
 
-    fn event_by_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+    pub(super) fn event_by_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
         // Ids grow with time: most are newer than all before, and need no look into the store.
         if id > self.newest_event {
             return Ok(None);
         }
-        if let Some(row) = self.event_ids.get(&id) {
-            return Ok(Some(row.clone()));
-        }
-        let row = self.shared.store.get(Table::EventIds, &id.to_bytes())?;
-        row.map(|row| decode("event id", &row)).transpose()
+        self.projector.event(id)
     }
 
     /// The newest use of an idempotency key. It lives for 24 hours, so it is in one of two days.
@@ -415,7 +439,7 @@ impl<'a> Round<'a> {
         let mut used = self.idempotency.get(key).cloned();
         for day in [today, Bucket(today.0.saturating_sub(1))] {
             if used.is_none() {
-                let row = self.shared.store.get(Table::Idempotency(day), key)?;
+                let row = self.rows.get(Table::Idempotency(day), key)?;
                 used = row.map(|row| decode("idempotency key", &row)).transpose()?;
             }
         }
@@ -424,6 +448,6 @@ impl<'a> Round<'a> {
     }
 }
 
-fn component(name: &str) -> Actor {
+pub(super) fn component(name: &str) -> Actor {
     Actor::Component(name.to_owned())
 }

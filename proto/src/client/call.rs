@@ -52,6 +52,11 @@ impl Call {
         Self { actor: Some(actor), ..Self::default() }
     }
 
+    /// The same, of which the answer may take `wait`.
+    pub(super) fn patient(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
     /// The same, which may be made again when it is not known what became of it.
     pub(super) fn again(self) -> Self {
         Self { repeatable: true, ..self }
@@ -62,6 +67,8 @@ impl Call {
 struct Failure {
     error: Error,
     again: bool,
+    /// Nobody answered.
+    silent: bool,
 }
 
 impl Peers {
@@ -82,7 +89,7 @@ impl Peers {
                 Err(_elapsed) => {
                     let message = "no answer in time";
                     let error = Error::new(ErrorCode::DeadlineExceeded, message);
-                    Err(Failure { error, again: false })
+                    Err(Failure { error, again: false, silent: true })
                 }
             }
         };
@@ -92,7 +99,17 @@ impl Peers {
             .with_jitter();
         let attempts = (|| attempt()).retry(schedule).sleep(tokio::time::sleep);
         let outcome = attempts.when(|failure| failure.again && self.budget.spend()).await;
-        outcome.map_err(|failure| failure.error)
+        outcome.map_err(|failure| self.explain(failure))
+    }
+
+    fn explain(&self, Failure { error, silent, .. }: Failure) -> Error {
+        match &self.name {
+            Some(name) if silent => {
+                let message = format!("{name} cannot be reached: {}", error.message);
+                Error { message, ..error }
+            }
+            _ => error,
+        }
     }
 }
 
@@ -100,7 +117,7 @@ fn request<M>(call: &Call, message: M, until: Instant) -> Result<Request<M>, Fai
     let mut request = Request::new(message);
     request.set_timeout(until.saturating_duration_since(Instant::now()));
     if let Some(actor) = &call.actor {
-        let refuse = |error| Failure { error, again: false };
+        let refuse = |error| Failure { error, again: false, silent: false };
         let (name, value) = actor_metadata(actor).map_err(refuse)?;
         request.metadata_mut().insert(name, value);
     }
@@ -113,7 +130,9 @@ impl Call {
         // A peer that says when to come back has been reached, and is not helped by haste.
         let passing = error.code == ErrorCode::Unavailable && error.retry_after.is_none();
         let again = never_sent(status) || (self.repeatable && passing);
-        Failure { error, again }
+        // A status that came over the wire has no source.
+        let silent = std::error::Error::source(status).is_some();
+        Failure { error, again, silent }
     }
 }
 

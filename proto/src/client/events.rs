@@ -5,9 +5,10 @@ use super::{
     call::{Call, unreadable},
 };
 use crate::{
-    convert::each,
+    convert::{each, one_of},
     v1::{
-        BatchGetEventsRequest, BatchListDeliveriesRequest, GetEventRequest, GetPayloadRequest,
+        self, BatchGetEventsRequest, BatchListDeliveriesRequest, GetEventRequest,
+        GetPayloadRequest, GetPayloadStateRequest, GetPayloadStateResponse,
         ListEventDeliveriesRequest, ListEventDeliveriesResponse, ListEventsRequest,
         events_client::EventsClient,
         internal::{ReleaseEventRequest, StoreEventRequest, store_client::StoreClient},
@@ -22,6 +23,7 @@ use contract::{
     event::Event,
     id::EventId,
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
+    retention::PayloadState,
 };
 use std::collections::BTreeMap;
 use tonic::transport::Channel;
@@ -83,6 +85,19 @@ impl Events for RemoteMasterApi {
         let message = GetPayloadRequest { id: id.to_string() };
         let answer = found(self.peers.call(Call::repeatable(), message, send).await)?;
         Ok(answer.map(|answer| answer.payload))
+    }
+
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.get_payload_state(request).await }
+        };
+        let message = GetPayloadStateRequest { id: id.to_string() };
+        let answer = found(self.peers.call(Call::repeatable(), message, send).await)?;
+        let state = |answer: GetPayloadStateResponse| {
+            one_of::<v1::PayloadState, _>(answer.state, "state").map_err(unreadable)
+        };
+        answer.map(state).transpose()
     }
 
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {

@@ -19,6 +19,8 @@ pub struct Peers {
     pub(super) channel: Channel,
     pub(super) config: ClientConfig,
     pub(super) budget: Arc<Budget>,
+    /// What errors call them, with where they were looked for; None: nobody is to know.
+    pub(super) name: Option<Arc<str>>,
 }
 
 impl Peers {
@@ -34,7 +36,15 @@ impl Peers {
             many if many.len() <= 256 => Channel::balance_list(endpoints.into_iter()),
             many => return Err(invalid(format!("{} addresses; 256 are allowed", many.len()))),
         };
-        Ok(Self { channel, config, budget: Arc::default() })
+        Ok(Self { channel, config, budget: Arc::default(), name: None })
+    }
+
+    /// The same, named in errors when they cannot be reached: for parts that only operators call.
+    /// Third parties are not to learn addresses.
+    #[must_use]
+    pub fn named(self, part: &str, addresses: &[String]) -> Self {
+        let name = format!("{part} at {}", addresses.join(", "));
+        Self { name: Some(name.into()), ..self }
     }
 
     /// The channel itself, for the generated clients of the public API.

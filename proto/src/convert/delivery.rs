@@ -28,6 +28,7 @@ same_variants!(
         Misconfigured,
         Exhausted,
         Lost,
+        Erased,
     ]
 );
 

@@ -80,6 +80,17 @@ fn unknown_fields(wire: i32) -> Result<UnknownFields, Malformed> {
     one_of_or::<v1::UnknownFields, _>(wire, UnknownFields::Ignore, "unknown_fields")
 }
 
+fn unknown_fields_as_wire(given: Option<UnknownFields>) -> i32 {
+    given.map_or(v1::UnknownFields::Unspecified, v1::UnknownFields::from).into()
+}
+
+fn unknown_fields_from(wire: i32) -> Result<Option<UnknownFields>, Malformed> {
+    match wire {
+        0 => Ok(None),
+        given => one_of::<v1::UnknownFields, _>(given, "unknown_fields").map(Some),
+    }
+}
+
 impl TryFrom<v1::SchemaVersion> for SchemaVersion {
     type Error = Malformed;
     fn try_from(wire: v1::SchemaVersion) -> Result<Self, Malformed> {
@@ -128,7 +139,7 @@ impl From<SchemaSource> for v1::SchemaSource {
             entry,
             files: into_each(files),
             message,
-            unknown_fields: v1::UnknownFields::from(unknown_fields).into(),
+            unknown_fields: unknown_fields_as_wire(unknown_fields),
             rulebook: rulebook_as_wire(rulebook),
             next_major,
             example,
@@ -145,7 +156,7 @@ impl TryFrom<v1::SchemaSource> for SchemaSource {
             entry: text(wire.entry, "entry")?,
             files: each(wire.files, "files", ProtoFile::try_from)?,
             message: wire.message,
-            unknown_fields: unknown_fields(wire.unknown_fields)?,
+            unknown_fields: unknown_fields_from(wire.unknown_fields)?,
             rulebook: rulebook_from(wire.rulebook)?,
             next_major: wire.next_major,
             example: wire.example,
@@ -157,9 +168,8 @@ impl TryFrom<v1::SchemaSource> for SchemaSource {
 impl From<PublishSettings> for v1::PublishSettings {
     fn from(settings: PublishSettings) -> Self {
         let PublishSettings { unknown_fields, rulebook, next_major, expected } = settings;
-        let unspecified = v1::UnknownFields::Unspecified;
         Self {
-            unknown_fields: unknown_fields.map_or(unspecified, v1::UnknownFields::from).into(),
+            unknown_fields: unknown_fields_as_wire(unknown_fields),
             rulebook: rulebook_as_wire(rulebook),
             next_major,
             expected: expected.map(|expected| expected.to_string()),
@@ -170,12 +180,8 @@ impl From<PublishSettings> for v1::PublishSettings {
 impl TryFrom<v1::PublishSettings> for PublishSettings {
     type Error = Malformed;
     fn try_from(wire: v1::PublishSettings) -> Result<Self, Malformed> {
-        let unknown_fields = match wire.unknown_fields {
-            0 => None,
-            given => Some(one_of::<v1::UnknownFields, _>(given, "unknown_fields")?),
-        };
         Ok(Self {
-            unknown_fields,
+            unknown_fields: unknown_fields_from(wire.unknown_fields)?,
             rulebook: rulebook_from(wire.rulebook)?,
             next_major: wire.next_major,
             expected: parsed_optional(wire.expected, "expected")?,
@@ -277,9 +283,15 @@ impl TryFrom<v1::SchemaBundle> for SchemaBundle {
 
 impl From<Published> for v1::Published {
     fn from(published: Published) -> Self {
-        let Published { version, changed, differences, refusal, subscriptions } = published;
-        let (version, differences) = (Some(version.into()), into_each(differences));
-        Self { version, changed, differences, refusal, subscriptions }
+        Self {
+            version: Some(published.version.into()),
+            changed: published.changed,
+            differences: into_each(published.differences),
+            refusal: published.refusal,
+            subscriptions: published.subscriptions,
+            differences_left_out: published.differences_left_out,
+            subscriptions_left_out: published.subscriptions_left_out,
+        }
     }
 }
 
@@ -292,6 +304,8 @@ impl TryFrom<v1::Published> for Published {
             differences: each(wire.differences, "differences", Difference::try_from)?,
             refusal: wire.refusal,
             subscriptions: wire.subscriptions,
+            differences_left_out: wire.differences_left_out,
+            subscriptions_left_out: wire.subscriptions_left_out,
         })
     }
 }

@@ -54,6 +54,19 @@ impl v1::events_server::Events for Service {
         self.door.serve(work).await
     }
 
+    async fn get_payload_state(
+        &self,
+        request: Request<v1::GetPayloadStateRequest>,
+    ) -> Result<Response<v1::GetPayloadStateResponse>, Status> {
+        let work = async {
+            let id = parsed(&request.get_ref().id, "id")?;
+            let state = self.events.payload_state(id).await?;
+            let state = v1::PayloadState::from(state.ok_or_else(|| unknown("event", id))?);
+            Ok(v1::GetPayloadStateResponse { state: state.into() })
+        };
+        self.door.serve(work).await
+    }
+
     async fn list(
         &self,
         request: Request<v1::ListEventsRequest>,

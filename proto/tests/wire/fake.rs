@@ -20,6 +20,7 @@ use contract::{
     past::{ConfigurationAt, HistoryEntry, Past, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
+    retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
     schema::{
         Difference, Rulebook, SchemaBundle, SchemaSet, SchemaVerdict, SchemaVersion, VersionNumber,
@@ -205,6 +206,11 @@ impl Events for Fake {
         Ok((id == samples::event_id()).then(|| samples::new_event().payload))
     }
 
+    async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
+        self.ready()?;
+        Ok((id == samples::event_id()).then_some(PayloadState::Erased))
+    }
+
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
         self.ready()?;
         assert_eq!((filter, page), (samples::event_filter(), samples::page_request()));
@@ -262,6 +268,35 @@ impl Deliveries for Fake {
     async fn stats(&self) -> Result<Stats> {
         self.ready()?;
         Ok(samples::stats())
+    }
+}
+
+#[async_trait]
+impl Retention for Fake {
+    async fn retention_plan(&self) -> Result<RetentionPlan> {
+        self.ready()?;
+        Ok(samples::retention_plan())
+    }
+
+    async fn run_retention(&self, compact: bool) -> Result<Retained> {
+        self.ready()?;
+        assert!(compact);
+        Ok(samples::retained())
+    }
+
+    async fn erase(&self, actor: Actor, target: ErasureTarget) -> Result<Erased> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        Ok(match target {
+            ErasureTarget::Event(id) => {
+                assert_eq!(id, samples::event_id());
+                Erased { events: 1, deliveries: 2, done: true }
+            }
+            ErasureTarget::Subscriber(id) => {
+                assert_eq!(id, "org_123");
+                Erased { events: 3, deliveries: 4, done: false }
+            }
+        })
     }
 }
 

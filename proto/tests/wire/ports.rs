@@ -13,6 +13,7 @@ use contract::{
     past::{ConfigurationAt, Past},
     queue::MessageQueue,
     registry::SchemaRegistry,
+    retention::{Erased, ErasureTarget, PayloadState, Retention},
     schema::{Rulebook, VersionNumber},
     secret::Secret,
 };
@@ -110,6 +111,8 @@ async fn events() {
     assert_eq!(events.event(unknown).await.unwrap(), None);
     assert_eq!(events.payload(id).await.unwrap(), Some(samples::new_event().payload));
     assert_eq!(events.payload(unknown).await.unwrap(), None);
+    assert_eq!(events.payload_state(id).await.unwrap(), Some(PayloadState::Erased));
+    assert_eq!(events.payload_state(unknown).await.unwrap(), None);
     let page = events.events(samples::event_filter(), samples::page_request()).await.unwrap();
     assert_eq!((page.items, page.next), (samples::events(), Some("next".into())));
     let deliveries = events.deliveries_of(id).await.unwrap();
@@ -141,6 +144,22 @@ async fn deliveries() {
         assert_eq!(resent, samples::delivery(DeliveryState::Waiting));
     }
     assert_eq!(deliveries.stats().await.unwrap(), samples::stats());
+}
+
+#[tokio::test]
+async fn retention() {
+    let listener = master_api(&Fake::new()).await;
+    let retention = listener.master_api().await;
+    assert_eq!(retention.retention_plan().await.unwrap(), samples::retention_plan());
+    assert_eq!(retention.run_retention(true).await.unwrap(), samples::retained());
+    for actor in samples::actors() {
+        let event = ErasureTarget::Event(samples::event_id());
+        let erased = retention.erase(actor.clone(), event).await.unwrap();
+        assert_eq!(erased, Erased { events: 1, deliveries: 2, done: true });
+        let subscriber = ErasureTarget::Subscriber("org_123".into());
+        let erased = retention.erase(actor, subscriber).await.unwrap();
+        assert_eq!(erased, Erased { events: 3, deliveries: 4, done: false });
+    }
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use contract::{
         Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
+    retention::{DayPlan, Retained, RetentionPlan, StoreBytes},
     stamp::Stamp,
     subscription::Priority,
     testing::{subscription, subscription_spec},
@@ -271,6 +272,30 @@ pub fn work() -> Vec<Option<Work>> {
     let work =
         |payload| Work { delivery: delivery(DeliveryState::Waiting), event: event(), payload };
     vec![Some(work(Some(Bytes::new()))), None, Some(work(None))]
+}
+
+pub fn retention_plan() -> RetentionPlan {
+    let day = DayPlan { starts_at: NOW, facts: 7, bytes: 8, goes_at: NOW, due: true };
+    RetentionPlan {
+        age: Duration::from_secs(9),
+        unfinished: Duration::from_millis(1500),
+        size_bytes_max: 10,
+        bytes: StoreBytes { configuration: 1, facts: 2, payloads: 3, idempotency: 4, indices: 5 },
+        days: vec![day, DayPlan { due: false, ..day }],
+        last_run: Some(NOW),
+        days_dropped: 11,
+        erasures_waiting: 12,
+    }
+}
+
+pub fn retained() -> Retained {
+    Retained {
+        days_dropped: 1,
+        deliveries_carried: 2,
+        deliveries_expired: 3,
+        bytes_before: 4,
+        bytes_after: 5,
+    }
 }
 
 pub fn stats() -> Stats {

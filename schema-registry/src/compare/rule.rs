@@ -123,8 +123,10 @@ rules! {
     RulesLoosened "rules_loosened"                                       Compatible Compatible Compatible;
     /// Other `buf.validate` rules, of which nobody can tell whether they ask for more.
     RulesChanged "rules_changed"                                         Breaking   Compatible Compatible;
-    /// Settings of the schema.
-    UnknownFieldsChanged "unknown_fields_changed"                        Compatible Compatible Compatible;
+    /// Payloads of the old version may hold fields that are refused now.
+    UnknownFieldsRefused "unknown_fields_refused"                        Breaking   Compatible Compatible;
+    /// Fields that were refused pass now.
+    UnknownFieldsPass "unknown_fields_pass"                              Compatible Compatible Compatible;
     /// Settings of the schema.
     RulebookChanged "rulebook_changed"                                   Compatible Compatible Compatible;
     /// The example payload.

@@ -197,7 +197,8 @@ fn every_rule_has_its_row_and_its_name() {
         Rule::RulesTightened,
         Rule::RulesLoosened,
         Rule::RulesChanged,
-        Rule::UnknownFieldsChanged,
+        Rule::UnknownFieldsRefused,
+        Rule::UnknownFieldsPass,
         Rule::RulebookChanged,
         Rule::ExampleChanged,
     ];

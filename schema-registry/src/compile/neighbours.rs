@@ -1,6 +1,6 @@
 //! The files of all schemas that are published together, for what one of them lacks.
 
-use super::{check_path, check_text, invalid};
+use super::{Budget, check_path, check_text, invalid};
 use contract::{Error, schema::SchemaSource};
 use protox::file::{File, FileResolver};
 use std::{
@@ -52,37 +52,59 @@ fn text_at(sources: &[SchemaSource], (source, file): (usize, usize)) -> &str {
 /// What the compiler asks when a schema lacks a file.
 pub(super) struct Asked {
     neighbours: Arc<Neighbours>,
-    /// A file of which there are several texts.
-    ambiguous: Arc<Mutex<Option<String>>>,
+    /// What the files of the schema itself have left.
+    budget: Mutex<Budget>,
+    /// What is to be said instead of that a file is missing.
+    refusal: Arc<Mutex<Option<Error>>>,
 }
 
 impl Asked {
     /// The resolver, and what says afterwards why it failed.
-    pub(super) fn new(neighbours: &Arc<Neighbours>) -> (Self, impl Fn(Error) -> Error + use<>) {
-        let ambiguous = Arc::new(Mutex::new(None));
-        let asked = Self { neighbours: Arc::clone(neighbours), ambiguous: Arc::clone(&ambiguous) };
+    pub(super) fn new(
+        neighbours: &Arc<Neighbours>,
+        budget: Budget,
+    ) -> (Self, impl Fn(Error) -> Error + use<>) {
+        let refusal = Arc::new(Mutex::new(None));
+        let asked = Self {
+            neighbours: Arc::clone(neighbours),
+            budget: Mutex::new(budget),
+            refusal: Arc::clone(&refusal),
+        };
         let explain = move |error: Error| {
-            let path = ambiguous.lock().unwrap_or_else(PoisonError::into_inner).take();
-            path.map_or(error, |path| {
-                invalid(format!(
-                    "`{path}` has several texts among the schemas that are published with this \
-                     one: give the right one with it"
-                ))
-            })
+            refusal.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or(error)
         };
         (asked, explain)
+    }
+
+    fn refuse(&self, error: Error) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Can the text be given to the compiler? What else is wrong with it is said of the schema that
+    /// came with it.
+    fn is_fine(&self, name: &str, text: &str) -> bool {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        match check_path(name).and_then(|()| check_text(name, text, &mut budget)) {
+            Ok(()) => true,
+            Err(error) => {
+                if budget.is_spent {
+                    self.refuse(error);
+                }
+                false
+            }
+        }
     }
 }
 
 impl FileResolver for Asked {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         if self.neighbours.places.get(name) == Some(&None) {
-            let mut ambiguous = self.ambiguous.lock().unwrap_or_else(PoisonError::into_inner);
-            *ambiguous = Some(name.to_owned());
+            self.refuse(invalid(format!(
+                "`{name}` has several texts among the schemas that are published with this one: \
+                 give the right one with it"
+            )));
         }
-        // What is wrong with a text is said of the schema that came with it.
-        let fine = |text: &&str| check_path(name).is_ok() && check_text(name, text).is_ok();
-        match self.neighbours.text(name).filter(fine) {
+        match self.neighbours.text(name).filter(|text| self.is_fine(name, text)) {
             Some(text) => File::from_source(name, text),
             None => Err(protox::Error::file_not_found(name)),
         }

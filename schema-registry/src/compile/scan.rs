@@ -2,6 +2,7 @@
 //! as deep as it goes, on the stack.
 
 use super::invalid;
+use crate::Config;
 use contract::Result;
 
 /// Deepest nesting of braces, brackets and parentheses.
@@ -9,8 +10,53 @@ const NESTING_MAX: usize = 64;
 /// Longest line, in bytes; no text in quotes is longer.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Refuses what would exhaust a parser's stack. Errors: `invalid_definition` with line and column.
-pub(super) fn scan(path: &str, text: &str) -> Result<()> {
+/// How many statements may still come: what a compiler costs grows with them, and not with bytes.
+/// Each `;`, `{` and `,` is one, so that fields, values of enums, messages and options count.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget {
+    left: usize,
+    max: usize,
+    setting: &'static str,
+    /// Was there one too many?
+    pub is_spent: bool,
+}
+
+impl Budget {
+    /// Of one schema with all that it imports.
+    pub(crate) const fn of_schema(config: &Config) -> Self {
+        Self::new(config.statements_max, "statements_max")
+    }
+
+    /// Of all schemas that are published together.
+    pub(crate) const fn of_set(config: &Config) -> Self {
+        Self::new(config.set_statements_max, "set_statements_max")
+    }
+
+    const fn new(max: usize, setting: &'static str) -> Self {
+        Self { left: max, max, setting, is_spent: false }
+    }
+
+    fn spend(&mut self) -> std::result::Result<(), String> {
+        if let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            return Ok(());
+        }
+        self.is_spent = true;
+        let (max, setting) = (self.max, self.setting);
+        let files = match setting {
+            "statements_max" => "the schema and what it imports",
+            _ => "the schemas, each with all that it imports,",
+        };
+        Err(format!(
+            "{files} have more than {max} statements up to here (`schema_registry.{setting}`; each \
+             `;`, `{{` and `,` counts)"
+        ))
+    }
+}
+
+/// Refuses what would exhaust a parser's stack, or its budget.
+/// Errors: `invalid_definition` with line and column.
+pub(super) fn scan(path: &str, text: &str, budget: &mut Budget) -> Result<()> {
     let refuse = |at: usize, what: String| {
         let before = text.as_bytes().get(..at).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -24,6 +70,11 @@ pub(super) fn scan(path: &str, text: &str) -> Result<()> {
             b'{' | b'[' | b'(' | b'<' => depth += 1,
             b'}' | b']' | b')' | b'>' => depth = depth.saturating_sub(1),
             _ => {}
+        }
+        if matches!(byte, b';' | b'{' | b',')
+            && let Err(refusal) = budget.spend()
+        {
+            return refuse(at, refusal);
         }
         if depth > NESTING_MAX {
             return refuse(at, format!("more than {NESTING_MAX} brackets inside each other"));
@@ -75,7 +126,8 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> Option<String> {
-        scan("x.proto", text).err().map(|error| error.message)
+        let mut budget = Budget::of_schema(&Config::default());
+        scan("x.proto", text, &mut budget).err().map(|error| error.message)
     }
 
     #[test]
@@ -86,6 +138,23 @@ mod tests {
         assert_eq!(error(&format!("{}{}", "[".repeat(64), "]".repeat(64))), None);
         let long = format!("\n'{}'", "é".repeat(40_000));
         assert!(error(&long).unwrap().contains("a line of more than"), "{long:.20}");
+    }
+
+    #[test]
+    fn statements_are_bounded_over_all_files() {
+        let config = Config { statements_max: 6, ..Config::default() };
+        let mut budget = Budget::of_schema(&config);
+        // Neither in texts nor in comments.
+        let two = "message X {\n  string a = 1; // ; { ,\n  /* ; */\n} option a = ';';\n";
+        assert_eq!(scan("a.proto", two, &mut budget), Ok(()));
+        assert_eq!(scan("b.proto", two, &mut budget), Ok(()));
+        let refused = scan("c.proto", "\n\nenum E {}", &mut budget).unwrap_err().message;
+        assert_eq!(
+            refused,
+            "c.proto:3:8: the schema and what it imports have more than 6 statements up to here \
+             (`schema_registry.statements_max`; each `;`, `{` and `,` counts)"
+        );
+        assert!(budget.is_spent);
     }
 
     #[test]

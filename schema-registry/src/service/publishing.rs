@@ -61,7 +61,7 @@ impl Registry {
     ) -> Result<Vec<SchemaVerdict>> {
         // What the publisher could have looked at: whatever comes after it is news to them.
         let base = self.rules();
-        let offers = self.offers(set).await?;
+        let offers = self.offers(set, &base).await?;
         let _turn = self.publishing.lock().await;
         self.heal(&offers).await?;
         let judged = self.judge(&offers, Some(&actor), &base).await?;
@@ -77,23 +77,28 @@ impl Registry {
 
     pub(super) async fn try_check(&self, set: SchemaSet) -> Result<Vec<SchemaVerdict>> {
         let base = self.rules();
-        let offers = self.offers(set).await?;
+        let offers = self.offers(set, &base).await?;
         Ok(verdicts(self.judge(&offers, None, &base).await?))
     }
 
-    /// The schemas of the set, compiled.
-    pub(super) async fn offers(&self, set: SchemaSet) -> Result<Vec<Offer>> {
+    /// The schemas of the set, compiled. What happens to unknown fields is what `base` has where the
+    /// set says nothing.
+    pub(super) async fn offers(&self, set: SchemaSet, base: &Arc<Rules>) -> Result<Vec<Offer>> {
         // What is unpacked and compiled takes memory: few at a time.
         let _turn = self.compiling.acquire().await.map_err(Error::internal)?;
-        let config = self.config.clone();
+        let (config, base) = (self.config.clone(), Arc::clone(base));
         let unpack = move || {
-            let sources = match set {
+            let mut sources = match set {
                 SchemaSet::Sources(sources) => sources,
                 SchemaSet::Archive(bytes, settings) => {
                     settings.apply(load::load_archive(&bytes, &config)?)?
                 }
             };
             load::check_set(&sources, &config)?;
+            for source in &mut sources {
+                let kept = base.schemas.get(&source.uri).map(|version| version.unknown_fields);
+                source.unknown_fields = source.unknown_fields.or(kept);
+            }
             Ok(Arc::new(Neighbours::new(sources)))
         };
         // Milliseconds for each: too long for a thread that serves others.

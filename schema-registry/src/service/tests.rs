@@ -9,7 +9,7 @@ use crate::{
 };
 use contract::{
     clock::Timestamp,
-    schema::{EventValidator, SchemaSource, UnknownFields, Validated},
+    schema::{EventValidator, Rulebook, SchemaSource, UnknownFields, Validated},
     testing::ManualClock,
 };
 
@@ -74,13 +74,117 @@ async fn the_same_content_changes_nothing() {
     assert!(!again.changed);
     assert_eq!(again.version, first.version);
     assert_eq!(world.rules.rules().borrow().sequence, sequence, "no command was sent");
-    let stricter =
-        SchemaSource { unknown_fields: UnknownFields::Reject, ..schema("int32 amount = 1;") };
-    let stricter = world.registry.publish(actor(), stricter).await.unwrap();
-    assert_eq!((stricter.changed, stricter.version.minor), (true, 1));
-    assert_eq!(texts(&stricter), ["unknown fields are refused now"]);
-    let error = world.validator.validate(&stricter.version.uri, JSON, br#"{"a": 1}"#).unwrap_err();
+}
+
+fn handling(unknown_fields: UnknownFields, fields: &str) -> SchemaSource {
+    SchemaSource { unknown_fields: Some(unknown_fields), ..schema(fields) }
+}
+
+#[tokio::test]
+async fn who_says_nothing_of_unknown_fields_keeps_what_was_said() {
+    let world = world();
+    let strict = handling(UnknownFields::Reject, "int32 amount = 1;");
+    let first = world.registry.publish(actor(), strict).await.unwrap();
+    let again = world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    assert!(!again.changed, "{again:?}");
+    let wider = schema("int32 amount = 1; string note = 2;");
+    let wider = world.registry.publish(actor(), wider).await.unwrap();
+    assert_eq!(wider.version.unknown_fields, UnknownFields::Reject);
+    assert_eq!(texts(&wider), ["field `shop.v1.Paid.note` (2) was added"]);
+    let error = world.validator.validate(&first.version.uri, JSON, br#"{"a": 1}"#).unwrap_err();
     assert_eq!(error.violations[0].rule, "unknown_field");
+    let example = SchemaSource {
+        example: Some(r#"{"a": 1}"#.to_owned()),
+        ..schema("int32 amount = 1; string note = 2;")
+    };
+    let refused = world.registry.publish(actor(), example).await.unwrap_err();
+    assert_eq!(refused.violations[0].rule, "unknown_field", "its example, too");
+    let next = SchemaSource { next_major: true, ..schema("int64 amount = 1; string note = 2;") };
+    let next = world.registry.publish(actor(), next).await.unwrap();
+    assert_eq!(next.version.uri.major(), 2);
+    assert_eq!(next.version.unknown_fields, UnknownFields::Reject);
+}
+
+#[tokio::test]
+async fn refusing_unknown_fields_breaks_and_letting_them_pass_does_not() {
+    let world = world();
+    let first = world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    assert_eq!(first.version.unknown_fields, UnknownFields::Ignore, "as configured");
+    let strict = handling(UnknownFields::Reject, "int32 amount = 1;");
+    let refused = world.registry.publish(actor(), strict.clone()).await.unwrap_err();
+    assert_eq!(refused.violations[0].rule, "unknown_fields_refused");
+    let wire = SchemaSource { rulebook: Some(Rulebook::Wire), ..strict };
+    let wire = world.registry.publish(actor(), wire).await.unwrap();
+    assert_eq!((wire.version.minor, wire.version.unknown_fields), (1, UnknownFields::Reject));
+    let lenient = SchemaSource {
+        rulebook: Some(Rulebook::Certes),
+        ..handling(UnknownFields::Ignore, "int32 amount = 1;")
+    };
+    let lenient = world.registry.publish(actor(), lenient).await.unwrap();
+    assert_eq!((lenient.version.minor, lenient.is_breaking()), (2, false));
+    assert!(texts(&lenient).contains(&"unknown fields pass now"));
+}
+
+/// Servers that were started before keep their subscribers: what is told grows by fields.
+#[tokio::test]
+async fn what_the_server_tells_of_schemas_grows_compatibly() {
+    let path = "_certes/1/schema_published.proto";
+    let text = include_str!("../../../schemas/_certes/1/schema_published.proto");
+    let before = text.replace("string rulebook = 10;", "");
+    assert_ne!(before, text);
+    let world = world();
+    let publish = async |text: &str| {
+        let source = source("_certes/1/schema_published", &[(path, text)]);
+        world.registry.publish(actor(), source).await.unwrap()
+    };
+    publish(&before).await;
+    let grown = publish(text).await;
+    assert_eq!((grown.version.minor, grown.is_breaking()), (1, false));
+    assert_eq!(texts(&grown), ["field `certes.ops.v1.SchemaPublished.rulebook` (10) was added"]);
+}
+
+fn subscription(number: u32, pattern: &str) -> contract::subscription::Subscription {
+    use contract::{id, subscription};
+    let spec = serde_json::json!({
+        "name": format!("s{number:03}"), "url": "https://x.example", "events": [pattern],
+    });
+    subscription::Subscription {
+        id: id::SubscriptionId::from_bytes([u8::try_from(number).unwrap(); 16]),
+        number: id::SubscriptionNumber(number),
+        spec: serde_json::from_value(spec).unwrap(),
+        status: subscription::SubscriptionStatus::Paused,
+        status_reason: None,
+        secrets: Vec::new(),
+        created_at: Timestamp(0),
+    }
+}
+
+/// An answer has an end, and what it leaves out is counted.
+#[tokio::test]
+async fn answers_list_so_much_and_count_the_rest() {
+    let world = world();
+    let fields = |kind: &str, from: usize, to: usize| -> String {
+        (from..=to).map(|n| format!("{kind} f{n} = {n};")).collect()
+    };
+    world.registry.publish(actor(), schema(&fields("int32", 1, 600))).await.unwrap();
+    world.rules.change(|rules| {
+        for n in 0..130_u32 {
+            let added = subscription(n, "shop/1/paid");
+            rules.subscriptions.insert(added.number, Arc::new(added));
+        }
+    });
+    // 100 break; as many as they are, the 700 that are added come after them.
+    let changed = fields("int32", 1, 500) + &fields("bool", 501, 600) + &fields("int32", 601, 1300);
+    let checked = world.registry.check(schema(&changed)).await.unwrap();
+    assert!(checked.is_breaking());
+    assert_eq!((checked.differences.len(), checked.differences_left_out), (500, 300));
+    let breaks = |found: &Difference| found.verdict == contract::schema::Verdict::Breaking;
+    assert_eq!(checked.differences.iter().filter(|found| breaks(found)).count(), 100);
+    assert!(checked.differences[..100].iter().all(breaks));
+    assert_eq!((checked.subscriptions.len(), checked.subscriptions_left_out), (100, 30));
+    let refusal = checked.refusal.unwrap();
+    assert!(refusal.contains("(130): s000, s001, "), "{refusal}");
+    assert!(refusal.contains("s019 and 110 more."), "{refusal}");
 }
 
 #[tokio::test]
@@ -148,7 +252,7 @@ async fn many_at_once_make_one_version_each() {
 
 /// Puts a bundle where the other registry would.
 async fn keep(world: &World, other: &Registry, source: SchemaSource) {
-    let offer = other.offers(source.into()).await.unwrap().remove(0);
+    let offer = other.offers(source.into(), &other.rules()).await.unwrap().remove(0);
     let candidate = offer.candidate.unwrap();
     world.store.put(candidate.digest, candidate.bytes).await.unwrap();
 }

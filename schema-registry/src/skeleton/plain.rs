@@ -158,8 +158,8 @@ fn split(nanoseconds: i128) -> Option<(i64, u32)> {
     Some((seconds, u32::try_from(nanoseconds.rem_euclid(SECOND)).ok()?))
 }
 
-/// Paths of a mask as JSON writes them.
-fn camel_case(paths: &str) -> String {
+/// The name of a field, or the paths of a mask, as JSON writes them.
+pub(super) fn camel_case(paths: &str) -> String {
     let mut camel = String::with_capacity(paths.len());
     let mut upper = false;
     for char in paths.chars() {

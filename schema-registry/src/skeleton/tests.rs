@@ -18,7 +18,34 @@ fn made(source: &SchemaSource) -> Skeleton {
         ..version(source.uri.as_str(), 0)
     };
     let (descriptor_set, files) = (compiled.descriptor_set, compiled.files);
-    skeleton(&SchemaBundle { version, descriptor_set, files, example: None }, NOW).unwrap()
+    let bundle = SchemaBundle { version, descriptor_set, files, example: None };
+    let both = [FieldNames::Proto, FieldNames::CamelCase]
+        .map(|names| skeleton(&bundle, names, NOW).unwrap());
+    let [proto, camel_case] = both;
+    assert_eq!(proto.broken, camel_case.broken);
+    proto
+}
+
+#[test]
+fn fields_are_named_as_the_contract_names_them() {
+    let text = "syntax = 'proto3';
+        message X { int32 some_number = 1; int32 other = 2 [json_name = '@other']; Y in_ner = 3; }
+        message Y { bool is_it = 1; }";
+    let mut source = source("a/1/x", &[("a/1/x.proto", text)]);
+    source.message = Some("X".to_owned());
+    let compiled = compile(&source, &Config::default()).unwrap();
+    let version = SchemaVersion { message: compiled.message, ..version("a/1/x", 0) };
+    let (descriptor_set, files) = (compiled.descriptor_set, compiled.files);
+    let bundle = SchemaBundle { version, descriptor_set, files, example: None };
+    let payload = |names| skeleton(&bundle, names, NOW).unwrap().payload;
+    assert_eq!(
+        payload(FieldNames::Proto),
+        json!({"some_number": 1, "@other": 1, "in_ner": {"is_it": true}})
+    );
+    assert_eq!(
+        payload(FieldNames::CamelCase),
+        json!({"someNumber": 1, "@other": 1, "inNer": {"isIt": true}})
+    );
 }
 
 /// A payload that the contract's own checker has taken.
@@ -60,7 +87,7 @@ fn every_kind_of_field_gets_a_value_that_keeps_the_contract() {
     let mut source = source("a/1/x", &[("a/1/x.proto", text)]);
     source.message = Some("X".to_owned());
     let value = checked(&source);
-    assert_eq!(value["someName"], "some_name");
+    assert_eq!(value["some_name"], "some_name");
     assert_eq!(value["color"], "RED");
     assert_eq!(value["inners"], json!({"1": {"n": 1}}));
     assert_eq!((value.get("a").is_some(), value.get("b")), (true, None));

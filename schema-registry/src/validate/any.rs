@@ -71,7 +71,7 @@ pub(super) fn read<'de, D: Deserializer<'de>>(
 }
 
 /// The one `@type` of an object; None if it has none, several, or one that is no text.
-struct TypeUrl<'de>(Option<Cow<'de, str>>);
+pub(super) struct TypeUrl<'de>(pub Option<Cow<'de, str>>);
 
 impl<'de> Deserialize<'de> for TypeUrl<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

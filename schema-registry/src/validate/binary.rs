@@ -1,14 +1,16 @@
 //! Built messages: those decoded from binary protobuf, whose types decoding has proved, and those
 //! built from JSON for the sake of their rules. What remains to be checked of both is checked here.
 
+pub(super) mod decode;
 mod rules;
 
 use super::{
     Strictness, json, malformed,
     report::{Fault, Place, Report, quoted},
-    shape::{Kind as ShapeKind, MessageShape, Shapes},
+    shape::{Kind as ShapeKind, MessageShape, Shapes, has_own_json_form},
 };
 use contract::Result;
+use decode::{Undecodable, decode};
 use prost_reflect::{
     Cardinality, DynamicMessage, EnumDescriptor, Kind, MapKey, MessageDescriptor,
     ReflectMessage as _, Syntax, Value,
@@ -22,12 +24,15 @@ pub(super) fn check(
     payload: &[u8],
     rules: Strictness,
 ) -> Result<Report> {
-    let decoded = DynamicMessage::decode(message.clone(), payload);
-    let decoded = decoded.map_err(|error| {
-        malformed(format!("the payload is no `{}` in protobuf: {error}", message.full_name()))
-    })?;
     let mut walk = Walk { shapes, rules, report: Report::default(), muted: 0, from_json: false };
-    walk.message(&decoded, &Place::ROOT, 0);
+    match decode(message, payload) {
+        Ok(decoded) => walk.message(&decoded, &Place::ROOT, 0),
+        Err(Undecodable::TooDeep) => walk.too_deep(&Place::ROOT),
+        Err(Undecodable::Malformed(error)) => {
+            let name = message.full_name();
+            return Err(malformed(format!("the payload is no `{name}` in protobuf: {error}")));
+        }
+    }
     Ok(walk.report)
 }
 
@@ -51,13 +56,13 @@ struct Walk<'s> {
 }
 
 impl<'s> Walk<'s> {
+    /// `depth`: how many objects would be around it in JSON, at most.
     fn message(&mut self, message: &DynamicMessage, place: &Place<'_>, depth: usize) {
-        if depth > self.rules.depth_max {
-            let expected = format!("at most {} messages inside each other", self.rules.depth_max);
-            self.note(place, "depth", expected, "more");
-            return;
-        }
         let descriptor = message.descriptor();
+        let opens = self.is_object(&descriptor);
+        if opens && depth >= self.rules.depth_max {
+            return self.too_deep(place);
+        }
         if self.rules.reject_unknown {
             for field in message.unknown_fields() {
                 let found = format!("the unknown field number {}", field.number());
@@ -73,27 +78,46 @@ impl<'s> Walk<'s> {
         match descriptor.full_name() {
             "google.protobuf.Any" => return self.any(message, place, depth),
             "google.protobuf.Timestamp" => {
-                self.seconds(message, place, -62_135_596_800..=253_402_300_799);
+                self.seconds(message, place, -62_135_596_800..=253_402_300_799, |_, nanos| {
+                    nanos >= 0
+                });
             }
             "google.protobuf.Duration" => {
-                self.seconds(message, place, -315_576_000_000..=315_576_000_000);
+                let one_sign = |seconds: i64, nanos: i32| {
+                    seconds == 0 || nanos == 0 || (seconds < 0) == (nanos < 0)
+                };
+                self.seconds(message, place, -315_576_000_000..=315_576_000_000, one_sign);
             }
+            "google.protobuf.Value" => self.any_value(message, place),
             _ => {}
         }
         let shape = self.shape(&descriptor);
         if let Some(shape) = shape {
             self.keep(message, shape, place);
         }
+        let inside = depth + usize::from(opens);
         for (field, value) in message.fields() {
             let name = if self.from_json { field.json_name() } else { field.name() };
             let muted = usize::from(shape.is_some_and(|shape| shape.ignores(field.number())));
             self.muted += muted;
-            self.value(value, &field.kind(), &place.field(name), depth);
+            self.value(value, &field.kind(), &place.field(name), inside);
             self.muted -= muted;
         }
         for (extension, value) in message.extensions() {
-            self.value(value, &extension.kind(), &place.field(extension.json_name()), depth);
+            self.value(value, &extension.kind(), &place.field(extension.json_name()), inside);
         }
+    }
+
+    /// Would JSON write it as an object or a list? If not, it adds nothing to the depth.
+    fn is_object(&self, descriptor: &MessageDescriptor) -> bool {
+        use ShapeKind::{Any, List, Message, Struct};
+        let kind = self.shapes.kind_named(descriptor.full_name());
+        matches!(kind, None | Some(Any | List | Message(_) | Struct))
+    }
+
+    fn too_deep(&mut self, place: &Place<'_>) {
+        let expected = format!("at most {} messages inside each other", self.rules.depth_max);
+        self.note(place, "depth", expected, "more");
     }
 
     /// The shape of a message that may carry rules.
@@ -109,7 +133,7 @@ impl<'s> Walk<'s> {
 
     fn value(&mut self, value: &Value, kind: &Kind, place: &Place<'_>, depth: usize) {
         match value {
-            Value::Message(message) => self.message(message, place, depth + 1),
+            Value::Message(message) => self.message(message, place, depth),
             Value::EnumNumber(number) => {
                 if let Kind::Enum(descriptor) = kind {
                     self.enumeration(*number, descriptor, place);
@@ -148,6 +172,7 @@ impl<'s> Walk<'s> {
         message: &DynamicMessage,
         place: &Place<'_>,
         allowed: std::ops::RangeInclusive<i64>,
+        fits: fn(i64, i32) -> bool,
     ) {
         let number = |name: &str| message.get_field_by_name(name).map(Cow::into_owned);
         let seconds = number("seconds").and_then(|value| value.as_i64()).unwrap_or(0);
@@ -155,6 +180,19 @@ impl<'s> Walk<'s> {
         if !allowed.contains(&seconds) || nanos.unsigned_abs() > 999_999_999 {
             let expected = format!("{} to {} seconds", allowed.start(), allowed.end());
             self.note(place, "range", expected, format!("{seconds} s, {nanos} ns"));
+        } else if !fits(seconds, nanos) {
+            let expected = "nanoseconds of the sign that is due";
+            self.note(place, "range", expected, format!("{seconds} s, {nanos} ns"));
+        }
+    }
+
+    /// What JSON has no way to write is refused.
+    fn any_value(&mut self, message: &DynamicMessage, place: &Place<'_>) {
+        let Some((_, value)) = message.fields().next() else {
+            return self.note(place, "required", "a value, be it null", "nothing");
+        };
+        if let Some(number) = value.as_f64().filter(|number| !number.is_finite()) {
+            self.note(place, "range", "a finite number", number.to_string());
         }
     }
 
@@ -173,9 +211,12 @@ impl<'s> Walk<'s> {
             let expected = "the URL of a message type that the contract knows";
             return self.note(&place.field("type_url"), "any_type", expected, quoted(type_url));
         };
-        match DynamicMessage::decode(descriptor, value) {
-            Ok(message) => self.message(&message, place, depth + 1),
-            Err(error) => {
+        // In JSON, fields stand beside `@type`, and anything else in an object under `value`.
+        let inside = depth + usize::from(has_own_json_form(name));
+        match decode(&descriptor, &value) {
+            Ok(message) => self.message(&message, place, inside),
+            Err(Undecodable::TooDeep) => self.too_deep(place),
+            Err(Undecodable::Malformed(error)) => {
                 let expected = format!("a `{name}` in protobuf");
                 self.note(&place.field("value"), "format", expected, error.to_string());
             }

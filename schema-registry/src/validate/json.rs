@@ -11,6 +11,7 @@ use super::{
     rules::{FieldRules, ValueRules},
     scalar::{self, Scalar},
     shape::{Count, FieldShape, Kind, MessageShape, Shapes},
+    whole,
 };
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
@@ -173,7 +174,7 @@ impl Walk<'_> {
 }
 
 impl<'s> Node<'_, 's, '_> {
-    fn scalar(self, value: Scalar<'_>) -> bool {
+    pub(super) fn scalar(self, value: Scalar<'_>) -> bool {
         let kind = match (self.wants, value) {
             (Wants::Whatever, _) => return true,
             (Wants::Field(field), Scalar::Null) if field.count != Count::One => return false,
@@ -281,6 +282,9 @@ impl<'de> DeserializeSeed<'de> for Node<'_, '_, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         if self.single() == Some(Kind::Any) {
             return any::read(self, deserializer);
+        }
+        if self.single().is_some_and(Kind::is_whole) {
+            return whole::read(self, deserializer);
         }
         if self.walk.shapes.built
             && let Some(shape) = self.to_be_built()

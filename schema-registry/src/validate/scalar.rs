@@ -1,10 +1,11 @@
 //! Single values: numbers, texts, enums, and messages that JSON writes as one text.
 
 use super::{
-    report::{Fault, quoted},
+    report::{Fault, quoted, shortened},
     rules::Operand,
     shape::{Kind, Shapes},
     text,
+    whole::{self, NotWhole},
 };
 use std::fmt;
 
@@ -16,6 +17,8 @@ pub(super) enum Scalar<'a> {
     Unsigned(u64),
     Signed(i64),
     Float(f64),
+    /// A number as it is written, where a whole one is wanted that may be beyond 64 bits.
+    Written(&'a str),
     Text(&'a str),
 }
 
@@ -27,6 +30,7 @@ impl fmt::Display for Scalar<'_> {
             Self::Unsigned(value) => write!(f, "{value}"),
             Self::Signed(value) => write!(f, "{value}"),
             Self::Float(value) => write!(f, "{value}"),
+            Self::Written(text) => f.write_str(&shortened(text)),
             Self::Text(text) => f.write_str(&quoted(text)),
         }
     }
@@ -123,7 +127,7 @@ fn real(value: Scalar<'_>) -> f64 {
         Scalar::Signed(value) => value as f64,
         Scalar::Float(value) => value,
         // Rust reads the names that JSON gives to what is not finite.
-        Scalar::Text(text) => text.parse().unwrap_or(f64::NAN),
+        Scalar::Written(text) | Scalar::Text(text) => text.parse().unwrap_or(f64::NAN),
         Scalar::Null | Scalar::Bool(_) => f64::NAN,
     }
 }
@@ -132,10 +136,8 @@ fn integer(value: Scalar<'_>) -> Option<i128> {
     Some(match value {
         Scalar::Unsigned(value) => value.into(),
         Scalar::Signed(value) => value.into(),
-        #[expect(clippy::cast_possible_truncation, reason = "its type is right: it is whole")]
-        Scalar::Float(value) => value as i128,
-        Scalar::Text(text) => whole_text(text).ok()?,
-        Scalar::Null | Scalar::Bool(_) => return None,
+        Scalar::Written(text) | Scalar::Text(text) => whole::parse(text).ok()?,
+        Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return None,
     })
 }
 
@@ -179,7 +181,7 @@ fn number(value: Scalar<'_>, max: f64) -> Option<&'static str> {
                 _ => return Some("format"),
             }
         }
-        Scalar::Null | Scalar::Bool(_) => return Some("type"),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Written(_) => return Some("type"),
     };
     (value.abs() > max).then_some("range")
 }
@@ -188,50 +190,15 @@ fn whole(value: Scalar<'_>, min: i128, max: i128) -> Option<&'static str> {
     let value = match value {
         Scalar::Unsigned(value) => i128::from(value),
         Scalar::Signed(value) => i128::from(value),
-        // Whatever is below 64 bits was read as this number.
-        Scalar::Float(I64_MIN) => return Some("range"),
-        Scalar::Float(value) if value.fract() == 0.0 => {
-            #[expect(clippy::cast_possible_truncation, reason = "saturates, and is checked below")]
-            let value = value as i128;
-            value
-        }
-        Scalar::Text(text) => match whole_text(text) {
+        Scalar::Written(text) | Scalar::Text(text) => match whole::parse(text) {
             Ok(value) => value,
-            Err(rule) => return Some(rule),
+            Err(NotWhole::Range) => return Some("range"),
+            Err(_) if matches!(value, Scalar::Text(_)) => return Some("format"),
+            Err(_) => return Some("type"),
         },
         Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
     };
     (!(min..=max).contains(&value)).then_some("range")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a power of two is exact")]
-const I64_MIN: f64 = i64::MIN as f64;
-
-/// A whole number in quotes, which may have an exponent.
-pub(super) fn whole_text(text: &str) -> Result<i128, &'static str> {
-    match text.parse::<i128>() {
-        Ok(value) => Ok(value),
-        Err(error) => {
-            use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-            if matches!(error.kind(), PosOverflow | NegOverflow) {
-                return Err("range");
-            }
-            let number =
-                |b: u8| b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.' | b'e' | b'E');
-            let written = text.starts_with(|first: char| first.is_ascii_digit() || first == '-')
-                && text.contains(['e', 'E'])
-                && text.bytes().all(number);
-            match text.parse::<f64>() {
-                Ok(value) if written && value.is_infinite() => Err("range"),
-                Ok(value) if written && value.fract() == 0.0 => {
-                    #[expect(clippy::cast_possible_truncation, reason = "saturates")]
-                    let value = value as i128;
-                    Ok(value)
-                }
-                _ => Err("format"),
-            }
-        }
-    }
 }
 
 fn enumeration(index: usize, value: Scalar<'_>, shapes: &Shapes) -> Option<&'static str> {
@@ -240,7 +207,9 @@ fn enumeration(index: usize, value: Scalar<'_>, shapes: &Shapes) -> Option<&'sta
         Scalar::Text(name) => return (!shape.has_name(name)).then_some("enum"),
         Scalar::Unsigned(number) => i32::try_from(number).ok(),
         Scalar::Signed(number) => i32::try_from(number).ok(),
-        Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => return Some("type"),
+        Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) | Scalar::Written(_) => {
+            return Some("type");
+        }
     };
     match number {
         None => Some("range"),

@@ -7,6 +7,9 @@ use prost_reflect::{
 };
 use std::collections::{HashMap, HashSet};
 
+/// Most rules that cannot be kept of which is told.
+const REFUSALS_NAMED_MAX: usize = 20;
+
 /// All message and enum types of a contract.
 #[derive(Debug)]
 pub(super) struct Shapes {
@@ -98,6 +101,13 @@ pub(super) enum Kind {
     Value,
 }
 
+impl Kind {
+    /// Is it a type of whole numbers?
+    pub(super) const fn is_whole(self) -> bool {
+        matches!(self, Self::Int32 | Self::Int64 | Self::Uint32 | Self::Uint64)
+    }
+}
+
 /// An enum type.
 #[derive(Debug)]
 pub(super) struct EnumShape {
@@ -132,17 +142,16 @@ impl Shapes {
             };
             by_name.insert(descriptor.full_name().into(), kind);
         }
-        let messages: Result<Vec<_>, String> = plain
-            .iter()
-            .map(|message| {
-                let mut shape = MessageShape::of(message, &by_name);
-                if let Some(reader) = &reader {
-                    shape.read_rules(message, reader)?;
-                }
-                Ok(shape)
-            })
-            .collect();
-        let messages = messages?;
+        let mut refusals = Refusals::default();
+        let shape = |message: &MessageDescriptor| {
+            let mut shape = MessageShape::of(message, &by_name);
+            if let Some(reader) = &reader {
+                shape.read_rules(message, reader, &mut refusals);
+            }
+            shape
+        };
+        let messages: Vec<_> = plain.iter().map(shape).collect();
+        refusals.into_result()?;
         let built = messages.iter().any(|shape| shape.rules.is_some());
         let ruled = built || messages.iter().any(MessageShape::is_ruled);
         let use_now = messages.iter().any(MessageShape::uses_now);
@@ -167,6 +176,33 @@ impl Shapes {
     /// The shape behind a [`Kind::Enum`].
     pub(super) fn enumeration(&self, index: usize) -> Option<&EnumShape> {
         self.enums.get(index)
+    }
+}
+
+/// Rules that cannot be kept, so that an author learns of all at once.
+#[derive(Default)]
+struct Refusals {
+    named: Vec<String>,
+    left_out: usize,
+}
+
+impl Refusals {
+    /// What was read; None, with a note, if it cannot be kept.
+    fn note<T>(&mut self, read: Result<Option<T>, String>) -> Option<T> {
+        read.unwrap_or_else(|refusal| {
+            match self.named.len() < REFUSALS_NAMED_MAX {
+                true => self.named.push(refusal),
+                false => self.left_out += 1,
+            }
+            None
+        })
+    }
+
+    fn into_result(mut self) -> Result<(), String> {
+        if self.left_out > 0 {
+            self.named.push(format!("and {} more", self.left_out));
+        }
+        if self.named.is_empty() { Ok(()) } else { Err(self.named.join("; ")) }
     }
 }
 
@@ -202,9 +238,14 @@ impl MessageShape {
         !self.ruled.is_empty() || !self.required_oneofs.is_empty()
     }
 
-    fn read_rules(&mut self, message: &MessageDescriptor, reader: &Reader) -> Result<(), String> {
+    fn read_rules(
+        &mut self,
+        message: &MessageDescriptor,
+        reader: &Reader,
+        refusals: &mut Refusals,
+    ) {
         for (index, field) in message.fields().enumerate() {
-            if let Some(rules) = reader.field(&field)? {
+            if let Some(rules) = refusals.note(reader.field(&field)) {
                 self.fields[index].rules = Some(Box::new(rules));
                 self.ruled.push(index);
             }
@@ -215,8 +256,7 @@ impl MessageShape {
         let light =
             |index: &usize| self.fields[*index].rules.as_ref().is_none_or(|rules| rules.is_light());
         let light = self.ruled.iter().all(light);
-        self.rules = reader.message(message, light)?.map(Box::new);
-        Ok(())
+        self.rules = refusals.note(reader.message(message, light)).map(Box::new);
     }
 
     fn of(message: &MessageDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {

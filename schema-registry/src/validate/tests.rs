@@ -73,6 +73,9 @@ fn what_the_json_mapping_allows() {
         r#"{"anInt32": 1.0, "anInt64": -5, "aUint64": 1e3, "anInt32s": ["2", 3, -4.0]}"#,
         r#"{"aDouble": "NaN", "aFloat": "-Infinity", "aBool": true, "aString": "é\u00e9"}"#,
         r#"{"aDouble": "1e5", "aFloat": 3.4e38}"#,
+        r#"{"anInt32": 1.5e1, "aUint32": 100e-2, "anInt32s": ["1.0", "1.5e1", "100e-2"]}"#,
+        r#"{"anInt64": 9223372036854775807.0, "aUint64": 1844674407370955161.5e1}"#,
+        r#"{"anInt64": -9223372036854775808e0, "aUint64": "18446744073709551615.0"}"#,
         r#"{"someBytes": "-_8", "color": "RED", "colors": [0, "BLUE", 77]}"#,
         r#"{"anInt32": null, "anInt32s": null, "inner": null, "counts": null, "left": null}"#,
         r#"{"left": null, "right": 1}"#,
@@ -99,6 +102,13 @@ fn every_violation_has_its_place_and_rule() {
         (r#"{"anInt32": 2147483648, "aUint32": -1}"#, vec!["anInt32 range", "aUint32 range"]),
         (r#"{"an_int32": 1.5, "anInt64": true}"#, vec!["an_int32 type", "anInt64 type"]),
         (r#"{"anInt64": "9223372036854775808"}"#, vec!["anInt64 range"]),
+        (r#"{"anInt64": 9223372036854775808e0}"#, vec!["anInt64 range"]),
+        (r#"{"anInt64": -9223372036854775809}"#, vec!["anInt64 range"]),
+        (r#"{"anInt64": 9007199254740993.5}"#, vec!["anInt64 type"]),
+        (r#"{"anInt32": 1e-400, "aUint64": 1e400}"#, vec!["anInt32 type", "aUint64 range"]),
+        (r#"{"anInt32": "1e-999999999999"}"#, vec!["anInt32 format"]),
+        (r#"{"byNumber": {"1": {}, "01": {}}}"#, vec!["byNumber.01 format"]),
+        (r#"{"byNumber": {"1e0": {}}}"#, vec!["byNumber.1e0 format"]),
         (r#"{"aFloat": 3.5e38, "aDouble": "inf"}"#, vec!["aFloat range", "aDouble format"]),
         (r#"{"aString": 1, "someBytes": "a"}"#, vec!["aString type", "someBytes format"]),
         (r#"{"color": "PINK", "colors": ["RED", 1.5]}"#, vec!["color enum", "colors[1] type"]),
@@ -272,4 +282,35 @@ fn binary_protobuf() {
         &mut bytes,
     );
     assert_eq!(violations(&contract, "application/protobuf", &bytes), ["time range"]);
+}
+
+#[test]
+fn binary_protobuf_that_json_could_not_write() {
+    use prost_types::{Duration, Timestamp, Value, value::Kind};
+
+    let contract = everything(UnknownFields::Ignore);
+    let found = |name: &str, value: &[u8]| {
+        let number = contract.message.get_field_by_name(name).unwrap().number();
+        let mut bytes = Vec::new();
+        prost_reflect::prost::encoding::bytes::encode(number, &value.to_vec(), &mut bytes);
+        violations(&contract, "application/protobuf", &bytes)
+    };
+    for (nanos, broken) in [(-1, true), (0, false), (999_999_999, false)] {
+        let time = Timestamp { seconds: 1, nanos }.encode_to_vec();
+        assert_eq!(!found("time", &time).is_empty(), broken, "{nanos}");
+    }
+    for (seconds, nanos, broken) in
+        [(1, -1, true), (-1, 1, true), (-1, -1, false), (0, -1, false), (1, 1, false)]
+    {
+        let duration = Duration { seconds, nanos }.encode_to_vec();
+        let expected = if broken { vec!["duration range"] } else { vec![] };
+        assert_eq!(found("duration", &duration), expected, "{seconds} {nanos}");
+    }
+    let value = |kind| Value { kind: Some(kind) }.encode_to_vec();
+    assert_eq!(found("anything", &[]), ["anything required"]);
+    assert_eq!(found("anything", &value(Kind::NumberValue(f64::NAN))), ["anything range"]);
+    assert_eq!(found("anything", &value(Kind::NumberValue(-f64::INFINITY))), ["anything range"]);
+    for kind in [Kind::NullValue(0), Kind::NumberValue(0.0), Kind::StringValue(String::new())] {
+        assert_eq!(found("anything", &value(kind)), [""; 0]);
+    }
 }

@@ -7,11 +7,13 @@
     reason = "this is how a story fails"
 )]
 
+mod backup;
 mod command_line;
 mod kill;
 mod process;
 mod quarantine;
 mod tail;
+mod schemas;
 #[cfg(feature = "all")]
 mod sync_before_answer;
 #[cfg(feature = "all")]

@@ -26,7 +26,7 @@ pub(super) fn order(uri: &str, minor: usize) -> SchemaSource {
         entry: "order.proto".into(),
         files: vec![ProtoFile { path: "order.proto".into(), text }],
         message: None,
-        unknown_fields: UnknownFields::Reject,
+        unknown_fields: Some(UnknownFields::Reject),
         rulebook: None,
         next_major: false,
         example: None,
@@ -182,7 +182,17 @@ async fn without_the_registry_brokers_go_on() {
         health.json()["warnings"][0].as_str().map(str::to_owned)
     });
     let warning = warning.await;
-    assert!(warning.contains("schema registry"), "{warning}");
+    assert!(warning.contains("schema registry at http://127.0.0.1:"), "{warning}");
+    let warning = eventually("the gateway warns", async || {
+        let health = certes.health_of(Role::Gateway).await.unwrap();
+        assert_eq!(health.status, 200, "it goes on: {:?}", health.body);
+        health.json()["warnings"][0].as_str().map(str::to_owned)
+    });
+    assert!(warning.await.contains("schema registry at http://127.0.0.1:"));
+    let refused = certes.remote().await.unwrap().publish(order("shop/1/order", 1)).await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("the schema registry at http://127.0.0.1:"), "{refused}");
+    assert!(refused.contains("cannot be reached"), "{refused}");
 
     // A broker that starts now has no contracts: it waits for them, and lets nothing pass.
     certes.stop_part(Role::Broker).await.unwrap();

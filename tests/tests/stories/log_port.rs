@@ -6,7 +6,7 @@ use contract::{
     master_api::{Log, MasterApi},
     testing::{ManualClock, SeededRandom, log_conformance::Harness, seeded_ids},
 };
-use master_api::{Config, MasterApi as Store, Metrics, Surroundings, store::Memory};
+use master_api::{Config, FileSystem, MasterApi as Store, Metrics, Surroundings, store::Memory};
 use prometheus_client::registry::Registry;
 use proto::{
     client::{Peers, RemoteMasterApi},
@@ -49,6 +49,7 @@ async fn over_the_wire() -> OverTheWire {
         random: SeededRandom::new(1),
         ids: seeded_ids(clock.clone(), 2),
         metrics: Metrics::new(&mut Registry::default()),
+        space: Arc::new(FileSystem),
     };
     let data_dir = dir.path().to_owned();
     let config = Config { data_dir, store_reserve_bytes: 0, ..Config::default() };

@@ -16,11 +16,14 @@ mod hot_swap;
 mod log_port;
 mod main_path;
 mod past;
+#[cfg(feature = "all")]
+mod postgres;
 mod priority;
 mod publishing;
 mod quarantine;
 mod repeating;
 mod roles;
+mod retention;
 mod rule_of_dependencies;
 mod schemas;
 mod test_fire;

@@ -18,7 +18,7 @@ fn order(fields: &str) -> SchemaSource {
         entry: "order.proto".into(),
         files: vec![ProtoFile { path: "order.proto".into(), text }],
         message: None,
-        unknown_fields: UnknownFields::Reject,
+        unknown_fields: Some(UnknownFields::Reject),
         rulebook: None,
         next_major: false,
         example: None,

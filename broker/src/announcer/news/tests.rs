@@ -177,6 +177,7 @@ fn own_contracts_and_the_first_key_are_no_news() {
     assert_eq!(name, "schema_published");
     assert_eq!((&payload["major"], &payload["minor"]), (&json!(3), &json!(2)));
     assert_eq!(payload["digest"], "ab".repeat(32));
+    assert_eq!(payload["rulebook"], "certes", "said even where it is the usual one");
     let key = ApiKey {
         id: KeyId::from_bytes([5; 16]),
         name: "ci".to_owned(),

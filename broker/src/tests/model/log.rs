@@ -17,6 +17,7 @@ use contract::{
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     past::Past,
+    retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
 use std::{
@@ -213,6 +214,9 @@ impl Events for ModelLog {
         let found = state.aside.iter().find(|(event, _)| event.id == id);
         Ok(found.map(|(_, payload)| payload.clone()))
     }
+    async fn payload_state(&self, _: EventId) -> Result<Option<PayloadState>> {
+        not_here()
+    }
     async fn events(&self, _: EventFilter, _: PageRequest) -> Result<Page<Event>> {
         not_here()
     }
@@ -251,6 +255,19 @@ impl Deliveries for ModelLog {
         not_here()
     }
     async fn stats(&self) -> Result<Stats> {
+        not_here()
+    }
+}
+
+#[async_trait]
+impl Retention for ModelLog {
+    async fn retention_plan(&self) -> Result<RetentionPlan> {
+        not_here()
+    }
+    async fn run_retention(&self, _: bool) -> Result<Retained> {
+        not_here()
+    }
+    async fn erase(&self, _: Actor, _: ErasureTarget) -> Result<Erased> {
         not_here()
     }
 }

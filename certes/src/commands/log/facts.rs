@@ -22,7 +22,8 @@ pub struct FactsArgs {
     /// Only this chain: configuration, traffic
     #[arg(long)]
     pub chain: Option<String>,
-    /// Only this kind, as in event_accepted; may be given several times
+    /// Only this kind, as in event_accepted; may be given several times. An unknown one is an error
+    /// that lists all
     #[arg(long = "kind", value_name = "KIND")]
     pub kinds: Vec<String>,
 }
@@ -220,9 +221,25 @@ fn moment(text: &str) -> Result<Timestamp> {
     Ok(text.parse().map_err(wrong)?)
 }
 
+/// What a fact is about goes first, whatever else it says.
+const NAMING: [&str; 6] = ["uri", "name", "id", "delivery", "spec", "event"];
+
+/// What happened, as JSON that is cut where it is too long for people.
+fn what(body: &serde_json::Value) -> String {
+    let Some(object) = body.as_object() else { return body.to_string() };
+    let mut parts: Vec<_> = object.iter().collect();
+    parts
+        .sort_by_key(|(key, _)| NAMING.iter().position(|name| name == key).unwrap_or(NAMING.len()));
+    let parts: Vec<_> = parts
+        .into_iter()
+        .map(|(key, value)| format!("{}:{value}", serde_json::Value::from(key.as_str())))
+        .collect();
+    format!("{{{}}}", parts.join(","))
+}
+
 /// A fact on one line.
 fn row(fact: &LoggedFact) -> Vec<String> {
-    let what: String = fact.body.to_string().chars().take(WHAT_CHARS_MAX).collect();
+    let what: String = what(&fact.body).chars().take(WHAT_CHARS_MAX).collect();
     let LoggedFact { sequence, time, actor, chain, kind, .. } = fact;
     vec![
         sequence.to_string(),
@@ -232,4 +249,23 @@ fn row(fact: &LoggedFact) -> Vec<String> {
         kind.clone(),
         what,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_fact_is_about_is_not_cut_away() {
+        let body = json!({"digest": "d".repeat(200), "minor": 1, "uri": "shop/1/paid"});
+        assert!(
+            what(&body).starts_with(r#"{"uri":"shop/1/paid","digest":"ddd"#),
+            "{}",
+            what(&body)
+        );
+        let body = json!({"number": 7, "status": "paused"});
+        assert_eq!(what(&body), r#"{"number":7,"status":"paused"}"#);
+        assert_eq!(what(&json!(null)), "null");
+    }
 }

@@ -1,6 +1,6 @@
 //! `certes schema publish` and `check`: hand in schemas together, and tell what became of each.
 
-use super::{show, shown};
+use super::shown;
 use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub struct PublishArgs {
     /// Directory, .tar or .tar.gz with NAMESPACE/MAJOR/NAME.proto, and beside each, if you
-    /// like, NAME.example.json; a directory may also be a folder named after the namespace
+    /// like, NAME.example.json; a directory with majors directly in it, as in schemas/github, is
+    /// taken for the namespace
     #[arg(value_name = "DIR|FILE")]
     pub path: PathBuf,
     /// Compare by this rulebook: certes, confluent, wire [default: as the version before, else certes]
@@ -33,8 +34,12 @@ pub struct PublishArgs {
     #[arg(long)]
     pub next_major: bool,
     /// Refuse payloads with fields that the contract does not know
+    /// [default: as the version before, else as the registry is configured]
     #[arg(long)]
     pub reject_unknown_fields: bool,
+    /// Let payloads with such fields pass
+    #[arg(long, conflicts_with = "reject_unknown_fields")]
+    pub ignore_unknown_fields: bool,
     /// Publish only if the latest version is this one, as in 1.2; for a single schema
     #[arg(long, value_name = "VERSION")]
     pub expect: Option<VersionNumber>,
@@ -90,8 +95,13 @@ fn refusals(verdicts: &[SchemaVerdict]) -> Option<String> {
 /// The schemas of a directory or archive, with what the flags say of each.
 fn read(args: &PublishArgs) -> Result<Vec<SchemaSource>> {
     let schemas = schema_registry::load(&args.path, &schema_registry::Config::default())?;
+    let unknown_fields = match (args.reject_unknown_fields, args.ignore_unknown_fields) {
+        (true, _) => Some(UnknownFields::Reject),
+        (false, true) => Some(UnknownFields::Ignore),
+        (false, false) => None,
+    };
     let settings = PublishSettings {
-        unknown_fields: args.reject_unknown_fields.then_some(UnknownFields::Reject),
+        unknown_fields,
         rulebook: args.rulebook,
         next_major: args.next_major,
         expected: args.expect,
@@ -114,7 +124,7 @@ pub(super) async fn publish(args: PublishArgs) -> Result<()> {
     for published in done {
         let verdict = if published.changed { "published" } else { "unchanged" };
         output::line(&format!("{verdict} {}", name(published)))?;
-        published.differences.iter().try_for_each(show)?;
+        differences(published).iter().try_for_each(|line| output::line(line))?;
     }
     Ok(())
 }
@@ -180,10 +190,20 @@ fn explained(verdict: &SchemaVerdict) -> Vec<String> {
         }));
         return lines;
     };
-    lines.extend(published.differences.iter().map(shown));
-    if let [_, ..] = published.subscriptions.as_slice() {
-        let names = published.subscriptions.join(", ");
-        lines.push(format!("  hits the subscriptions {names}"));
+    lines.extend(differences(published));
+    if let names @ [_, ..] = published.subscriptions.as_slice() {
+        let (names, left_out) = (names.join(", "), published.subscriptions_left_out);
+        let more = if left_out > 0 { format!(" and {left_out} more") } else { String::new() };
+        lines.push(format!("  hits the subscriptions {names}{more}"));
+    }
+    lines
+}
+
+/// The differences in lines, and how many are not listed.
+fn differences(published: &Published) -> Vec<String> {
+    let mut lines: Vec<_> = published.differences.iter().map(shown).collect();
+    if published.differences_left_out > 0 {
+        lines.push(format!("  and {} more", published.differences_left_out));
     }
     lines
 }

@@ -9,7 +9,7 @@ use crate::{
     search::{Query, Walked},
     shared::Shared,
     store::{Scan, Table},
-    tables::{self, DeliveryRow},
+    tables::{self, DeliveryRow, EventIdRow},
 };
 use contract::{
     Error, ErrorCode, Result,
@@ -19,7 +19,11 @@ use contract::{
     id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
     master_api::{DeliveryFilter, EventFilter, Page},
 };
-use std::{cmp::Reverse, collections::BTreeSet, ops::ControlFlow};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
 
 /// Waiting deliveries that are gathered from all lanes before they are put in order. With more of
 /// them, all deliveries are gone through instead: then enough of those wait.
@@ -78,6 +82,8 @@ struct Gathered<'a> {
     /// The subscriptions that are wanted; None: all.
     numbers: Option<BTreeSet<SubscriptionNumber>>,
     after: Option<DeliveryId>,
+    /// Where events lie that were carried on: it is there that listings by event come to them.
+    moved: BTreeMap<Sequence, Sequence>,
     /// Positions in the log between which the wanted ones lie.
     from: Sequence,
     before: Sequence,
@@ -102,46 +108,55 @@ impl<'a> Gathered<'a> {
             let its = all.filter(|found| found.spec.subscriber.as_ref() == Some(subscriber));
             its.map(|found| found.number).collect()
         });
-        let (looked_at, items) = Default::default();
-        Ok(Self { shared, filter, numbers, after, from, before, size, looked_at, items })
+        let (moved, looked_at, items) = Default::default();
+        Ok(Self { shared, filter, numbers, after, moved, from, before, size, looked_at, items })
     }
 
     /// Does it lie where wanted ones lie, and after the page before?
     fn within(&self, id: DeliveryId) -> bool {
-        let beyond = self.after.is_none_or(|after| order(id) < order(after));
+        let at = self.position(id);
+        let beyond = self.after.is_none_or(|after| order(at) < order(after));
         let wanted = self.numbers.as_ref();
         let its = wanted.is_none_or(|numbers| numbers.contains(&id.lane.subscription()));
         beyond && its && (self.from..self.before).contains(&id.sequence)
     }
 
+    /// Where a delivery comes in the listing.
+    fn position(&self, id: DeliveryId) -> DeliveryId {
+        let moved = self.moved.get(&id.sequence).copied();
+        DeliveryId { lane: id.lane, sequence: moved.unwrap_or(id.sequence) }
+    }
+
     /// Takes a delivery if it is wanted; the cursor after it once the page is full.
     fn take(&mut self, delivery: Delivery) -> Option<DeliveryId> {
-        let id = delivery.id;
+        let at = self.position(delivery.id);
         self.looked_at += 1;
         if self.filter.state.is_none_or(|wanted| delivery.state == wanted) {
             self.items.push(delivery);
         }
         let full = self.items.len() >= self.size || self.looked_at >= ROWS_LOOKED_AT_MAX;
-        full.then_some(id)
+        full.then_some(at)
     }
 
     /// Reads deliveries, in their order, and takes those that are wanted.
     fn look(&mut self, ids: &[DeliveryId]) -> Result<Option<DeliveryId>, LogError> {
         let ids: Vec<_> = ids.iter().copied().filter(|id| self.within(*id)).collect();
-        let ids = self.typed(ids)?;
-        let found = self.shared.deliveries_at(&ids)?;
-        Ok(found.into_iter().flatten().find_map(|delivery| self.take(delivery)))
+        let found = self.shared.deliveries_at(&ids)?.into_iter().flatten().collect();
+        Ok(self.typed(found)?.into_iter().find_map(|delivery| self.take(delivery)))
     }
 
     /// Those whose event is of the wanted type.
-    fn typed(&mut self, mut ids: Vec<DeliveryId>) -> Result<Vec<DeliveryId>, LogError> {
-        let Some(pattern) = &self.filter.uri else { return Ok(ids) };
-        let place = |id: &DeliveryId| (id.sequence, self.shared.bucket_of(id.sequence));
-        let events = self.shared.events_at(&ids.iter().map(place).collect::<Vec<_>>())?;
-        self.looked_at += EVENT_COST * ids.len();
-        let mut events = events.into_iter();
-        ids.retain(|_| events.next().flatten().is_some_and(|event| pattern.matches(&event.uri)));
-        Ok(ids)
+    fn typed(&mut self, mut deliveries: Vec<Delivery>) -> Result<Vec<Delivery>, LogError> {
+        let Some(pattern) = &self.filter.uri else { return Ok(deliveries) };
+        let ids: Vec<_> = deliveries.iter().map(|delivery| delivery.event).collect();
+        let places: Vec<_> =
+            self.shared.event_ids(&ids)?.iter().flatten().map(EventIdRow::place).collect();
+        let events = self.shared.events_at(&places)?.into_iter().flatten();
+        let wanted: BTreeSet<_> =
+            events.filter(|event| pattern.matches(&event.uri)).map(|event| event.id).collect();
+        self.looked_at += EVENT_COST * deliveries.len();
+        deliveries.retain(|delivery| wanted.contains(&delivery.event));
+        Ok(deliveries)
     }
 
     /// By event; the index names those of the wanted type that may have gone to the subscriber.
@@ -152,24 +167,26 @@ impl<'a> Gathered<'a> {
         let mut query = Query {
             filter: EventFilter { uri: self.filter.uri.take(), ..EventFilter::default() },
             audiences: audiences.map(|id| vec![Audience::Subscriber(id), Audience::All]),
-            before: Some(upto.map_or(self.before, |upto| upto.min(self.before))),
+            before: upto,
             from: self.from,
+            until: Some(self.before),
             rows_max: ROWS_LOOKED_AT_MAX,
         };
         loop {
             let mut places = Vec::new();
             let walked = shared.search(&query, &mut |found| {
-                places.push((found.sequence, found.bucket));
+                places.push(found);
                 let full = places.len() == AT_ONCE;
                 Ok(if full { ControlFlow::Break(()) } else { ControlFlow::Continue(EVENT_COST) })
             })?;
             self.looked_at += EVENT_COST * places.len();
-            let ids: Vec<_> = shared.events_at(&places)?.into_iter().flatten().collect();
-            let ids = ids.iter().flat_map(|event| {
-                let lanes = event.lanes.iter().rev();
-                lanes.map(|lane| DeliveryId { lane: *lane, sequence: event.sequence })
-            });
-            for ids in ids.collect::<Vec<_>>().chunks(AT_ONCE) {
+            let mut ids = Vec::new();
+            for (_, row) in shared.events_still_at(&places)? {
+                let sequence = row.sequence;
+                self.moved.extend(row.carried.map(|place| (sequence, place)));
+                ids.extend(row.lanes.iter().rev().map(|lane| DeliveryId { lane: *lane, sequence }));
+            }
+            for ids in ids.chunks(AT_ONCE) {
                 if let Some(cursor) = self.look(ids)? {
                     return Ok(Some(cursor));
                 }
@@ -251,6 +268,7 @@ impl<'a> Gathered<'a> {
         number: SubscriptionNumber,
     ) -> Result<Option<DeliveryId>, LogError> {
         let mut position = self.after;
+        let dropped = self.shared.state.load().dropped;
         loop {
             let mut newest = Vec::new();
             for priority in 0..16 {
@@ -271,16 +289,17 @@ impl<'a> Gathered<'a> {
             // Beyond this many, a lane that had more to give may have newer ones.
             rows.truncate(ROWS_PER_SCAN);
             for rows in rows.chunks(AT_ONCE) {
-                let ids = rows.iter().map(|(id, _)| *id).filter(|id| self.within(*id));
-                let typed: BTreeSet<_> = self.typed(ids.collect())?.into_iter().collect();
-                for (id, row) in rows {
-                    position = Some(*id);
+                position = rows.last().map(|(id, _)| *id);
+                let mut found = Vec::with_capacity(rows.len());
+                for (id, row) in rows.iter().filter(|(id, _)| self.within(*id)) {
                     let row: DeliveryRow = decode("delivery", row)?;
-                    if typed.contains(id)
-                        && let Some(cursor) = self.take(row.into_delivery(*id))
-                    {
-                        return Ok(Some(cursor));
+                    if !dropped.delivery(id.sequence, row.carried) {
+                        found.push(row.into_delivery(*id));
                     }
+                }
+                let mut typed = self.typed(found)?.into_iter();
+                if let Some(cursor) = typed.find_map(|delivery| self.take(delivery)) {
+                    return Ok(Some(cursor));
                 }
                 if self.looked_at >= ROWS_LOOKED_AT_MAX {
                     return Ok(position);

@@ -16,8 +16,8 @@ impl Round<'_> {
             return Ok(Some(row.clone()));
         }
         let today = Bucket::of(self.now);
-        for day in [today, Bucket(today.0.saturating_sub(1))] {
-            if let Some(row) = self.shared.store.get(Table::Idempotency(day), &once.row)? {
+        for day in [today, today.before()] {
+            if let Some(row) = self.rows.get(Table::Idempotency(day), &once.row)? {
                 return decode("answer", &row).map(Some);
             }
         }

@@ -48,7 +48,7 @@ pub fn schema_source() -> SchemaSource {
         entry: "github/1/push.proto".into(),
         files: files(),
         message: Some("certes.github.v1.Push".into()),
-        unknown_fields: UnknownFields::Ignore,
+        unknown_fields: Some(UnknownFields::Ignore),
         rulebook: Some(Rulebook::Confluent),
         next_major: true,
         example: Some("{}".into()),
@@ -73,6 +73,8 @@ pub fn published() -> Published {
         differences: differences(),
         refusal: Some("it breaks".into()),
         subscriptions: vec!["ci".into()],
+        differences_left_out: 3,
+        subscriptions_left_out: 4,
     }
 }
 

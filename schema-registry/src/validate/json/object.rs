@@ -7,6 +7,7 @@ use crate::validate::{
     rules::FieldRules,
     scalar::{self, Scalar},
     shape::{Count, FieldShape, Kind, MessageShape, Shapes},
+    whole,
 };
 use serde::de::{IgnoredAny, MapAccess};
 use std::collections::HashSet;
@@ -161,6 +162,11 @@ fn key_fault(kind: Kind, key: &str, shapes: &Shapes) -> Option<Fault<'static>> {
             expected,
             found: quoted(key),
         });
+    }
+    if kind.is_whole() && whole::parse(key).is_ok() && !whole::is_canonical(key) {
+        let expected =
+            "a whole number without a fraction, an exponent or zeros in front".to_owned();
+        return Some(Fault { rule: "format", expected, found: quoted(key) });
     }
     scalar::fault(kind, Scalar::Text(key), shapes)
 }

@@ -82,6 +82,22 @@ fn refused(body: &str, expected: &str) {
     );
 }
 
+/// An author learns of every field at once.
+#[test]
+fn all_rules_that_cannot_be_kept_are_named() {
+    let bad = |n: usize| format!("int32 f{n} = {n} [(buf.validate.field).string.min_len = 1];");
+    let fields: String = (1..=25).map(bad).collect();
+    let cel = "option (buf.validate.message).cel = {id: 'x', expression: 'this.nope'};";
+    let body = format!("message Y {{ {cel} int32 a = 1; }} message X {{ {fields} }}");
+    let body = file(&body);
+    let error = compile(&source("a/1/x", &[("a/1/x.proto", &body)]), &Config::default());
+    let error = error.map(|_| ()).unwrap_err().message;
+    for named in ["Y: ", "X.f1: ", "X.f2: ", "X.f19: "] {
+        assert!(error.contains(named), "{named} in {error}");
+    }
+    assert!(!error.contains("X.f20: ") && error.ends_with("; and 6 more"), "{error}");
+}
+
 #[test]
 fn numbers() {
     for (kind, family) in [

@@ -8,7 +8,7 @@ use contract::{
     schema::{ProtoFile, Rulebook, SchemaSource, UnknownFields, Verdict},
     testing::{ManualClock, SeededRandom, seeded_ids},
 };
-use master_api::{Config, MasterApi, Metrics, Surroundings, store::Memory};
+use master_api::{Config, FileSystem, MasterApi, Metrics, Surroundings, store::Memory};
 use prometheus_client::registry::Registry as Numbers;
 use prost_types::{DescriptorProto, FileDescriptorSet, MethodDescriptorProto};
 use protox::{
@@ -111,6 +111,7 @@ async fn judged(messages: &[String], released: &Files, present: &Files) -> Vec<S
         random: SeededRandom::new(1),
         ids: seeded_ids(clock.clone(), 2),
         metrics: Metrics::new(&mut Numbers::default()),
+        space: Arc::new(FileSystem),
     };
     let data_dir = dir.path().to_owned();
     let config = Config { data_dir, store_reserve_bytes: 0, ..Config::default() };
@@ -152,7 +153,7 @@ fn everything(messages: &[String], files: &Files) -> SchemaSource {
         entry: ENTRY.to_owned(),
         files,
         message: Some("everything.Everything".to_owned()),
-        unknown_fields: UnknownFields::Ignore,
+        unknown_fields: Some(UnknownFields::Ignore),
         rulebook: Some(Rulebook::Certes),
         next_major: false,
         example: None,

@@ -231,3 +231,34 @@ fn hostile_expressions_are_refused() {
         assert!(started.elapsed().as_secs() < 10, "{}", &deep[..10]);
     }
 }
+
+/// Python reads such a number as a double, and loses the last digit; we do not, in any notation.
+#[test]
+fn whole_numbers_of_64_bits_are_exact_in_every_notation() {
+    let contract = contract(
+        "message X {
+            option (buf.validate.message).cel = {
+                id: 'exact', expression: 'this.a == 9007199254740993 && this.b == 9007199254740993u'
+            };
+            int64 a = 1;
+            google.protobuf.UInt64Value b = 2;
+            repeated int64 c = 3 [(buf.validate.field).repeated.unique = true];
+        }",
+    );
+    for number in [
+        "9007199254740993",
+        "9007199254740993e0",
+        "900719925474099.3E+1",
+        "9007199254740993.0",
+        "\"9007199254740993\"",
+        "\"9007199254740993e0\"",
+        "\"+09007199254740993.0\"",
+    ] {
+        let json =
+            format!(r#"{{"a": {number}, "b": {number}, "c": [9007199254740992, {number}]}}"#);
+        let checked = contract.check("application/json", json.as_bytes(), NOW);
+        assert_eq!(checked, Ok(()), "{json}");
+    }
+    let json = br#"{"a": 9007199254740992e0, "b": 9007199254740993e0}"#;
+    assert!(contract.check("application/json", json, NOW).is_err());
+}

@@ -1,0 +1,338 @@
+//! The embedded store beside its limit, and what a log of a million events costs to search, to open
+//! and to verify.
+//!
+//!     cargo xtask bench store
+//!
+//! The limit is a plain file with the same group commit: callers hand over their bytes, one thread
+//! appends all that waits, syncs once, and answers.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark measures real time, prints figures, and has nothing to report if it fails"
+)]
+
+use bytes::Bytes;
+use contract::{
+    access::Actor,
+    clock::{Clock, SystemClock},
+    command::{Changeset, Command},
+    delivery::{Attempt, AttemptReport, Next},
+    event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
+    id::{DeliveryId, EventId, IdGenerator, LaneId, SecretId, Uuid7},
+    master_api::{
+        Configuration, Deliveries, DeliveryFilter, EventFilter, Events, PageRequest, StoreEvent,
+    },
+    random::SystemRandom,
+    stamp::Stamp,
+    subscription::{Priority, SubscriptionSpec},
+};
+use master_api::{Config, MasterApi, Metrics, log};
+use prometheus_client::registry::Registry;
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+use tokio::{runtime::Runtime, sync::oneshot};
+
+const CALLERS: u64 = 64;
+const PAYLOAD_BYTES: usize = 1024;
+/// How long each side of the comparison runs.
+const RUN: Duration = Duration::from_secs(8);
+/// Calls of each kind of search.
+const SEARCHES: usize = 100;
+const PAGE: u32 = 50;
+
+fn main() {
+    let events = std::env::var("CERTES_BENCH_EVENTS").ok().and_then(|text| text.parse().ok());
+    let events: u64 = events.unwrap_or(1_000_000);
+    let runtime = Runtime::new().expect("a runtime");
+    let directory = tempfile::tempdir_in(".").expect("a directory");
+    let plain = runtime.block_on(plain_file(&directory.path().join("plain")));
+    println!("plain file, {CALLERS} callers:   {plain:9.0} events/s");
+    let data = directory.path().join("data");
+    let bench = Bench::open(&data);
+    let lane = runtime.block_on(bench.subscribe());
+    let until = Instant::now() + RUN;
+    let stored = runtime.block_on(bench.store_all(lane, &|_n| Instant::now() < until));
+    let rate = stored / RUN.as_secs_f64();
+    println!("store_event, {CALLERS} callers:  {rate:9.0} events/s, {:.2} of it", rate / plain);
+    let already = bench.counter.load(Ordering::SeqCst);
+    runtime.block_on(bench.store_all(lane, &|n| n + already < events));
+    runtime.block_on(bench.attempts(lane));
+    runtime.block_on(bench.searches());
+    runtime.block_on(bench.api.close());
+    drop(bench);
+    let started = Instant::now();
+    let bench = Bench::open(&data);
+    println!("restart with {events} events:     {:9.2} s", started.elapsed().as_secs_f64());
+    runtime.block_on(bench.api.close());
+    drop(bench);
+    let started = Instant::now();
+    let report = log::verify(&data).expect("it verifies");
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+    let seconds = started.elapsed().as_secs_f64();
+    let rate = f64::from(u32::try_from(report.facts).unwrap_or(u32::MAX)) / seconds;
+    println!("log verify, {} facts:      {rate:9.0} facts/s ({seconds:.1} s)", report.facts);
+}
+
+/// Events/s of a plain file.
+async fn plain_file(path: &Path) -> f64 {
+    type Waiting = (Vec<u8>, oneshot::Sender<()>);
+    let (send, receive) = mpsc::sync_channel::<Waiting>(4096);
+    let mut file = File::create(path).expect("a file");
+    let writer = std::thread::spawn(move || {
+        while let Ok(first) = receive.recv() {
+            let (mut bytes, mut waiters) = (first.0, vec![first.1]);
+            while waiters.len() < 512 {
+                let Ok((more, waiter)) = receive.try_recv() else { break };
+                bytes.extend(more);
+                waiters.push(waiter);
+            }
+            file.write_all(&bytes).and_then(|()| file.sync_data()).expect("a write");
+            for waiter in waiters {
+                waiter.send(()).expect("a caller waits");
+            }
+        }
+    });
+    let (until, done) = (Instant::now() + RUN, Arc::new(AtomicU64::new(0)));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|_| {
+            let (send, done) = (send.clone(), done.clone());
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    let (answer, answered) = oneshot::channel();
+                    send.send((vec![7; PAYLOAD_BYTES + 400], answer)).expect("a writer");
+                    answered.await.expect("an answer");
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.expect("a caller");
+    }
+    drop(send);
+    writer.join().expect("the writer");
+    float(done.load(Ordering::SeqCst)) / RUN.as_secs_f64()
+}
+
+struct Bench {
+    api: Arc<MasterApi>,
+    ids: Arc<Uuid7>,
+    counter: Arc<AtomicU64>,
+}
+
+impl Bench {
+    fn open(data: &Path) -> Self {
+        let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let config = Config { data_dir: data.to_owned(), ..Config::default() };
+        let metrics = Metrics::new(&mut Registry::default());
+        let api = MasterApi::open(config, clock.clone(), random.clone(), metrics).expect("a log");
+        Self { api, ids: Arc::new(Uuid7::new(clock, random)), counter: Arc::default() }
+    }
+
+    async fn subscribe(&self) -> LaneId {
+        let spec = SubscriptionSpec {
+            name: "bench".into(),
+            subscriber: None,
+            url: "http://127.0.0.1:9/".into(),
+            events: vec!["bench/1/*".parse().expect("a pattern")],
+            priority: None,
+            backoff: None,
+            max_in_flight: None,
+            timeout_ms: None,
+        };
+        let commands = vec![Command::PutSubscription { spec, secrets: Vec::new() }];
+        let changes = Changeset { commands, ..Changeset::default() };
+        let actor = Actor::Component("bench".into());
+        self.api.execute(actor, changes).await.expect("a subscription");
+        let rules = self.api.rules().borrow().clone();
+        let subscription = rules.subscription_named("bench").expect("it is there");
+        LaneId::new(subscription.number, Priority::default())
+    }
+
+    /// Stores events from all callers while `more` holds for the number of the next one.
+    async fn store_all(&self, lane: LaneId, more: &(dyn Fn(u64) -> bool + Sync)) -> f64 {
+        let before = self.counter.load(Ordering::SeqCst);
+        let callers = (0..CALLERS).map(|_| async move {
+            loop {
+                let number = self.counter.fetch_add(1, Ordering::Relaxed);
+                if !more(number - before) {
+                    self.counter.fetch_sub(1, Ordering::Relaxed);
+                    break;
+                }
+                self.api.store_event(self.event(number, lane)).await.expect("it is stored");
+            }
+        });
+        futures_util::future::join_all(callers).await;
+        float(self.counter.load(Ordering::SeqCst) - before)
+    }
+
+    fn event(&self, number: u64, lane: LaneId) -> StoreEvent {
+        let mut payload = format!(r#"{{"number":{number},"text":""#).into_bytes();
+        let mut noise = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        while payload.len() < PAYLOAD_BYTES - 2 {
+            noise ^= noise << 13;
+            noise ^= noise >> 7;
+            noise ^= noise << 17;
+            payload.push(b'a' + u8::try_from(noise % 26).unwrap_or(0));
+        }
+        payload.extend(b"\"}");
+        let event = NewEvent {
+            uri: uri(number).parse().expect("a type"),
+            direction: Direction::Incoming,
+            audience: Audience::Own,
+            origin: Origin::Source(format!("source{}", number % 7)),
+            payload: Bytes::from(payload),
+            content_type: "application/json".into(),
+            headers: Headers(vec![("x-bench".into(), "1".into())]),
+            idempotency_key: number.is_multiple_of(100).then(|| format!("key-{number}")),
+            received_at: SystemClock.now(),
+            trace: Trace::default(),
+            unvalidated: Disposition::Reject,
+            invalid: Disposition::Reject,
+            rules: self.api.rules().borrow().sequence,
+        };
+        let stamp = Stamp { key: SecretId::from_bytes([1; 16]), mac: [2; 32] };
+        StoreEvent {
+            id: EventId::from_bytes(self.ids.uuid()),
+            rules: event.rules,
+            event,
+            stamp,
+            schema_minor: None,
+            quarantine: None,
+            lanes: vec![lane],
+        }
+    }
+
+    /// Two attempts for each of the newest deliveries, so that a page has some.
+    async fn attempts(&self, lane: LaneId) {
+        let filter = EventFilter::default();
+        let page = self.page(filter, None).await;
+        for number in 1..=2 {
+            let report = |event: &contract::event::Event| {
+                let now = SystemClock.now();
+                let next = if number == 1 { Next::Retry(now) } else { Next::Done };
+                let attempt = Attempt {
+                    number,
+                    started_at: now,
+                    duration_ms: 3,
+                    status: Some(200),
+                    cause: None,
+                    error: None,
+                    address: None,
+                    response_excerpt: None,
+                    backoff_rule: None,
+                };
+                let delivery = DeliveryId { lane, sequence: event.sequence };
+                AttemptReport { delivery, attempt, next, pause_subscription: false }
+            };
+            let reports = page.iter().map(report).collect();
+            self.api.record_attempts(reports).await.expect("they are recorded");
+        }
+    }
+
+    async fn page(
+        &self,
+        filter: EventFilter,
+        after: Option<String>,
+    ) -> Vec<contract::event::Event> {
+        let request = PageRequest { first: PAGE, after };
+        self.api.events(filter, request).await.expect("a page").items
+    }
+
+    async fn searches(&self) {
+        let newest = self.page(EventFilter::default(), None).await;
+        let one = newest.first().expect("an event").clone();
+        let by_id = self.times(async || {
+            assert!(self.api.event(one.id).await.expect("a read").is_some());
+        });
+        report("event by id", by_id.await);
+        let key = one.sequence.0 - one.sequence.0 % 100 - 300;
+        let until = one.received_at.before(Duration::from_secs(5));
+        let none = EventFilter::default;
+        let pattern = one.uri.to_string().parse().expect("a pattern");
+        let filters = [
+            ("page of 50 events", none()),
+            ("page of 50 by type", EventFilter { uri: Some(pattern), ..none() }),
+            ("page of 50 by source", EventFilter { source: Some("source3".into()), ..none() }),
+            ("page of 50 by time", EventFilter { until: Some(until), ..none() }),
+            ("by key", EventFilter { idempotency_key: Some(format!("key-{key}")), ..none() }),
+        ];
+        for (what, filter) in filters {
+            let times = self.times(async || drop(self.page(filter.clone(), None).await));
+            report(what, times.await);
+        }
+        self.rare().await;
+        let with_all = self.times(async || {
+            for event in self.page(none(), None).await {
+                let deliveries = self.api.deliveries_of(event.id).await.expect("a read");
+                assert!(deliveries.iter().all(|delivery| delivery.attempts.len() == 2));
+            }
+        });
+        report("50 with deliveries and attempts", with_all.await);
+        let deliveries = self.times(async || {
+            let request = PageRequest { first: PAGE, after: None };
+            let found = self.api.deliveries(DeliveryFilter::default(), request).await;
+            assert_eq!(found.expect("a page").items.len(), 50);
+        });
+        report("page of 50 deliveries", deliveries.await);
+    }
+
+    /// Where no index leads: whoever searches goes on from page to page.
+    async fn rare(&self) {
+        let filter = || EventFilter { uri: uri(0).parse().ok(), ..EventFilter::default() };
+        let started = Instant::now();
+        let mut request = PageRequest { first: PAGE, after: None };
+        loop {
+            let page = self.api.events(filter(), request.clone()).await.expect("a page");
+            request.after = page.next;
+            if !page.items.is_empty() || request.after.is_none() {
+                break;
+            }
+        }
+        report("by a type that came once", vec![started.elapsed()]);
+    }
+
+    async fn times(&self, mut call: impl AsyncFnMut()) -> Vec<Duration> {
+        let mut times = Vec::with_capacity(SEARCHES);
+        for round in 0..SEARCHES + 5 {
+            let started = Instant::now();
+            call().await;
+            // The first ones warm the caches.
+            if round >= 5 {
+                times.push(started.elapsed());
+            }
+        }
+        times
+    }
+}
+
+fn report(what: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    let at = |part: usize| {
+        times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64() * 1000.0
+    };
+    println!("{what:32} p50 {:7.2} ms, p99 {:7.2} ms", at(50), at(99));
+}
+
+/// The first event has a type of its own.
+fn uri(number: u64) -> String {
+    match number {
+        0 => "bench/1/rare".to_owned(),
+        _ => format!("bench/1/type{}", number % 20),
+    }
+}
+
+fn float(count: u64) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
