@@ -4,7 +4,7 @@
 use protox::prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const PUBLIC: [&str; 8] = [
+const PUBLIC: [&str; 10] = [
     "certes/v1/types.proto",
     "certes/v1/broker.proto",
     "certes/v1/events.proto",
@@ -12,6 +12,8 @@ const PUBLIC: [&str; 8] = [
     "certes/v1/registry.proto",
     "certes/v1/configuration.proto",
     "certes/v1/log.proto",
+    "certes/v1/live.proto",
+    "certes/v1/past.proto",
     "certes/v1/retention.proto",
 ];
 const INTERNAL: [&str; 3] = [

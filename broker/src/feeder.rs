@@ -95,6 +95,11 @@ impl Feeder {
         self
     }
 
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Offers the deliveries of an event that was just stored. Never waits, and may be forgotten
     /// without loss.
     pub fn offer(&self, sequence: Sequence, lanes: &[LaneId]) {

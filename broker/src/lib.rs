@@ -9,6 +9,7 @@ mod metrics;
 
 // The way of one event.
 pub mod service;
+mod test_fire;
 mod trail;
 mod check;
 mod aside;

@@ -6,15 +6,15 @@ use crate::{
     check::{self, Verdict},
     deadline::within,
     snapshot::{Snapshot, Snapshots},
-    trail,
+    test_fire, trail,
 };
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
     access::Actor,
-    broker::EventBroker,
+    broker::{EventBroker, TestFire, TestFired},
     event::{Accepted, Event, EventState, NewEvent},
-    id::{EventId, IdGenerator},
+    id::{DeliveryId, EventId, IdGenerator, Sequence, SubscriptionNumber},
     master_api::{MasterApi, ReleaseEvent, StoreEvent, Stored},
     schema::EventValidator,
     setting::EVENTS_PAUSED,
@@ -32,10 +32,10 @@ const PAUSED_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Hop 2.
 pub struct Broker {
-    config: Config,
-    validator: Arc<dyn EventValidator>,
-    master_api: Arc<dyn MasterApi>,
-    feeder: Arc<Feeder>,
+    pub(crate) config: Config,
+    pub(crate) validator: Arc<dyn EventValidator>,
+    pub(crate) master_api: Arc<dyn MasterApi>,
+    pub(crate) feeder: Arc<Feeder>,
     ids: Arc<dyn IdGenerator>,
     snapshots: Snapshots,
     metrics: Metrics,
@@ -80,10 +80,7 @@ impl Broker {
     /// Takes an event of the server's own under an id that says what it tells of: told twice, it
     /// is stored once. None: by the rules it names or newer ones, nobody wants it.
     pub(crate) async fn announce(&self, id: EventId, event: NewEvent) -> Result<Option<Stored>> {
-        let limit = self.config.rules_timeout.0;
-        let reached = tokio::time::timeout(limit, self.snapshots.reached(event.rules));
-        let late = |_elapsed| Error::new(ErrorCode::Unavailable, "the rules lag behind the log");
-        let snapshot = reached.await.map_err(late)?;
+        let snapshot = self.knowing(event.rules).await?;
         if snapshot.matcher.receivers(&event.uri, &event.audience).is_empty() {
             return Ok(None);
         }
@@ -93,19 +90,50 @@ impl Broker {
         Ok(Some(stored))
     }
 
+    /// These rules or newer ones.
+    pub(crate) async fn knowing(&self, rules: Sequence) -> Result<Arc<Snapshot>> {
+        let limit = self.config.rules_timeout.0;
+        let reached = tokio::time::timeout(limit, self.snapshots.reached(rules));
+        let late = |_elapsed| Error::new(ErrorCode::Unavailable, "the rules lag behind the log");
+        reached.await.map_err(late)
+    }
+
+    /// Has an event delivered to one subscription, and to nobody else, before all its others.
+    pub(crate) async fn send_to(
+        &self,
+        mut event: NewEvent,
+        number: SubscriptionNumber,
+    ) -> Result<DeliveryId> {
+        trail::pass(&mut event.trace, self.ids.as_ref());
+        let id = EventId::from_bytes(self.ids.uuid());
+        let stored = self.store(id, event, Some(number)).await?;
+        self.feeder.offer(stored.sequence, &stored.lanes);
+        let lane = stored.lanes.first().copied();
+        let lane = lane.ok_or_else(|| Error::internal("a test went into no lane"))?;
+        Ok(DeliveryId { lane, sequence: stored.sequence })
+    }
+
     async fn pass(&self, id: EventId, mut event: NewEvent) -> Result<Stored> {
         check::admit(&event)?;
         trail::pass(&mut event.trace, self.ids.as_ref());
-        self.store(id, event).await
+        self.store(id, event, None).await
     }
 
     /// Stores the event under `id`. Repeats with the same id when the rules have moved on, and
-    /// when an answer is lost.
-    async fn store(&self, id: EventId, event: NewEvent) -> Result<Stored> {
+    /// when an answer is lost. `only`: it goes to nobody else, whoever matches.
+    async fn store(
+        &self,
+        id: EventId,
+        event: NewEvent,
+        only: Option<SubscriptionNumber>,
+    ) -> Result<Stored> {
         let (mut lost, mut stale) = (0, 0);
         loop {
             let (snapshot, verdict) = self.judge(&event).await?;
-            let store = prepare(&snapshot, verdict, id, event.clone())?;
+            let mut store = prepare(&snapshot, verdict, id, event.clone())?;
+            if let Some(number) = only {
+                store.lanes = vec![test_fire::lane(&snapshot, number)?];
+            }
             let limit = self.config.store_timeout.0;
             let answer = within(limit, "the log", self.master_api.store_event(store)).await;
             let error = match answer {
@@ -276,6 +304,10 @@ impl EventBroker for Broker {
         };
         self.metrics.answered(&answer, started.elapsed());
         answer
+    }
+
+    async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
+        self.fire(test).await
     }
 
     async fn resubmit(&self, actor: Actor, id: EventId) -> Result<Accepted> {

@@ -2,6 +2,7 @@
 
 mod model;
 mod accepting;
+mod testing;
 mod matching;
 mod feeding;
 mod healing;

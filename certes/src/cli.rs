@@ -12,6 +12,7 @@ use crate::{
         key::KeyCommand,
         log::LogCommand,
         login::{LoginArgs, LogoutArgs},
+        past::{HistoryArgs, StateArgs, WhyArgs},
         quarantine::QuarantineCommand,
         retention::{RetentionCommand, SubscriberCommand},
         schema::SchemaCommand,
@@ -60,9 +61,15 @@ pub enum Command {
     /// Look at deliveries; send one again.
     #[command(subcommand)]
     Delivery(DeliveryCommand),
+    /// Say why an event went to a subscription, or why not.
+    Why(WhyArgs),
+    /// Say who changed an object, when, and what.
+    History(HistoryArgs),
+    /// Show the configuration as it stood at a moment.
+    State(StateArgs),
     /// Follow events as they come.
     Tail(TailArgs),
-    /// Look at subscriptions; pause and resume them.
+    /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),
     /// Erase what was addressed to a subscriber.

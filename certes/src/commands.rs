@@ -10,6 +10,7 @@ pub mod event;
 pub mod key;
 pub mod log;
 pub mod login;
+pub mod past;
 pub mod quarantine;
 pub mod retention;
 pub mod schema;

@@ -1,11 +1,17 @@
 //! The server as the command line sees it: the public gRPC API with a key, in the contract's nouns.
 
+mod follow;
+mod past;
+
+pub use follow::{Followed, Following, Lost};
+
 use crate::{cli::ServerArgs, client::Locator};
 use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
+    broker::TestFired,
     clock::Timestamp,
-    command::{Change, Changeset, Command},
+    command::{Change, Changeset, Command, DeclaredSubscription},
     delivery::Delivery,
     event::{Accepted, Event},
     exchange::Exchange,
@@ -115,6 +121,24 @@ impl Remote {
     pub async fn execute_one(&self, command: Command) -> Result<Change> {
         let changes = Changeset { commands: vec![command], ..Changeset::default() };
         self.execute(changes).await?.pop().context("the server named no change")
+    }
+
+    /// Has a subscriber's subscriptions as they are declared.
+    pub async fn ensure_subscriptions(
+        &self,
+        subscriber: Option<&str>,
+        subscriptions: Vec<DeclaredSubscription>,
+        prune: bool,
+    ) -> Result<Vec<Change>> {
+        let subscriber = subscriber.map(str::to_owned);
+        let command = Command::EnsureSubscriptions { subscriber, subscriptions, prune };
+        let Some(v1::command::Command::EnsureSubscriptions(wanted)) =
+            v1::Command::from(command).command
+        else {
+            anyhow::bail!("a declaration became another command");
+        };
+        let request = v1::EnsureSubscriptionsRequest { wanted: Some(wanted), dry_run: false };
+        nouns(take(self.configuration_client().ensure_subscriptions(request).await)?.changes)
     }
 
     /// Publishes a schema.
@@ -243,6 +267,25 @@ impl Remote {
             ErrorCode::UnsupportedMediaType,
         ];
         if stays.contains(&refusal.code) { Ok(Err(refusal)) } else { Err(explain(&refusal)) }
+    }
+
+    /// Tries the endpoint of a subscription, and waits for the first attempt.
+    pub async fn test_fire(
+        &self,
+        name: &str,
+        uri: Option<EventUri>,
+        payload: Option<(Vec<u8>, String)>,
+        wait: Duration,
+    ) -> Result<TestFired> {
+        let (payload, content_type) = payload.unzip();
+        let request = v1::TestFireRequest {
+            subscription: name.to_owned(),
+            event_uri: uri.map(|uri| uri.to_string()),
+            payload: payload.map(Into::into),
+            content_type: content_type.unwrap_or_default(),
+            wait: Some(proto::convert::duration(wait)),
+        };
+        noun(take(self.broker_client().test_fire(request).await)?)
     }
 
     /// An event.

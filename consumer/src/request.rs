@@ -2,7 +2,11 @@
 
 use crate::{headers, prepared::Prepared};
 use bytes::Bytes;
-use contract::{clock::Timestamp, delivery::Delivery, event::Event};
+use contract::{
+    clock::Timestamp,
+    delivery::Delivery,
+    event::{Event, TEST_HEADER},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 
@@ -43,6 +47,9 @@ pub(crate) fn build(
         (HeaderName::from_static("certes-hops"), event.trace.hops.saturating_add(1).to_string()),
         (HeaderName::from_static("traceparent"), event.trace.traceparent.clone()),
     ];
+    if event.is_test() {
+        headers.insert(TEST_HEADER, HeaderValue::from_static("true"));
+    }
     for (name, value) in values {
         match HeaderValue::try_from(value) {
             Ok(value) if !value.is_empty() => drop(headers.insert(name, value)),

@@ -132,6 +132,26 @@ pub enum Command {
         /// whichever.
         expect: Option<u64>,
     },
+    /// What a subscriber's code wants: each subscription is made or changed as with
+    /// [`Self::PutSubscription`]. Does nothing when all is as wanted already.
+    EnsureSubscriptions {
+        /// Whose they are; None: our own. Those of others are never touched.
+        subscriber: Option<String>,
+        /// What is declared.
+        subscriptions: Vec<DeclaredSubscription>,
+        /// Remove the subscriber's other subscriptions. Not for our own: those are for a manifest.
+        prune: bool,
+    },
+}
+
+/// A subscription as a subscriber's code declares it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeclaredSubscription {
+    /// What is declared. No subscriber: the one whose code it is.
+    pub spec: SubscriptionSpec,
+    /// Its signing secrets, the newest first. None given: it keeps those it has, and a new one gets
+    /// one that is shown once.
+    pub secrets: Vec<Secret>,
 }
 
 /// What a [`Command::Remove`] removes.
@@ -183,6 +203,11 @@ pub struct Changeset {
     /// subscriptions and nothing else. Checked where it is decided, so that no race gets by.
     #[serde(default)]
     pub acting_for: Option<String>,
+    /// Given again by the same caller within [`crate::limits::IDEMPOTENCY_HOURS`], the first answer
+    /// is given again, without secrets, and nothing is changed. Other changes under the same key
+    /// are an `idempotency_conflict`. What was refused may be tried again.
+    #[serde(default)]
+    pub idempotency_key: Option<String>,
 }
 
 /// What became of an object.

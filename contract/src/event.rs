@@ -64,6 +64,10 @@ impl fmt::Display for Direction {
     }
 }
 
+/// Marks an event that was made to test one subscription: kept with it, and delivered. Only the
+/// server makes it.
+pub const TEST_HEADER: &str = "certes-test";
+
 /// Whose subscriptions an event may match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -226,6 +230,13 @@ pub struct Event {
     pub lanes: Vec<LaneId>,
     /// Position of the rules that matched it.
     pub rules: Sequence,
+}
+
+impl Event {
+    /// Was it made to test one subscription?
+    pub fn is_test(&self) -> bool {
+        self.headers.get(TEST_HEADER).is_some()
+    }
 }
 
 #[cfg(test)]

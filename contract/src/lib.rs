@@ -28,6 +28,7 @@ pub mod setting;
 pub mod rules;
 pub mod command;
 pub mod log;
+pub mod past;
 
 // Who may.
 pub mod authenticate;

@@ -45,6 +45,10 @@ pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 /// Most patterns of one subscription.
 pub const PATTERNS_MAX: usize = 64;
+/// Most subscriptions that one declaration may ensure.
+pub const ENSURED_MAX: usize = 1_000;
+/// Longest wait for the first attempt of a test.
+pub const TEST_WAIT_MAX: Duration = Duration::from_secs(20);
 /// Most valid secrets of one source or subscription at once.
 pub const SECRETS_MAX: usize = 8;
 /// How long a signing secret goes on signing beside the one that takes its place, when nothing

@@ -10,6 +10,7 @@ use crate::{
     exchange::Exchange,
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
+    past::Past,
     retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
@@ -442,6 +443,7 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Retention {}
+pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past + Retention {}
 
-impl<T: Events + Deliveries + Lanes + Configuration + Log + Retention> MasterApi for T {}
+impl<T> MasterApi for T where T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention
+{}

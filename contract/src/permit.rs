@@ -69,6 +69,7 @@ const fn noun(command: &Command) -> Noun {
         | Command::SetSubscriptionStatus { .. }
         | Command::RotateSecret { .. }
         | Command::RevealSecret { .. }
+        | Command::EnsureSubscriptions { .. }
         | Command::Remove(Target::Subscriber(_) | Target::Subscription(_)) => Noun::Subscriptions,
         Command::PutEventType(_)
         | Command::PublishSchema(_)
@@ -95,6 +96,7 @@ const fn scoped(command: &Command) -> bool {
             | Command::SetSubscriptionStatus { .. }
             | Command::RotateSecret { .. }
             | Command::RevealSecret { .. }
+            | Command::EnsureSubscriptions { .. }
             | Command::Remove(Target::Subscription(_))
     )
 }

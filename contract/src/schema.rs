@@ -343,6 +343,15 @@ pub enum Validated {
     NoSchema,
 }
 
+/// A payload that shows what events of a type look like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// In JSON.
+    pub payload: Bytes,
+    /// It was published with the contract; else it was made from the contract alone.
+    pub published: bool,
+}
+
 /// Checks payloads against contracts that are compiled and at hand: no call per event.
 pub trait EventValidator: Send + Sync {
     /// Errors: `contract_violation` with all violations, `malformed_payload`,
@@ -354,6 +363,13 @@ pub trait EventValidator: Send + Sync {
     fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {
         let _has_only_one = (uri, in_force);
         true
+    }
+
+    /// A payload that keeps what is at hand for `uri`; None: nobody has one. Errors:
+    /// `invalid_definition` when none can be made.
+    fn example(&self, uri: &EventUri) -> Result<Option<Example>> {
+        let _has_none = uri;
+        Ok(None)
     }
 
     /// What is at hand of the types of that other deployment may be outdated.

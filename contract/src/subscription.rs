@@ -17,12 +17,16 @@ pub struct Priority(u8);
 impl Priority {
     /// How many levels there are.
     pub const LEVELS: usize = 10;
+    /// Before all others.
+    pub const MAX: Self = Self(9);
 
     /// The level, 0 to 9.
     pub const fn level(self) -> usize {
         self.0 as usize
     }
 }
+
+const _: () = assert!(Priority::MAX.level() + 1 == Priority::LEVELS);
 
 impl Default for Priority {
     fn default() -> Self {

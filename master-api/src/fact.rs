@@ -335,10 +335,10 @@ pub enum FactBody {
 /// [`FactBody::TokenKeyForgotten`], [`FactBody::SecretRevealed`], users and other issuers as
 /// actors, rows of secrets that name their key; and notable facts are indexed
 /// ([`FactBody::is_notable`]).
-/// 4: events are indexed (`search.rs`), with the place of the open block in the head; what went over
-/// the wire in attempts, beside the payloads ([`crate::tables::exchange_key`]);
-/// [`FactBody::DeliveryAbandoned`] is notable; the time until which a [`SecretRef`] signs;
-/// [`FactBody::ConfigSet`].
+/// 4: events are indexed (`search.rs`), with the place of the open block in the head; answers to
+/// changes that may be repeated (`once.rs`); what went over the wire in attempts, beside the payloads
+/// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
+/// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 pub const FORMAT: u32 = 4;
 
 impl FactBody {

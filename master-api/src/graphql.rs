@@ -12,6 +12,7 @@ mod live;
 mod log;
 mod mutation;
 mod nodes;
+mod once;
 mod paging;
 mod past;
 mod query;
@@ -20,8 +21,8 @@ mod schema_sets;
 mod retention;
 mod schemas;
 mod settings;
+mod subscriptions;
 mod users;
-mod why;
 
 use async_graphql::parser::types::OperationType;
 use async_graphql::{
@@ -38,7 +39,7 @@ pub use access::{Holder, code, error, refusal};
 pub(crate) use live::LAG_MAX;
 
 /// The whole schema.
-pub type ApiSchema = Schema<query::Query, mutation::Mutation, live::Live>;
+pub type ApiSchema = Schema<query::Query, once::Once, live::Live>;
 
 /// Deepest nesting of a query: the introspection that clients send needs 15.
 const DEPTH_MAX: usize = 16;
@@ -52,7 +53,7 @@ pub fn schema(
     broker: Option<Arc<dyn EventBroker>>,
     registry: Option<Arc<dyn SchemaRegistry>>,
 ) -> ApiSchema {
-    Schema::build(query::Query::default(), mutation::Mutation::default(), live::Live)
+    Schema::build(query::Query::default(), once::Once::default(), live::Live)
         .data(master_api)
         .data(broker)
         .data(registry)

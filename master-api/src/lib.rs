@@ -8,6 +8,7 @@ pub mod state;
 pub mod decide;
 pub mod project;
 mod search;
+mod past;
 
 // Where it is kept.
 pub mod log;
@@ -29,6 +30,7 @@ pub mod config;
 pub mod metrics;
 mod shared;
 mod prepare;
+mod once;
 mod writer;
 mod follow;
 mod lanes;

@@ -6,6 +6,7 @@ mod lanes;
 mod configuration;
 mod key_uses;
 mod log;
+mod past;
 mod retention;
 
 use crate::{

@@ -4,6 +4,7 @@
 use crate::{
     fact::{FactBody, Hash, StoredEvent},
     log::Draft,
+    once::Once,
     tables::{self, SALT_LENGTH},
     token_key::NewTokenKey,
 };
@@ -28,6 +29,8 @@ pub struct PreparedChanges {
     pub changes: Changeset,
     /// A new key, where the commands want one.
     pub token_key: Option<NewTokenKey>,
+    /// Carry them out only if that was not done before.
+    pub once: Option<Once>,
 }
 
 /// An event that only lacks its place in the log.

@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    once::Once,
     password::Passwords,
     prepare::PreparedChanges,
     service::MasterApi,
@@ -123,7 +124,13 @@ impl MasterApi {
 
     /// Does what takes time and dice before the writer decides: passwords become hashes, and a
     /// key is made if one is wanted.
-    pub(crate) async fn prepare_changes(&self, mut changes: Changeset) -> Result<PreparedChanges> {
+    pub(crate) async fn prepare_changes(
+        &self,
+        actor: &Actor,
+        mut changes: Changeset,
+    ) -> Result<PreparedChanges> {
+        // Before passwords become hashes, which are others each time.
+        let once = Once::of(actor, &changes)?;
         let mut token_key = None;
         for command in &mut changes.commands {
             match command {
@@ -137,7 +144,7 @@ impl MasterApi {
                 _ => {}
             }
         }
-        Ok(PreparedChanges { changes, token_key })
+        Ok(PreparedChanges { changes, token_key, once })
     }
 
     async fn make_token_key(&self) -> Result<NewTokenKey> {

@@ -7,6 +7,7 @@
 //! | `Payloads(day)` | sequence of its event | 16 bytes of salt, then the payload |
 //! | `Payloads(day)` | sequence, lane, attempt | what went over the wire, see [`exchange_key`] |
 //! | `Idempotency(day)` | origin and key | [`IdempotencyRow`] |
+//! | | `m`, caller and key | `AnswerRow` of `once.rs` |
 //! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |

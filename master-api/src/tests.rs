@@ -16,6 +16,8 @@ mod asking;
 mod racing;
 mod looking;
 mod letting_in;
+mod ensuring;
+mod repeating;
 mod retaining;
 mod erasing;
 mod exchanging;

@@ -21,13 +21,14 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 45] = {
+pub const TABLE: [Rpc; 51] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
         rpc("/certes.v1.EventBroker/HandleIncomingEvent", Events, Write, false),
         rpc("/certes.v1.EventBroker/SendOutgoingEvent", Events, Write, true),
         rpc("/certes.v1.EventBroker/Resubmit", Events, Write, false),
+        rpc("/certes.v1.EventBroker/TestFire", Subscriptions, Write, true),
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
@@ -58,6 +59,7 @@ pub const TABLE: [Rpc; 45] = {
         rpc("/certes.v1.Retention/EraseEvent", Config, Write, false),
         rpc("/certes.v1.Retention/EraseSubscriber", Config, Write, false),
         Rpc { path: "/certes.v1.Configuration/Execute", role: None, scoped: true },
+        rpc("/certes.v1.Configuration/EnsureSubscriptions", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListSources", Sources, Read, false),
         rpc("/certes.v1.Configuration/ListSubscriptions", Subscriptions, Read, true),
         rpc("/certes.v1.Configuration/ListSubscribers", Subscriptions, Read, false),
@@ -68,6 +70,11 @@ pub const TABLE: [Rpc; 45] = {
         rpc("/certes.v1.Configuration/ListKeys", Keys, Read, false),
         rpc("/certes.v1.LogService/List", Config, Read, false),
         rpc("/certes.v1.LogService/GetHead", Config, Read, false),
+        rpc("/certes.v1.Live/FollowEvents", Events, Read, false),
+        // And the right to see subscriptions.
+        rpc("/certes.v1.Past/Why", Events, Read, false),
+        rpc("/certes.v1.Past/GetStateAt", Config, Read, false),
+        rpc("/certes.v1.Past/ListHistory", Config, Read, false),
         rpc("/certes.v1.Configuration/ListUsers", Users, Read, false),
         rpc("/certes.v1.Configuration/RotateSecretKey", Config, Write, false),
     ]

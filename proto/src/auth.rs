@@ -5,6 +5,7 @@ use contract::{
     Error, ErrorCode, Result,
     access::Principal,
     authenticate::{Authenticate, token_of},
+    secret::Secret,
 };
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
@@ -48,11 +49,16 @@ impl AuthLayer {
         }
         let unknown = || Error::new(ErrorCode::MethodNotAllowed, format!("no RPC `{path}`"));
         let rpc = Rpc::find(path).ok_or_else(unknown)?;
-        let token = token_of(headers.get(AUTHORIZATION).map(|value| value.as_bytes()))?;
+        let token = token(headers)?;
         let principal = self.who.authenticate(&token).await?;
         rpc.admit(&principal)?;
         Ok(Some(principal))
     }
+}
+
+/// The key or token of a call.
+pub(crate) fn token(headers: &HeaderMap) -> Result<Secret> {
+    token_of(headers.get(AUTHORIZATION).map(|value| value.as_bytes()))
 }
 
 impl<S> Layer<S> for AuthLayer {

@@ -15,6 +15,7 @@ mod deliveries;
 mod lanes;
 mod configuration;
 mod log;
+mod past;
 mod retention;
 
 pub use bearer::Bearer;

@@ -18,6 +18,8 @@ mod broker;
 mod master_api;
 mod queue;
 mod log;
+mod past;
+mod test_fire;
 mod retention;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};

@@ -9,6 +9,8 @@ mod deliveries;
 mod registry;
 mod configuration;
 mod log;
+mod past;
+mod live;
 mod retention;
 
 // What only peers may call.
@@ -33,7 +35,9 @@ use crate::{
             lanes_server::LanesServer, message_queue_server::MessageQueueServer,
             rules_server::RulesServer, store_server::StoreServer,
         },
+        live_server::LiveServer,
         log_service_server::LogServiceServer,
+        past_server::PastServer,
         retention_server::RetentionServer,
         schema_registry_server::SchemaRegistryServer,
     },
@@ -80,7 +84,16 @@ pub async fn public_routes(
     let door = Door::Public(rules);
     let lock = AuthLayer::new(Arc::clone(&ports.who));
     let broker = event_broker::Service { door: door.clone(), ports: ports.clone(), config };
-    let api = public_api(&door, &ports).add_service(limited!(EventBrokerServer::new(broker)));
+    let live = live::Service {
+        door: door.clone(),
+        log: ports.master_api.clone(),
+        who: Arc::clone(&ports.who),
+        stop: ports.stop.clone(),
+        room: live::room(),
+    };
+    let api = public_api(&door, &ports)
+        .add_service(limited!(EventBrokerServer::new(broker)))
+        .add_service(limited!(LiveServer::new(live)));
 
     let (health, health_server) = tonic_health::server::health_reporter();
     for name in PUBLIC_SERVICES {
@@ -99,13 +112,15 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 7] = [
+const PUBLIC_SERVICES: [&str; 9] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
     ConfigurationServer::<configuration::Service>::NAME,
     SchemaRegistryServer::<registry::Service>::NAME,
     LogServiceServer::<log::Service>::NAME,
+    PastServer::<past::Service>::NAME,
+    LiveServer::<live::Service>::NAME,
     RetentionServer::<retention::Service>::NAME,
 ];
 
@@ -137,6 +152,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
         log: master_api.clone(),
         stop: ports.stop.clone(),
     })))
+    .add_service(limited!(PastServer::new(past::Service {
+        door: door.clone(),
+        past: master_api.clone(),
+    })))
 }
 
 /// A broker for its peers (9620).
@@ -165,9 +184,10 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
         deliveries: master_api.clone(),
     })))
     .add_service(limited!(RetentionServer::new(retention::Service {
-        door,
+        door: door.clone(),
         retention: master_api.clone(),
     })))
+    .add_service(limited!(PastServer::new(past::Service { door, past: master_api.clone() })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))
     .add_service(limited!(LanesServer::new(lanes::Service { lanes: master_api.clone() })))
     .add_service(limited!(LogServiceServer::new(facts)))

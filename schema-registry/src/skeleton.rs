@@ -12,7 +12,7 @@ use contract::{
     clock::Timestamp,
     schema::{SchemaBundle, Violation},
 };
-use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 
@@ -57,15 +57,19 @@ pub struct Skeleton {
 /// again. `now` is for rules about the time. Errors: `internal` when the bundle is not what a
 /// registry gives out.
 pub fn skeleton(bundle: &SchemaBundle, names: FieldNames, now: Timestamp) -> Result<Skeleton> {
-    let (uri, name) = (&bundle.version.uri, &bundle.version.message);
-    let contract = Contract::new(bundle, Config::default().payload_depth())?;
-    let pool = DescriptorPool::decode(bundle.descriptor_set.as_ref())
-        .map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))?;
-    let message = pool.get_message_by_name(name);
-    let message = message.ok_or_else(|| Error::internal(format!("{uri} lacks `{name}`")))?;
+    of_contract(&Contract::new(bundle, Config::default().payload_depth())?, names, now)
+}
+
+/// The same of a contract that is compiled.
+pub(crate) fn of_contract(
+    contract: &Contract,
+    names: FieldNames,
+    now: Timestamp,
+) -> Result<Skeleton> {
+    let (uri, message) = (&contract.version().uri, contract.message());
     let payload = on_a_large_stack(|| {
-        let sampler = Sampler::new(&pool, i128::from(now.0) * 1_000);
-        let made = Maker { sampler, names, above: Vec::new() }.message(&message);
+        let sampler = Sampler::new(message.parent_pool(), i128::from(now.0) * 1_000);
+        let made = Maker { sampler, names, above: Vec::new() }.message(message);
         made.map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))
     })?;
     let payload = payload.unwrap_or_else(|| json!({}));

@@ -21,6 +21,7 @@ pub(crate) use self::rules::{FieldRules, Literal, Sampler, Shift, Sides, ValueRu
 
 use self::{media::Media, report::Report, shape::Shapes};
 use crate::stack::on_a_large_stack;
+use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     clock::Timestamp,
@@ -35,6 +36,8 @@ pub(crate) struct Contract {
     message: MessageDescriptor,
     shapes: Shapes,
     rules: Strictness,
+    /// The payload that was published with it, in JSON.
+    example: Option<Bytes>,
 }
 
 /// What a check allows.
@@ -66,7 +69,18 @@ impl Contract {
         } else {
             Shapes::of(&pool).map_err(of_bundle)?
         };
-        Ok(Self { version, shapes, message, rules })
+        let example = bundle.example.clone().map(Bytes::from);
+        Ok(Self { version, shapes, message, rules, example })
+    }
+
+    /// The message of its payloads.
+    pub(crate) const fn message(&self) -> &MessageDescriptor {
+        &self.message
+    }
+
+    /// The payload that was published with it, in JSON.
+    pub(crate) const fn example(&self) -> Option<&Bytes> {
+        self.example.as_ref()
     }
 
     /// Which version it is.

@@ -3,14 +3,18 @@
 mod contracts;
 mod foreign;
 
-use crate::{Config, Metrics, bundle, validate::Contract};
+use crate::{
+    Config, Metrics, bundle,
+    skeleton::{self, FieldNames},
+    validate::Contract,
+};
 use contract::{
     Error, ErrorCode, Result,
     clock::{BoxFuture, Clock, SystemClock, Timestamp},
     id::Sequence,
     registry::SchemaRegistry,
     rules::RulesReceiver,
-    schema::{EventValidator, SchemaBundle, SchemaVersion, Validated},
+    schema::{EventValidator, Example, SchemaBundle, SchemaVersion, Validated},
     uri::EventUri,
 };
 use contracts::{Contracts, Held};
@@ -283,6 +287,24 @@ impl EventValidator for LocalValidator {
         });
         self.metrics.validated(result.as_ref());
         result.unwrap_or(Ok(Validated::NoSchema))
+    }
+
+    fn example(&self, uri: &EventUri) -> Result<Option<Example>> {
+        self.contracts.see(uri, |held| {
+            let Some(Held::Ready(contract)) = held else { return Ok(None) };
+            if let Some(payload) = contract.example().cloned() {
+                return Ok(Some(Example { payload, published: true }));
+            }
+            let made = skeleton::of_contract(contract, FieldNames::default(), self.clock.now())?;
+            if let Some(broken) = made.broken.first() {
+                let message = format!(
+                    "no example of {uri} can be made: `{}` has a rule that no value was found for",
+                    broken.path
+                );
+                return Err(Error::new(ErrorCode::InvalidDefinition, message));
+            }
+            Ok(Some(Example { payload: made.payload.to_string().into(), published: false }))
+        })
     }
 
     fn is_current(&self, uri: &EventUri, in_force: Option<&SchemaVersion>) -> bool {

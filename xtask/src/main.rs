@@ -1,5 +1,6 @@
-//! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`.
+//! The repository's own commands: `cargo xtask test`, `cargo xtask test --all`, ...
 
+mod baseline;
 mod judges;
 
 use anyhow::Result;
@@ -22,6 +23,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Take the API documents as they are for those of a release, which later ones must not break
+    Baseline,
     /// Measure, and print the figures
     Bench {
         /// What
@@ -82,6 +85,7 @@ fn main() -> Result<()> {
             drop((s3, postgres));
             judges.check_schemas()
         }
+        Command::Baseline => baseline::take(&run::root()),
         Command::Bench { what: Bench::Store { events } } => {
             let postgres = postgres::provide()?;
             let variables =

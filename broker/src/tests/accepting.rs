@@ -20,7 +20,7 @@ use contract::{
     limits::HOPS_MAX,
     master_api::{ReleaseEvent, StoreEvent, Stored},
     rules::Rules,
-    schema::{EventValidator, Validated, Violation},
+    schema::{EventValidator, Example, Validated, Violation},
     secret::Secret,
     stamp::{StampKey, Stamped},
     subscription::Priority,
@@ -31,9 +31,14 @@ use prometheus_client::registry::Registry;
 use std::{sync::Arc, time::Duration};
 
 /// Knows the type `shop/1/order` in version 1.4; its payloads are `good`, `bad` or unreadable.
-struct ShopValidator;
+pub(super) struct ShopValidator;
 
 impl EventValidator for ShopValidator {
+    fn example(&self, uri: &EventUri) -> Result<Option<Example>> {
+        let example = Example { payload: Bytes::from_static(b"good"), published: false };
+        Ok((uri.as_str() == "shop/1/order").then_some(example))
+    }
+
     fn validate(&self, uri: &EventUri, content_type: &str, payload: &[u8]) -> Result<Validated> {
         let violation = |path: &str, rule: &str| Violation {
             path: path.into(),
@@ -57,15 +62,15 @@ impl EventValidator for ShopValidator {
     }
 }
 
-struct Shop {
-    log: Arc<ModelLog>,
+pub(super) struct Shop {
+    pub(super) log: Arc<ModelLog>,
     queue: Arc<ModelQueue>,
     feeder: Arc<Feeder>,
-    broker: Broker,
+    pub(super) broker: Broker,
     registry: Registry,
 }
 
-fn shop_rules(sequence: u64) -> Rules {
+pub(super) fn shop_rules(sequence: u64) -> Rules {
     let stamp_keys = vec![
         (SecretId::from_bytes([1; 16]), Secret::new("old")),
         (SecretId::from_bytes([2; 16]), Secret::new("current")),
@@ -78,7 +83,7 @@ fn shop_rules(sequence: u64) -> Rules {
     Rules { sequence: Sequence(sequence), stamp_keys, ..rules(subscriptions) }
 }
 
-fn shop_with(rules: Rules) -> Shop {
+pub(super) fn shop_with(rules: Rules) -> Shop {
     let clock = ManualClock::new(Timestamp(1_700_000_000_000_000));
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
@@ -109,7 +114,7 @@ fn shop_with(rules: Rules) -> Shop {
     Shop { log, queue, feeder, broker, registry }
 }
 
-fn shop() -> Shop {
+pub(super) fn shop() -> Shop {
     shop_with(shop_rules(10))
 }
 

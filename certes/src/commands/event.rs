@@ -1,18 +1,24 @@
 //! `certes event` and `certes tail`: look at events, erase one.
 
-use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
+use crate::{
+    cli::ServerArgs,
+    misuse::Misuse,
+    output,
+    remote::{Followed, Lost, Remote},
+};
 use anyhow::{Context, Result, bail};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use clap::{Args, Subcommand};
 use contract::{
     clock::Timestamp,
     delivery::Delivery,
     event::{Direction, Event, EventState, Origin},
-    id::EventId,
+    id::{EventId, Sequence},
     master_api::{EventFilter, PageRequest},
     retention::{ErasureTarget, PayloadState},
 };
 use serde_json::json;
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 /// `certes event ...`
 #[derive(Debug, Subcommand)]
@@ -99,10 +105,9 @@ pub struct TailArgs {
     pub server: ServerArgs,
 }
 
-/// How often `tail` looks for new events.
-const TAIL_INTERVAL: Duration = Duration::from_millis(300);
-/// How many events `tail` looks back for on each look.
-const TAIL_PAGE: u32 = 200;
+/// A stream that broke is opened again after so long, at first and at most.
+const REOPEN_AFTER_MIN: Duration = Duration::from_millis(100);
+const REOPEN_AFTER_MAX: Duration = Duration::from_secs(5);
 
 /// Runs `certes event`.
 pub async fn run(command: EventCommand) -> Result<()> {
@@ -157,44 +162,71 @@ pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bo
     }
 }
 
-/// Runs `certes tail`.
+/// Runs `certes tail`: opens the stream again when it breaks, where it was.
 pub async fn tail(args: TailArgs) -> Result<()> {
-    let remote = Remote::find(&args.server).await?;
+    let mut remote = Remote::find(&args.server).await?;
     let filter = args.filter.chosen()?;
-    let page = |first| PageRequest { first, after: None };
-    let newest = remote.events(filter.clone(), page(1)).await?.items;
-    let mut last = newest.first().map(|event| event.sequence);
-    let mut left = args.count.unwrap_or(u64::MAX);
-    let mut interval = tokio::time::interval(TAIL_INTERVAL);
-    while left > 0 {
-        interval.tick().await;
-        let mut fresh = VecDeque::new();
-        let mut request = page(TAIL_PAGE);
-        // Walk back, newest first, to where the last look ended.
-        'looking: loop {
-            let found = remote.events(filter.clone(), request).await?;
-            for event in found.items {
-                if last.is_some_and(|last| event.sequence <= last) {
-                    break 'looking;
-                }
-                fresh.push_front(event);
-            }
-            let Some(after) = found.next else { break };
-            request = PageRequest { first: TAIL_PAGE, after: Some(after) };
+    let mut tail = Tail { json: args.server.json, left: args.count.unwrap_or(u64::MAX), at: None };
+    let schedule = ExponentialBuilder::default()
+        .with_min_delay(REOPEN_AFTER_MIN)
+        .with_max_delay(REOPEN_AFTER_MAX)
+        .without_max_times();
+    let mut breaks = schedule.build();
+    while tail.left > 0 {
+        let before = tail.at;
+        let broke = match tail.follow(&remote, filter.clone()).await {
+            Ok(()) => "the server ended the stream".to_owned(),
+            Err(error) if error.is::<Lost>() => error.to_string(),
+            Err(refusal) => return Err(refusal),
+        };
+        if tail.left == 0 {
+            break;
         }
-        for event in fresh {
-            if left == 0 {
-                break;
-            }
-            left -= 1;
-            last = Some(event.sequence);
-            match args.server.json {
-                true => output::json(&event)?,
-                false => output::line(&row(&event).join("  "))?,
-            }
+        if tail.at != before {
+            breaks = schedule.build();
+        }
+        eprintln!("certes: {broke}; connecting again");
+        tokio::time::sleep(breaks.next().unwrap_or(REOPEN_AFTER_MAX)).await;
+        if let Ok(found) = Remote::find(&args.server).await {
+            remote = found;
         }
     }
     Ok(())
+}
+
+/// How far `tail` is.
+struct Tail {
+    json: bool,
+    left: u64,
+    /// All up to here was shown.
+    at: Option<Sequence>,
+}
+
+impl Tail {
+    /// Prints what a stream brings, to its end.
+    async fn follow(&mut self, remote: &Remote, filter: EventFilter) -> Result<()> {
+        let mut events = remote.follow(filter, self.at).await?;
+        while let Some(Followed { event, position, passed_over }) = events.next().await? {
+            if passed_over > 0 {
+                eprintln!(
+                    "certes: too slow: {passed_over} facts were passed over; \
+                     the events among them are not shown"
+                );
+            }
+            if let Some(event) = event {
+                match self.json {
+                    true => output::json(&event)?,
+                    false => output::line(&row(&event).join("  "))?,
+                }
+                self.left -= 1;
+            }
+            self.at = Some(position);
+            if self.left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl FilterArgs {

@@ -1,10 +1,17 @@
-//! `certes subscription`: looks at subscriptions, pauses and resumes them.
+//! `certes subscription`: looks at subscriptions, pauses and resumes them, tries them.
 
 use crate::{cli::ServerArgs, output, remote::Remote};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use contract::{backoff::Span, command::Command, subscription::SubscriptionStatus};
-use std::time::Duration;
+use contract::{
+    backoff::Span, broker::TestFired, command::Command, subscription::SubscriptionStatus,
+    uri::EventUri,
+};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// `certes subscription ...`
 #[derive(Debug, Subcommand)]
@@ -27,6 +34,26 @@ pub enum SubscriptionCommand {
     Resume {
         /// Its name
         name: String,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Send it a delivery as if an event had come, marked as a test, and say how it answered
+    TestFire {
+        /// Its name
+        name: String,
+        /// Of this type, as in github/1/push [default: the first with a schema that it gets]
+        #[arg(long, value_name = "TYPE")]
+        event: Option<EventUri>,
+        /// The payload; `-` reads standard input [default: the schema's example]
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Media type of the payload
+        #[arg(long, value_name = "TYPE", default_value = "application/json")]
+        content_type: String,
+        /// How long to wait for the first attempt, in seconds; 20 is the most
+        #[arg(long, value_name = "S", default_value_t = 10)]
+        wait: u64,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -79,6 +106,16 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             let headings = ["name", "status", "priority", "subscriber", "url", "events"];
             return output::table(&headings, rows);
         }
+        SubscriptionCommand::TestFire { name, event, file, content_type, wait, server } => {
+            let payload = match file {
+                None => None,
+                Some(file) => Some((read(&file)?, content_type)),
+            };
+            let remote = Remote::find(&server).await?;
+            let wait = Duration::from_secs(wait);
+            let fired = remote.test_fire(&name, event, payload, wait).await?;
+            return if server.json { output::json(&fired) } else { show_test(&name, &fired) };
+        }
         SubscriptionCommand::RotateSecret { name, keep, forget, server } => {
             let keep = Some(if forget { Span(Duration::ZERO) } else { keep });
             return show_secret(Command::RotateSecret { name, keep }, &server).await;
@@ -94,6 +131,41 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
     match server.json {
         true => output::json(&change),
         false => output::line(&format!("{} is {status}", change.name)),
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Fails if the endpoint did.
+fn show_test(name: &str, fired: &TestFired) -> Result<()> {
+    let TestFired { uri, payload_of, delivery } = fired;
+    let payload = payload_of.as_str();
+    output::line(&format!("sent {uri} (payload: {payload}) to {name} as {}", delivery.id))?;
+    let Some(attempt) = delivery.attempts.last() else {
+        return output::line(&format!(
+            "no attempt yet; look at it by `certes delivery get {}`",
+            delivery.id
+        ));
+    };
+    let status = attempt.status.map(|status| format!("{status} ")).unwrap_or_default();
+    let took = attempt.duration_ms;
+    match (&attempt.cause, &attempt.error) {
+        (None, _) => output::line(&format!("{status}after {took} ms: it was delivered")),
+        (Some(cause), error) => {
+            let error = error.as_deref().unwrap_or_default();
+            bail!(
+                "{status}after {took} ms: {cause}: {error}; {} is {}",
+                delivery.id,
+                delivery.state
+            )
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::Past,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
@@ -189,6 +190,8 @@ impl Lanes for FakeMaster {
         Self::none()
     }
 }
+
+impl Past for FakeMaster {}
 
 #[async_trait]
 impl Log for FakeMaster {

@@ -93,16 +93,16 @@ pub async fn a_filter_leaves_out_the_rest(harness: &dyn Harness) {
     let traffic = LogFilter { chain: Some(Chain::Traffic), ..LogFilter::default() };
     let traffic = case.all(traffic, 0).await;
     assert_eq!(traffic.len(), 1);
-    let kinds = vec!["subscriber_put".to_owned()];
+    let kinds = vec!["subscriber_put".to_owned(), "subscriber_removed".to_owned()];
     let subscribers = case.all(LogFilter { kinds: kinds.clone(), ..LogFilter::default() }, 0).await;
     assert_eq!(subscribers.len(), 2);
     assert!(subscribers.iter().all(|fact| fact.chain == Chain::Configuration));
     let neither = LogFilter { kinds, chain: Some(Chain::Traffic), ..LogFilter::default() };
     assert_eq!(case.all(neither, 0).await, []);
-    let filter = LogFilter { kinds: vec!["unheard_of".to_owned()], ..LogFilter::default() };
-    let query = LogQuery { after: Sequence(0), filter, wait: Duration::ZERO, first: 0 };
-    let refusal = case.0.master_api().facts(query).await.expect_err("no such kind");
-    assert_eq!(refusal.code, ErrorCode::InvalidRequest);
+    let unheard_of = LogFilter { kinds: vec!["unheard_of".to_owned()], ..LogFilter::default() };
+    let query = LogQuery { filter: unheard_of, ..LogQuery::default() };
+    let refused = harness.master_api().facts(query).await.expect_err("there is no such kind");
+    assert_eq!(refused.code, ErrorCode::InvalidRequest);
 }
 
 /// `since` begins with the first fact of the moment.

@@ -2,6 +2,7 @@
 
 use super::{
     Decided, Desk, Given,
+    ensure_subscriptions::ensure_subscriptions,
     issue_key::issue_key,
     permit::{permit, permit_manifest},
     publish_schema::publish_schema,
@@ -80,6 +81,9 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         Command::RotateTokenKey { forget } => rotate_token_key(desk, *forget),
         Command::RotateSecret { name, keep } => rotate_secret(desk, name, *keep),
         Command::RevealSecret { name } => reveal_secret(desk, name),
+        Command::EnsureSubscriptions { subscriber, subscriptions, prune } => {
+            ensure_subscriptions(desk, subscriber.as_deref(), subscriptions, *prune)
+        }
         Command::RotateStampKey => {
             rotate_stamp_key(desk);
             Ok(())
@@ -127,7 +131,8 @@ pub(super) fn put_by(command: &Command) -> Option<Target> {
         | Command::RotateSecret { .. }
         | Command::RevealSecret { .. }
         | Command::RotateStampKey
-        | Command::SetSetting { .. } => None,
+        | Command::SetSetting { .. }
+        | Command::EnsureSubscriptions { .. } => None,
     }
 }
 

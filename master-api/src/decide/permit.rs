@@ -37,6 +37,12 @@ fn owned(desk: &Desk<'_>, mode: Mode, subscriber: &str, command: &Command) -> Re
             }
             (&spec.name, true)
         }
+        Command::EnsureSubscriptions { subscriber: whose, .. } => {
+            return match whose.as_deref() == Some(subscriber) {
+                true => Ok(()),
+                false => Err(denied(subscriber, "the subscriptions are not its own")),
+            };
+        }
         Command::SetSubscriptionStatus { name, .. }
         | Command::RotateSecret { name, .. }
         | Command::RevealSecret { name }

@@ -9,10 +9,12 @@ use super::{
     inputs::{SourceInput, SubscriptionInput},
     key_uses::KeyUses,
     nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    once,
     retention::RetentionMutation,
     rules::RulesMutation,
     schemas::SchemaMutation,
     settings::SettingMutation,
+    subscriptions::SubscriptionsMutation,
     users::UserMutation,
 };
 use async_graphql::{Context, ID, MergedObject, Object, SimpleObject};
@@ -53,6 +55,7 @@ pub struct Mutation(
     RetentionMutation,
     UserMutation,
     SettingMutation,
+    SubscriptionsMutation,
 );
 
 /// Of sources, subscriptions, deliveries and keys.
@@ -242,7 +245,17 @@ async fn execute_as(
     mode: Mode,
 ) -> Result<Change> {
     let changes = Changeset { commands: vec![command], mode, ..Changeset::default() };
-    let changes = permit(principal, changes, &*rules(context)?).or_show()?;
-    let mut done = master_api(context)?.execute(actor(principal), changes).await.or_show()?;
+    let mut done = carry_out(context, principal, changes).await?;
     done.pop().ok_or_else(|| error(&Error::internal("a command gave no change")))
+}
+
+/// Carries out a changeset, within what is the caller's.
+pub(super) async fn carry_out(
+    context: &Context<'_>,
+    principal: &Principal,
+    changes: Changeset,
+) -> Result<Vec<Change>> {
+    let changes = Changeset { idempotency_key: once::key(context)?, ..changes };
+    let changes = permit(principal, changes, &*rules(context)?).or_show()?;
+    master_api(context)?.execute(actor(principal), changes).await.or_show()
 }

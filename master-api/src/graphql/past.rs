@@ -1,115 +1,78 @@
-//! The past: the configuration as it stood at a moment, and what became of an object since.
-//!
-//! Both are folds of the configuration's facts, read through the port of the log from its
-//! beginning; that chain is kept for ever and is small.
+//! Questions about the past, over GraphQL: why, the configuration as it stood, and what became of
+//! an object since.
 
 use super::{
-    access::{OrShow, Result, allowed_everywhere, error, invalid, master_api},
+    access::{OrShow, Result, allowed_everywhere, invalid, master_api},
     budget::{LIST, NODE_BYTES, spend},
     filters::time,
     nodes::{SourceNode, SubscriptionNode},
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
 };
-use crate::{fact::FactBody, state::State};
-use async_graphql::{Context, Json, Object, SimpleObject};
+use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use contract::{
-    Error, ErrorCode,
     access::{Access, Noun},
-    clock::Timestamp,
+    backoff::BackoffPolicy,
     command::Target,
-    id::Sequence,
-    limits,
-    log::{Chain, LogFilter, LogQuery, LoggedFact},
+    id::EventId,
+    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Why},
 };
-use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
+use std::sync::Arc;
 
-/// Facts of the configuration that one question goes through at most.
-const FACTS_MAX: usize = 100_000;
-/// Changes that a history lists at most; the newest are kept.
-const CHANGES_MAX: usize = 500;
+/// A rule that had a say.
+#[derive(Debug, SimpleObject)]
+struct RuleNode {
+    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`, `test`.
+    rule: String,
+    /// Position of the fact that put it in force; null: what the server does by itself.
+    fact: Option<String>,
+    /// Did it let the event pass? Null: it decides how, not whether.
+    passed: Option<bool>,
+    /// What it says, in a sentence.
+    text: String,
+}
 
-/// Goes through the facts of the configuration, oldest first, with the state before each.
-pub(super) async fn fold(
-    context: &Context<'_>,
-    mut visit: impl FnMut(&State, &LoggedFact, &FactBody) -> ControlFlow<()>,
-) -> Result<State> {
-    let (mut state, mut seen) = (State::default(), 0);
-    let filter = LogFilter { chain: Some(Chain::Configuration), ..LogFilter::default() };
-    let mut query =
-        LogQuery { after: Sequence(0), first: limits::PAGE_MAX, filter, wait: Duration::ZERO };
-    loop {
-        let page = master_api(context)?.facts(query.clone()).await.or_show()?;
-        for fact in &page.facts {
-            let named = serde_json::json!({ &fact.kind: &fact.body });
-            let body: FactBody = serde_json::from_value(named).map_err(|unread| {
-                error(&Error::internal(format!("{}: {unread}", fact.sequence)))
-            })?;
-            if visit(&state, fact, &body).is_break() {
-                return Ok(state);
-            }
-            state.apply(fact.sequence, &body);
-        }
-        seen += page.facts.len();
-        if !page.more {
-            return Ok(state);
-        }
-        if seen >= FACTS_MAX {
-            let message = format!("the configuration has more than {FACTS_MAX} facts");
-            return Err(error(&Error::new(ErrorCode::Unavailable, message)));
-        }
-        query.after = page.read_to;
+impl From<RuleInForce> for RuleNode {
+    fn from(rule: RuleInForce) -> Self {
+        let RuleInForce { rule, fact, passed, text } = rule;
+        Self { rule, fact: fact.map(|fact| fact.to_string()), passed, text }
     }
 }
 
-/// The object that a fact is about, given the state before it.
-pub(super) fn target(state: &State, body: &FactBody) -> Option<Target> {
-    let named = |number| {
-        let found = state.subscriptions.get(number)?;
-        Some(Target::Subscription(found.spec.name.clone()))
-    };
-    match body {
-        FactBody::SubscriberPut(subscriber) => Some(Target::Subscriber(subscriber.id.clone())),
-        FactBody::SubscriberRemoved { id } => Some(Target::Subscriber(id.clone())),
-        FactBody::EventTypePut(event_type) => Some(Target::EventType(event_type.uri.clone())),
-        FactBody::EventTypeRemoved { uri } => Some(Target::EventType(uri.clone())),
-        FactBody::SourcePut(source) => Some(Target::Source(source.spec.name.clone())),
-        FactBody::SourceRemoved { name } => Some(Target::Source(name.clone())),
-        FactBody::BackoffPut(rule) => Some(Target::Backoff(rule.target.clone(), rule.direction)),
-        FactBody::BackoffRemoved { target, direction } => {
-            Some(Target::Backoff(target.clone(), *direction))
-        }
-        FactBody::SchemaPublished(version) => Some(Target::Schema(version.uri.clone())),
-        FactBody::SchemaRemoved { uri } => Some(Target::Schema(uri.clone())),
-        FactBody::SubscriptionCreated(created) => {
-            Some(Target::Subscription(created.spec.name.clone()))
-        }
-        FactBody::SubscriptionChanged { number, .. }
-        | FactBody::SubscriptionStatusChanged { number, .. }
-        | FactBody::SubscriptionRemoved { number } => named(number),
-        // About no object that has a name; a new kind that is adds its arm here.
-        _ => None,
-    }
+/// Why an event went to a subscription, or why not.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Why")]
+pub(super) struct WhyNode {
+    /// `delivered`, `waiting`, `dead` or `cancelled`, as the delivery stands; or why there is
+    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `gone`.
+    verdict: String,
+    /// The rules as of this fact decided.
+    rules_fact: String,
+    /// What had a say.
+    rules: Vec<RuleNode>,
+    /// The back-off policy that was in force; null: there is no such subscription.
+    backoff: Option<Json<BackoffPolicy>>,
+    /// The payload's retention has passed.
+    payload_expired: bool,
+    /// Id of the delivery, if there is one.
+    delivery_id: Option<ID>,
 }
 
-/// The object as it stands, in the words of the configuration.
-fn object(state: &State, target: &Target) -> Option<serde_json::Value> {
-    let shown = match target {
-        Target::Subscriber(id) => serde_json::to_value(state.subscribers.get(id)?.as_ref()),
-        Target::EventType(uri) => serde_json::to_value(state.event_types.get(uri)?.as_ref()),
-        Target::Source(name) => serde_json::to_value(state.sources.get(name)?.as_ref()),
-        Target::Backoff(of, direction) => {
-            serde_json::to_value(state.backoffs.get(&(of.clone(), *direction))?.as_ref())
+impl From<Why> for WhyNode {
+    fn from(why: Why) -> Self {
+        let Why { verdict, rules_fact, rules, backoff, payload_expired, delivery } = why;
+        Self {
+            verdict,
+            rules_fact: rules_fact.to_string(),
+            rules: rules.into_iter().map(RuleNode::from).collect(),
+            backoff: backoff.map(Json),
+            payload_expired,
+            delivery_id: delivery.map(|id| id.to_string().into()),
         }
-        Target::Subscription(name) => {
-            serde_json::to_value(state.subscription_named(name)?.as_ref())
-        }
-        Target::Schema(uri) => serde_json::to_value(state.schemas.get(uri)?.as_ref()),
-    };
-    shown.ok()
+    }
 }
 
 /// One field that changed.
-#[derive(Debug, Clone, PartialEq, SimpleObject)]
+#[derive(Debug, SimpleObject)]
 pub(super) struct Difference {
     /// Where, as in `spec.url`; empty: the whole object.
     path: String,
@@ -117,6 +80,13 @@ pub(super) struct Difference {
     before: Option<Json<serde_json::Value>>,
     /// What is there now; null: nothing.
     after: Option<Json<serde_json::Value>>,
+}
+
+impl From<FieldChange> for Difference {
+    fn from(change: FieldChange) -> Self {
+        let FieldChange { path, before, after } = change;
+        Self { path, before: before.map(Json), after: after.map(Json) }
+    }
 }
 
 /// A fact that touched an object.
@@ -135,83 +105,77 @@ pub(super) struct EntryNode {
     differences: Vec<Difference>,
 }
 
-/// The leaves in which two values differ.
-fn differences(
-    path: &str,
-    before: Option<&serde_json::Value>,
-    after: Option<&serde_json::Value>,
-    found: &mut Vec<Difference>,
-) {
-    use serde_json::Value::Object;
-    if before == after {
-        return;
-    }
-    if let (Some(Object(old)), Some(Object(new))) = (before, after) {
-        let names: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for name in names {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            differences(&path, old.get(name), new.get(name), found);
+impl From<HistoryEntry> for EntryNode {
+    fn from(entry: HistoryEntry) -> Self {
+        let HistoryEntry { sequence, time, actor, kind, changes } = entry;
+        Self {
+            sequence: sequence.to_string(),
+            time: time.to_string(),
+            actor: actor.to_string(),
+            kind,
+            differences: changes.into_iter().map(Difference::from).collect(),
         }
-        return;
     }
-    let shown = |value: Option<&serde_json::Value>| value.cloned().map(Json);
-    found.push(Difference { path: path.to_owned(), before: shown(before), after: shown(after) });
 }
 
 /// The configuration as it stood.
 #[derive(Debug)]
-pub(super) struct StateNode {
-    state: State,
-    time: Option<Timestamp>,
+pub(super) struct StateNode(ConfigurationAt);
+
+/// A list of objects, within the budget of the query.
+fn all<T: Clone, N>(
+    context: &Context<'_>,
+    objects: &[T],
+    node: impl Fn(Arc<T>) -> N,
+) -> Result<Vec<N>> {
+    spend(context, objects.len().saturating_mul(NODE_BYTES))?;
+    Ok(objects.iter().cloned().map(Arc::new).map(node).collect())
 }
 
 #[Object(name = "ConfigurationState")]
 impl StateNode {
     /// The last fact that is in it.
     async fn sequence(&self) -> String {
-        self.state.sequence.to_string()
+        self.0.sequence.to_string()
     }
     /// Its time, RFC 3339; null: nothing had happened yet.
     async fn time(&self) -> Option<String> {
-        self.time.map(|time| time.to_string())
+        self.0.time.map(|time| time.to_string())
     }
     /// The subscription of that name.
     async fn subscription(&self, name: String) -> Option<SubscriptionNode> {
-        self.state.subscription_named(&name).cloned().map(SubscriptionNode)
+        let found = self.0.subscriptions.iter().find(|found| found.spec.name == name);
+        found.cloned().map(Arc::new).map(SubscriptionNode)
     }
     /// The source of that name.
     async fn source(&self, name: String) -> Option<SourceNode> {
-        self.state.sources.get(&name).cloned().map(SourceNode)
+        let found = self.0.sources.iter().find(|found| found.spec.name == name);
+        found.cloned().map(Arc::new).map(SourceNode)
     }
     /// Subscriptions, oldest first.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn subscriptions(&self, context: &Context<'_>) -> Result<Vec<SubscriptionNode>> {
-        spend(context, self.state.subscriptions.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.state.subscriptions.values().cloned().map(SubscriptionNode).collect())
+        all(context, &self.0.subscriptions, SubscriptionNode)
     }
     /// Sources, by name.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceNode>> {
-        spend(context, self.state.sources.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.state.sources.values().cloned().map(SourceNode).collect())
+        all(context, &self.0.sources, SourceNode)
     }
     /// Subscribers, by id.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn subscribers(&self, context: &Context<'_>) -> Result<Vec<SubscriberNode>> {
-        spend(context, self.state.subscribers.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.state.subscribers.values().cloned().map(SubscriberNode).collect())
+        all(context, &self.0.subscribers, SubscriberNode)
     }
     /// Event types with defaults.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn event_types(&self, context: &Context<'_>) -> Result<Vec<EventTypeNode>> {
-        spend(context, self.state.event_types.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.state.event_types.values().cloned().map(EventTypeNode).collect())
+        all(context, &self.0.event_types, EventTypeNode)
     }
     /// Back-off rules.
     #[graphql(complexity = "1 + LIST * child_complexity")]
     async fn backoffs(&self, context: &Context<'_>) -> Result<Vec<BackoffNode>> {
-        spend(context, self.state.backoffs.len().saturating_mul(NODE_BYTES))?;
-        Ok(self.state.backoffs.values().cloned().map(BackoffNode).collect())
+        all(context, &self.0.backoffs, BackoffNode)
     }
 }
 
@@ -227,16 +191,7 @@ impl PastQuery {
     async fn state_at(&self, context: &Context<'_>, time: Option<String>) -> Result<StateNode> {
         allowed_everywhere(context, Noun::Config, Access::Read)?;
         let until = self::time("time", time)?;
-        let mut last = None;
-        let state = fold(context, |_, fact, _| {
-            if until.is_some_and(|until| fact.time > until) {
-                return ControlFlow::Break(());
-            }
-            last = Some(fact.time);
-            ControlFlow::Continue(())
-        });
-        let state = state.await?;
-        Ok(StateNode { state, time: last })
+        master_api(context)?.state_at(until).await.or_show().map(StateNode)
     }
 
     /// The facts that touched an object, oldest first, the newest 500 of them. `kind` is
@@ -250,72 +205,17 @@ impl PastQuery {
         name: String,
     ) -> Result<Vec<EntryNode>> {
         allowed_everywhere(context, Noun::Config, Access::Read)?;
-        let wanted = entity(&kind, &name)?;
-        let (mut found, mut next) = (Vec::new(), State::default());
-        fold(context, |state, fact, body| {
-            next.apply(fact.sequence, body);
-            if target(state, body).as_ref() == Some(&wanted) {
-                let (before, after) = (object(state, &wanted), object(&next, &wanted));
-                let mut list = Vec::new();
-                differences("", before.as_ref(), after.as_ref(), &mut list);
-                found.push(EntryNode {
-                    sequence: fact.sequence.to_string(),
-                    time: fact.time.to_string(),
-                    actor: fact.actor.to_string(),
-                    kind: fact.kind.clone(),
-                    differences: list,
-                });
-                if found.len() > CHANGES_MAX {
-                    found.remove(0);
-                }
-            }
-            ControlFlow::Continue(())
-        })
-        .await?;
-        Ok(found)
+        let wanted = Target::named(&kind, &name).or_show()?;
+        let found = master_api(context)?.history(&wanted).await.or_show()?;
+        Ok(found.into_iter().map(EntryNode::from).collect())
     }
-}
 
-fn entity(kind: &str, name: &str) -> Result<Target> {
-    let uri = || name.parse().or_show();
-    Ok(match kind {
-        "subscription" => Target::Subscription(name.to_owned()),
-        "source" => Target::Source(name.to_owned()),
-        "subscriber" => Target::Subscriber(name.to_owned()),
-        "event_type" => Target::EventType(uri()?),
-        "schema" => Target::Schema(uri()?),
-        "backoff" => {
-            let (of, direction) = name
-                .split_once(' ')
-                .ok_or_else(|| invalid("a back-off is named as in `global incoming`"))?;
-            super::inputs::backoff_key(of, direction)?
-        }
-        other => {
-            let all = "subscription, source, subscriber, event_type, schema, backoff";
-            return Err(invalid(format!("`{other}` has no history; allowed: {all}")));
-        }
-    })
-}
-
-/// Which fact gave each object its present form.
-pub(super) type Versions = BTreeMap<Target, Sequence>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn differences_name_each_leaf() {
-        let (before, after) =
-            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 1, "c": 3}, "d": 4}));
-        let mut found = Vec::new();
-        differences("", Some(&before), Some(&after), &mut found);
-        let leaf = |path: &str, before: Option<i32>, after: Option<i32>| Difference {
-            path: path.to_owned(),
-            before: before.map(|value| Json(json!(value))),
-            after: after.map(|value| Json(json!(value))),
-        };
-        assert_eq!(found, [leaf("a.c", Some(2), Some(3)), leaf("d", None, Some(4))]);
+    /// Why an event went to the subscription of that name or id, or why not.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn why(&self, context: &Context<'_>, event: ID, subscription: String) -> Result<WhyNode> {
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
+        let id: EventId = event.parse().map_err(|error| invalid(format!("{error}")))?;
+        master_api(context)?.why(id, &subscription).await.or_show().map(WhyNode::from)
     }
 }

@@ -15,7 +15,6 @@ use super::{
     schemas::SchemaQuery,
     settings::SettingQueries,
     users::UserQuery,
-    why::WhyQuery,
 };
 use async_graphql::{Context, ID, MergedObject, Object};
 use contract::{
@@ -37,7 +36,6 @@ pub struct Query(
     SchemaQuery,
     LogQueries,
     PastQuery,
-    WhyQuery,
     RetentionQuery,
     UserQuery,
     SettingQueries,

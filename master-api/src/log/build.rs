@@ -26,8 +26,8 @@ const BATCH_BYTES: usize = 16 << 20;
 /// Memory for cached blocks.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Is it a table that no other leads to? The head, the indices, the idempotency keys and the
-/// feeder's cursors follow from these.
+/// Is it a table that no other leads to? The head, the indices, the idempotency keys of events and
+/// the feeder's cursors follow from these. The answers to changes do not: a new store has none.
 pub const fn is_source(table: Table) -> bool {
     match table {
         Table::Configuration | Table::Traffic(_) | Table::Payloads(_) | Table::Secrets => true,

@@ -24,7 +24,7 @@ impl Configuration for MasterApi {
 
     async fn execute(&self, actor: Actor, changes: Changeset) -> Result<Vec<Change>> {
         // The writer answers after it has published the rules.
-        let changes = Box::new(self.prepare_changes(changes).await?);
+        let changes = Box::new(self.prepare_changes(&actor, changes).await?);
         self.writer.ask(|reply| Command::Execute(actor, changes, reply)).await
     }
 

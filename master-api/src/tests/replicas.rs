@@ -3,6 +3,7 @@
 mod changing;
 mod retaining;
 mod searching;
+mod repeating;
 
 use super::harness::{START, around, config, event, operator, put_subscription};
 use crate::{

@@ -302,7 +302,10 @@ pub fn read_ahead(
                 Upkeep::Carry(ids) | Upkeep::Expire(ids, _) | Upkeep::Erase(ids),
                 _,
             ) => events.extend(ids.iter().map(|id| id.to_bytes().to_vec())),
-            Command::Upkeep(..) | Command::Execute(..) | Command::Reseal(..) => {}
+            Command::Execute(_, changes, _) => {
+                keys.extend(changes.once.as_ref().map(|once| once.row.clone()));
+            }
+            Command::Upkeep(..) | Command::Reseal(..) => {}
             Command::Resend(_, id, _) => deliveries.push(id.to_bytes().to_vec()),
         }
     }

@@ -1,6 +1,8 @@
 //! One batch in the making: decides commands one after the other, each on what the ones before it
 //! left, and gathers their rows. A refused command leaves no trace in it.
 
+mod answers;
+
 use crate::{
     decide::{
         self, Decided, Given,
@@ -10,6 +12,7 @@ use crate::{
     fact::{Bucket, FactBody},
     lanes::LaneTable,
     log::{Draft, LogError},
+    once::AnswerRow,
     prepare::{Prepared, PreparedChanges},
     project::{Projector, decode, encode},
     secrets::{Sealer, Vault},
@@ -58,6 +61,7 @@ pub struct Round<'a> {
     /// The read models.
     pub projector: Projector<'a>,
     idempotency: HashMap<Vec<u8>, IdempotencyRow>,
+    answers: HashMap<Vec<u8>, AnswerRow>,
     sealed: BTreeMap<SecretId, Option<Vec<u8>>>,
 }
 
@@ -88,6 +92,7 @@ impl<'a> Round<'a> {
             ),
             state,
             idempotency: HashMap::new(),
+            answers: HashMap::new(),
             sealed: BTreeMap::new(),
         }
     }
@@ -198,8 +203,15 @@ impl<'a> Round<'a> {
     pub fn execute(
         &mut self,
         actor: &Actor,
-        PreparedChanges { changes: changeset, token_key }: &PreparedChanges,
+        PreparedChanges { changes: changeset, token_key, once }: &PreparedChanges,
     ) -> Result<Result<Vec<Change>>, LogError> {
+        if let Some(once) = once {
+            match once.repeated(self.answer_of(once)?, self.now) {
+                Ok(None) => {}
+                Ok(Some(first)) => return Ok(Ok(first)),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
         let (state, vault) = (Arc::clone(&self.state), Arc::clone(&self.vault));
         let around = &self.shared.around;
         let given = Given {
@@ -226,7 +238,18 @@ impl<'a> Round<'a> {
             return Ok(Ok(decided.changes.into_iter().map(would).collect()));
         }
         drop((state, vault));
-        self.record_all(actor, decided)
+        let answer = match once {
+            None => None,
+            Some(once) => match once.answered(&decided.changes, self.now) {
+                Ok(row) => Some((once.row.clone(), row)),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        let done = self.record_all(actor, decided)?;
+        if done.is_ok() {
+            self.answers.extend(answer);
+        }
+        Ok(done)
     }
 
     /// Seals all secrets anew; from here on, `sealer` seals. No fact: what is sealed is the same.
@@ -299,6 +322,10 @@ impl<'a> Round<'a> {
         for (key, row) in &self.idempotency {
             let table = Table::Idempotency(Bucket::of(self.now));
             batch.put(table, key.clone(), encode("idempotency key", row)?);
+        }
+        for (key, row) in &self.answers {
+            let table = Table::Idempotency(Bucket::of(self.now));
+            batch.put(table, key.clone(), encode("answer", row)?);
         }
         for (id, sealed) in std::mem::take(&mut self.sealed) {
             match sealed {

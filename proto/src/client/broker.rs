@@ -6,15 +6,16 @@ use super::{
 };
 use crate::v1::{
     ResubmitRequest,
-    internal::{AcceptRequest, broker_client::BrokerClient},
+    internal::{AcceptRequest, TestFireRequest, broker_client::BrokerClient},
 };
 use async_trait::async_trait;
 use contract::{
     Result,
     access::Actor,
-    broker::EventBroker,
+    broker::{EventBroker, TestFire, TestFired},
     event::{Accepted, NewEvent},
     id::EventId,
+    limits::TEST_WAIT_MAX,
 };
 
 /// An [`EventBroker`] over a channel.
@@ -39,6 +40,17 @@ impl EventBroker for RemoteBroker {
         let send = |request| {
             let mut client = limited!(BrokerClient::new(self.peers.channel()));
             async move { client.accept(request).await }
+        };
+        self.peers.call(call, message, send).await?.try_into().map_err(unreadable)
+    }
+
+    /// Made once: each is a delivery of its own.
+    async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
+        let call = Call::waiting(test.wait.min(TEST_WAIT_MAX));
+        let message = TestFireRequest::from(test);
+        let send = |request| {
+            let mut client = limited!(BrokerClient::new(self.peers.channel()));
+            async move { client.test_fire(request).await }
         };
         self.peers.call(call, message, send).await?.try_into().map_err(unreadable)
     }

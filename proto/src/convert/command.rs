@@ -1,6 +1,7 @@
 //! Commands, and what they changed.
 
 mod user;
+mod ensure;
 
 use super::{
     Malformed, backoff::span, duration, each, into_each, message, moment, moment_from, one_of,
@@ -89,6 +90,9 @@ impl From<Command> for v1::Command {
             Command::SetSetting { key, value, expect: expect_version } => {
                 Wire::SetSetting(v1::SetSetting { key, value, expect_version })
             }
+            Command::EnsureSubscriptions { subscriber, subscriptions, prune } => {
+                Wire::EnsureSubscriptions(ensure::wire(subscriber, subscriptions, prune))
+            }
         };
         Self { command: Some(command) }
     }
@@ -140,6 +144,7 @@ impl TryFrom<v1::Command> for Command {
                 value,
                 expect: expect_version,
             },
+            Wire::EnsureSubscriptions(wire) => at("ensure_subscriptions", Self::try_from(wire))?,
         })
     }
 }
@@ -212,16 +217,18 @@ impl TryFrom<v1::Target> for Target {
 
 impl From<Changeset> for v1::Changeset {
     fn from(changes: Changeset) -> Self {
-        let Changeset { commands, dry_run, managed, prune, mode, acting_for } = changes;
+        let Changeset { commands, dry_run, managed, prune, mode, acting_for, idempotency_key } =
+            changes;
         let (commands, mode) = (into_each(commands), v1::Mode::from(mode).into());
-        Self { commands, dry_run, managed, prune, mode, acting_for }
+        Self { commands, dry_run, managed, prune, mode, acting_for, idempotency_key }
     }
 }
 
 impl TryFrom<v1::Changeset> for Changeset {
     type Error = Malformed;
     fn try_from(wire: v1::Changeset) -> Result<Self, Malformed> {
-        let v1::Changeset { commands, dry_run, managed, prune, mode, acting_for } = wire;
+        let v1::Changeset { commands, dry_run, managed, prune, mode, acting_for, idempotency_key } =
+            wire;
         Ok(Self {
             commands: each(commands, "commands", Command::try_from)?,
             dry_run,
@@ -229,6 +236,7 @@ impl TryFrom<v1::Changeset> for Changeset {
             prune,
             mode: one_of_or::<v1::Mode, _>(mode, Mode::default(), "mode")?,
             acting_for,
+            idempotency_key,
         })
     }
 }

@@ -6,7 +6,11 @@ use crate::{
     v1,
     v1::internal,
 };
-use contract::{Result, broker::EventBroker, event::NewEvent};
+use contract::{
+    Result,
+    broker::{EventBroker, TestFire},
+    event::NewEvent,
+};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
@@ -24,6 +28,17 @@ impl internal::broker_server::Broker for Service {
         let work = async {
             let event = message(request.into_inner().event, "event", NewEvent::try_from)?;
             Ok(self.broker.accept(event).await?.into())
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn test_fire(
+        &self,
+        request: Request<internal::TestFireRequest>,
+    ) -> Result<Response<v1::TestFireResponse>, Status> {
+        let work = async {
+            let test = TestFire::try_from(request.into_inner())?;
+            Ok(self.broker.test_fire(test).await?.into())
         };
         Door::Internal.serve(work).await
     }

@@ -6,10 +6,18 @@ use crate::{
     v1,
 };
 use contract::{
-    Result, access::ApiKey, command::Changeset, master_api::MasterApi, permit::permit, rules::Rules,
+    Error, ErrorCode, Result,
+    access::ApiKey,
+    command::{Changeset, Command},
+    master_api::MasterApi,
+    permit::permit,
+    rules::Rules,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
+
+/// Metadata by which changes are carried out once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Serves `certes.v1.Configuration`.
 pub(super) struct Service {
@@ -22,10 +30,30 @@ impl Service {
         self.configuration.rules().borrow().clone()
     }
 
+    /// Carries out what the caller may.
+    async fn carry_out(&self, caller: Caller, changes: Changeset) -> Result<Vec<v1::Change>> {
+        let changes = match &caller {
+            Caller::Key(principal, rules) => permit(principal, changes, rules)?,
+            Caller::Peer(_actor) => changes,
+        };
+        let changes = self.configuration.execute(caller.actor()?, changes).await?;
+        Ok(into_each(changes))
+    }
+
     /// Answers with what `list` finds in the rules.
     async fn list<T>(&self, list: impl FnOnce(&Rules) -> T) -> Result<Response<T>, Status> {
         self.door.serve(async { Ok(list(&self.rules())) }).await
     }
+}
+
+/// The metadata under which the changes were sent.
+fn key<T>(request: &Request<T>) -> Result<Option<String>> {
+    let Some(value) = request.metadata().get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let text = value.to_str().map_err(|_not_ascii| {
+        let message = format!("the metadata `{IDEMPOTENCY_KEY}` is not ASCII");
+        Error::new(ErrorCode::InvalidRequest, message)
+    })?;
+    Ok(Some(text.to_owned()))
 }
 
 /// Shared nouns as messages.
@@ -40,15 +68,33 @@ impl v1::configuration_server::Configuration for Service {
         request: Request<v1::ExecuteRequest>,
     ) -> Result<Response<v1::ExecuteResponse>, Status> {
         let work = async {
-            let caller = self.door.caller(&request)?;
+            let (caller, key) = (self.door.caller(&request)?, key(&request)?);
             let changes = request.into_inner().changeset;
-            let changes = message(changes, "changeset", Changeset::try_from)?;
-            let changes = match &caller {
-                Caller::Key(principal, rules) => permit(principal, changes, rules)?,
-                Caller::Peer(_actor) => changes,
-            };
-            let changes = self.configuration.execute(caller.actor()?, changes).await?;
-            Ok(v1::ExecuteResponse { changes: into_each(changes) })
+            let mut changes = message(changes, "changeset", Changeset::try_from)?;
+            changes.idempotency_key = changes.idempotency_key.or(key);
+            Ok(v1::ExecuteResponse { changes: self.carry_out(caller, changes).await? })
+        };
+        self.door.serve(work).await
+    }
+
+    async fn ensure_subscriptions(
+        &self,
+        request: Request<v1::EnsureSubscriptionsRequest>,
+    ) -> Result<Response<v1::EnsureSubscriptionsResponse>, Status> {
+        let work = async {
+            let (caller, idempotency_key) = (self.door.caller(&request)?, key(&request)?);
+            let v1::EnsureSubscriptionsRequest { wanted, dry_run } = request.into_inner();
+            let mut wanted = wanted.unwrap_or_default();
+            if let Caller::Key(principal, _) = &caller
+                && wanted.subscriber.is_none()
+            {
+                wanted.subscriber.clone_from(&principal.subscriber);
+            }
+            let command = message(Some(wanted), "wanted", Command::try_from)?;
+            let commands = vec![command];
+            let changes = Changeset { commands, dry_run, idempotency_key, ..Changeset::default() };
+            let changes = self.carry_out(caller, changes).await?;
+            Ok(v1::EnsureSubscriptionsResponse { changes })
         };
         self.door.serve(work).await
     }

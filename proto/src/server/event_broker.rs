@@ -3,7 +3,7 @@
 use super::{PublicPorts, trace};
 use crate::{
     config::PublicConfig,
-    convert::{Malformed, parsed, text},
+    convert::{Malformed, duration_from, optional, parsed, parsed_optional, text},
     door::{Door, principal},
     v1::{self, handle_incoming_event_request, send_outgoing_event_request},
 };
@@ -11,15 +11,18 @@ use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::Principal,
-    event::{Audience, Direction, Headers, NewEvent, Origin},
+    broker::TestFire,
+    event::{Audience, Direction, Headers, NewEvent, Origin, TEST_HEADER},
     limits::{HEADERS_KEPT_BYTES_MAX, HEADERS_KEPT_MAX, IDEMPOTENCY_KEY_LENGTH_MAX},
     uri::EventUri,
 };
 use http::{HeaderName, HeaderValue};
 use prost_types::Any;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
+/// How long a test waits for the first attempt when nobody says otherwise.
+const TEST_WAIT: Duration = Duration::from_secs(10);
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/protobuf";
 
@@ -91,6 +94,34 @@ impl v1::event_broker_server::EventBroker for Service {
         self.door.serve(work).await
     }
 
+    async fn test_fire(
+        &self,
+        request: Request<v1::TestFireRequest>,
+    ) -> Result<Response<v1::TestFireResponse>, Status> {
+        let work = async {
+            let (caller, by) = (self.door.caller(&request)?, principal(request.extensions())?);
+            let wanted = request.into_inner();
+            let rules = self.ports.master_api.rules().borrow().clone();
+            let name = text(wanted.subscription, "subscription")?;
+            // Also for what the caller may not see: it is not told that it exists.
+            let found = rules.subscription_named(&name).filter(|found| caller.sees(found));
+            let missing = || Error::new(ErrorCode::NotFound, format!("no subscription `{name}`"));
+            let subscription = found.ok_or_else(missing)?.number;
+            let raw = |payload| self.raw(payload, wanted.content_type);
+            let payload = wanted.payload.map(raw).transpose()?;
+            let test = TestFire {
+                subscription,
+                by: by.producer(),
+                uri: parsed_optional(wanted.event_uri, "event_uri")?,
+                payload,
+                wait: optional(wanted.wait, "wait", duration_from)?.unwrap_or(TEST_WAIT),
+                rules: rules.sequence,
+            };
+            Ok(self.ports.broker.test_fire(test).await?.into())
+        };
+        self.door.serve(work).await
+    }
+
     async fn resubmit(
         &self,
         request: Request<v1::ResubmitRequest>,
@@ -124,11 +155,7 @@ impl Service {
             return Err(Error::new(ErrorCode::PermissionDenied, message));
         }
         let (payload, content_type) = self.content(&uri, content, content_type)?;
-        if payload.len() > self.config.payload_bytes_max {
-            let (found, allowed) = (payload.len(), self.config.payload_bytes_max);
-            let message = format!("the payload has {found} bytes; {allowed} are allowed");
-            return Err(Error::new(ErrorCode::BodyTooLarge, message));
-        }
+        self.check_size(&payload)?;
         check_idempotency_key(idempotency_key.as_deref())?;
         let mut headers = kept(headers)?;
         headers.hide_credentials(&self.config.credential_headers);
@@ -149,6 +176,23 @@ impl Service {
         })
     }
 
+    fn check_size(&self, payload: &Bytes) -> Result<()> {
+        let (found, allowed) = (payload.len(), self.config.payload_bytes_max);
+        if found <= allowed {
+            return Ok(());
+        }
+        let message = format!("the payload has {found} bytes; {allowed} are allowed");
+        Err(Error::new(ErrorCode::BodyTooLarge, message))
+    }
+
+    /// Bytes and their content type.
+    fn raw(&self, payload: Bytes, content_type: String) -> Result<(Bytes, String)> {
+        self.check_size(&payload)?;
+        check_content_type(&content_type)?;
+        let given = !content_type.is_empty();
+        Ok((payload, if given { content_type } else { JSON.to_owned() }))
+    }
+
     /// The payload and its content type.
     fn content(
         &self,
@@ -156,10 +200,7 @@ impl Service {
         content: Option<Content>,
         content_type: String,
     ) -> Result<(Bytes, String)> {
-        if HeaderValue::from_str(&content_type).is_err() {
-            let message = "the field `content_type` is not a media type";
-            return Err(Error::new(ErrorCode::UnsupportedMediaType, message));
-        }
+        check_content_type(&content_type)?;
         match content.ok_or_else(|| Malformed::missing("payload"))? {
             Content::Payload(payload) if content_type.is_empty() => Ok((payload, JSON.to_owned())),
             Content::Payload(payload) => Ok((payload, content_type)),
@@ -189,6 +230,14 @@ impl Service {
     }
 }
 
+fn check_content_type(content_type: &str) -> Result<()> {
+    if HeaderValue::from_str(content_type).is_ok() {
+        return Ok(());
+    }
+    let message = "the field `content_type` is not a media type";
+    Err(Error::new(ErrorCode::UnsupportedMediaType, message))
+}
+
 fn check_idempotency_key(key: Option<&str>) -> Result<()> {
     let Some(key) = key else { return Ok(()) };
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_LENGTH_MAX {
@@ -208,7 +257,7 @@ fn kept(headers: BTreeMap<String, String>) -> Result<Headers> {
     let one = |(name, value): (String, String)| {
         let valid = HeaderName::try_from(name.as_str());
         match (valid, HeaderValue::from_str(&value)) {
-            (Ok(name), Ok(_)) => Ok((name.as_str().to_owned(), value)),
+            (Ok(name), Ok(_)) if name != TEST_HEADER => Ok((name.as_str().to_owned(), value)),
             _ => {
                 let field = format!("headers[{}]", name.escape_debug());
                 Err(Error::from(Malformed::invalid(&field, "it is no header of HTTP")))

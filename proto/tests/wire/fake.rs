@@ -6,9 +6,9 @@ use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     access::{Actor, Session},
-    broker::EventBroker,
+    broker::{EventBroker, TestFire, TestFired},
     clock::Timestamp,
-    command::{Change, Changeset},
+    command::{Change, Changeset, Target},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
@@ -18,6 +18,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::{ConfigurationAt, HistoryEntry, Past, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
@@ -91,6 +92,12 @@ impl EventBroker for Fake {
         assert!(samples::actors().contains(&actor), "{actor}");
         assert_eq!(id, samples::event_id());
         Ok(samples::accepted())
+    }
+
+    async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
+        self.ready()?;
+        assert!(samples::tests().contains(&test), "{test:?}");
+        Ok(samples::test_fired())
     }
 }
 
@@ -418,6 +425,27 @@ impl Log for Fake {
         self.ready()?;
         assert_eq!((follower, to), ("announcer", Sequence(7)));
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Past for Fake {
+    async fn why(&self, event: EventId, subscription: &str) -> Result<Why> {
+        self.ready()?;
+        assert_eq!((event, subscription), (samples::event_id(), "ci"));
+        Ok(samples::why())
+    }
+
+    async fn state_at(&self, time: Option<Timestamp>) -> Result<ConfigurationAt> {
+        self.ready()?;
+        assert!(time.is_none_or(|time| time == samples::NOW));
+        Ok(time.map(|_| samples::configuration_at()).unwrap_or_default())
+    }
+
+    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+        self.ready()?;
+        assert_eq!(*object, samples::object());
+        Ok(samples::history())
     }
 }
 

@@ -10,6 +10,7 @@ use contract::{
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log},
+    past::{ConfigurationAt, Past},
     queue::MessageQueue,
     registry::SchemaRegistry,
     retention::{Erased, ErasureTarget, PayloadState, Retention},
@@ -34,6 +35,9 @@ async fn the_broker() {
     for actor in samples::actors() {
         let resubmitted = broker.resubmit(actor, samples::event_id()).await.unwrap();
         assert_eq!(resubmitted, samples::accepted());
+    }
+    for test in samples::tests() {
+        assert_eq!(broker.test_fire(test).await.unwrap(), samples::test_fired());
     }
 }
 
@@ -203,4 +207,14 @@ async fn sessions_and_the_key_that_seals() {
     assert_eq!(api.key_uses().await.unwrap(), samples::key_uses());
     api.rotate_secret_key().await.unwrap();
     assert_eq!(fake.rotated.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn the_past() {
+    let past = master_api(&Fake::new()).await.master_api().await;
+    assert_eq!(past.why(samples::event_id(), "ci").await.unwrap(), samples::why());
+    let then = past.state_at(Some(samples::NOW)).await.unwrap();
+    assert_eq!(then, samples::configuration_at());
+    assert_eq!(past.state_at(None).await.unwrap(), ConfigurationAt::default());
+    assert_eq!(past.history(&samples::object()).await.unwrap(), samples::history());
 }

@@ -1,12 +1,15 @@
 //! One of each noun, with every optional field given, and all variants of what has variants.
 
 mod configuration;
+mod past;
 
 pub use configuration::*;
+pub use past::*;
 
 use bytes::Bytes;
 use contract::{
     access::Actor,
+    broker::{PayloadOf, TestFire, TestFired},
     clock::Timestamp,
     delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next},
     event::{
@@ -14,7 +17,7 @@ use contract::{
         Trace,
     },
     exchange::{Exchange, ExchangeRecord},
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, UserId},
+    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
@@ -393,4 +396,22 @@ pub fn log_page() -> LogPage {
 pub fn log_head() -> LogHead {
     let (configuration_hash, traffic_hash) = ("01".repeat(32), "02".repeat(32));
     LogHead { sequence: Sequence(9), time: NOW, configuration_hash, traffic_hash }
+}
+
+pub fn tests() -> [TestFire; 2] {
+    let test = |uri, payload| TestFire {
+        subscription: SubscriptionNumber(3),
+        by: key_id(),
+        uri,
+        payload,
+        wait: Duration::from_millis(1500),
+        rules: Sequence(8),
+    };
+    let payload = (Bytes::from_static(b"{}"), "application/json".to_owned());
+    [test(None, None), test(Some(uri()), Some(payload))]
+}
+
+pub fn test_fired() -> TestFired {
+    let delivery = delivery(DeliveryState::Dead);
+    TestFired { uri: uri(), payload_of: PayloadOf::Skeleton, delivery }
 }

@@ -115,3 +115,20 @@ async fn it_only_moves_forward_and_trusts_digests_alone() {
     assert!(validator.install(&forged).is_err());
     assert_eq!(validator.version(&uri), Some(new.version.clone()));
 }
+
+#[tokio::test]
+async fn it_shows_what_a_payload_looks_like() {
+    let (rules, validator) = (FakeRules::new(), validator());
+    let registry = registry(&rules);
+    let made = publish(&registry, schema("a/1/x", "int32 n = 1;")).await;
+    let stored =
+        SchemaSource { example: Some("{\"n\": 7}".into()), ..schema("a/1/y", "int32 n = 1;") };
+    let stored = publish(&registry, stored).await;
+    validator.sync(registry.as_ref(), &rules.rules()).await.unwrap();
+    let published = validator.example(&stored.uri).unwrap().unwrap();
+    assert_eq!((&published.payload[..], published.published), (&b"{\"n\": 7}"[..], true));
+    let skeleton = validator.example(&made.uri).unwrap().unwrap();
+    assert!(!skeleton.published);
+    assert_eq!(validator.validate(&made.uri, JSON, &skeleton.payload), Ok(Validated::Against(0)));
+    assert_eq!(validator.example(&"a/1/z".parse().unwrap()), Ok(None));
+}

@@ -39,6 +39,17 @@ async fn an_operator_needs_nothing_else() {
     let deliveries = printed(&certes(path, &["delivery", "list", "--state", "delivered"]));
     assert!(deliveries.contains(id), "{deliveries}");
 
+    let why = printed(&certes(path, &["why", id, "ci"]));
+    assert!(why.contains("it was delivered") && why.contains("pattern"), "{why}");
+    let each = printed(&certes(path, &["why", id]));
+    assert!(each.contains("ci") && each.contains("delivered"), "{each}");
+    let history = printed(&certes(path, &["history", "subscription/ci"]));
+    assert!(history.contains("subscription_created by key_"), "{history}");
+    let state = printed(&certes(path, &["state", "--at", "2000-01-01T00:00:00Z"]));
+    assert!(state.starts_with("nothing had happened yet"), "{state}");
+    assert!(printed(&certes(path, &["state", "--json"])).contains("\"ci\""));
+    assert_eq!(certes(path, &["history", "ci"]).status.code(), Some(2));
+
     let token = printed(&certes(path, &["key", "create", "--role", "producer"]));
     assert!(token.starts_with("certes_"), "{token}");
     assert!(!printed(&certes(path, &["key", "list"])).contains(token.trim()));

@@ -12,6 +12,7 @@ mod command_line;
 mod kill;
 mod process;
 mod quarantine;
+mod tail;
 mod schemas;
 #[cfg(feature = "all")]
 mod postgres;

@@ -4,23 +4,29 @@
 
 mod access;
 mod announcements;
+mod api;
 mod bad_input;
+mod declaring;
 mod delivery;
 mod documents;
 mod exchanges;
+mod following;
 mod foreign;
 mod grpc;
 mod hot_swap;
 mod log_port;
 mod main_path;
+mod past;
 #[cfg(feature = "all")]
 mod postgres;
 mod priority;
 mod publishing;
 mod quarantine;
+mod repeating;
 mod roles;
 mod retention;
 mod rule_of_dependencies;
 mod schemas;
 mod settings;
+mod test_fire;
 mod users;

@@ -155,6 +155,19 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
         "mutation { revealSubscriptionSecret(name: \"x\") { secret } }",
     ),
     (
+        "testSubscription",
+        "subscriptions:write",
+        true,
+        "mutation { testSubscription(name: \"x\") { type } }",
+    ),
+    (
+        "ensureSubscriptions",
+        "subscriptions:write",
+        true,
+        "mutation { ensureSubscriptions(subscriptions: [{name: \"\", url: \"x\", events: []}]) \
+         { kind } }",
+    ),
+    (
         "resendDelivery",
         "subscriptions:write",
         false,
@@ -232,6 +245,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("EventBroker/HandleIncomingEvent", "events:write", false),
     ("EventBroker/SendOutgoingEvent", "events:write", true),
     ("EventBroker/Resubmit", "events:write", false),
+    ("EventBroker/TestFire", "subscriptions:write", true),
     ("Events/Get", "events:read", false),
     ("Events/GetPayload", "events:read", false),
     ("Events/GetPayloadState", "events:read", false),
@@ -259,6 +273,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("SchemaRegistry/Ping", "schemas:read", false),
     // What it needs depends on its commands (`contract::permit`).
     ("Configuration/Execute", ANY, true),
+    ("Configuration/EnsureSubscriptions", "subscriptions:write", true),
     ("Configuration/ListSources", "sources:read", false),
     ("Configuration/ListSubscriptions", "subscriptions:read", true),
     ("Configuration/ListSubscribers", "subscriptions:read", false),
@@ -275,6 +290,10 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Retention/EraseSubscriber", "config:write", false),
     ("LogService/List", "config:read", false),
     ("LogService/GetHead", "config:read", false),
+    ("Live/FollowEvents", "events:read", false),
+    ("Past/Why", "events:read subscriptions:read", false),
+    ("Past/GetStateAt", "config:read", false),
+    ("Past/ListHistory", "config:read", false),
 ];
 
 /// HTTP below `/api`, beside GraphQL.
@@ -372,8 +391,9 @@ async fn grpc(channel: &Channel, caller: &Caller, path: &str) -> bool {
     client.ready().await.unwrap();
     let path = PathAndQuery::try_from(format!("/certes.v1.{path}")).unwrap();
     let codec = ProstCodec::<(), ()>::default();
-    match client.unary::<(), (), _>(request, path, codec).await {
-        Ok(_done) => true,
+    // A stream may stay open: it is enough that it was opened.
+    match client.server_streaming::<(), (), _>(request, path, codec).await {
+        Ok(_opened) => true,
         Err(status) => let_in(&status),
     }
 }

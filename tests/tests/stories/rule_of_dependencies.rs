@@ -31,7 +31,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "consumer",
         ],
     ),
-    ("tests", &["contract", "proto", "master-api", "certes", "xtask"]),
+    ("tests", &["contract", "proto", "schema-registry", "master-api", "certes", "xtask"]),
     ("xtask", &[]),
 ];
 

@@ -8,7 +8,7 @@ use contract::{
     access::Actor,
     clock::Timestamp,
     command::{Change, Changeset},
-    delivery::{AttemptReport, Delivery},
+    delivery::{AttemptReport, Delivery, DeliveryState},
     event::Event,
     id::{DeliveryId, EventId, LaneId, Sequence},
     log::{LogHead, LogPage, LogQuery, LoggedFact},
@@ -16,6 +16,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
+    past::Past,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
@@ -241,8 +242,20 @@ impl Deliveries for ModelLog {
     async fn record_attempts(&self, _: Vec<AttemptReport>) -> Result<Vec<bool>> {
         not_here()
     }
-    async fn delivery(&self, _: DeliveryId) -> Result<Option<Delivery>> {
-        not_here()
+    /// As it was made: the model keeps no attempts.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>> {
+        let state = self.up()?;
+        let asked = state.asked.last().map(|asked| asked.id);
+        Ok(asked.map(|event| Delivery {
+            id,
+            event,
+            state: DeliveryState::Waiting,
+            cause: None,
+            created_at: Timestamp(0),
+            due: None,
+            attempts: Vec::new(),
+            attempts_before_resend: 0,
+        }))
     }
     async fn deliveries(&self, _: DeliveryFilter, _: PageRequest) -> Result<Page<Delivery>> {
         not_here()
@@ -332,6 +345,8 @@ impl Configuration for ModelLog {
         not_here()
     }
 }
+
+impl Past for ModelLog {}
 
 #[async_trait]
 impl Log for ModelLog {

@@ -7,7 +7,7 @@ use contract::{
     access::{ApiKey, Roles, Session, TokenKey, User, token_digest},
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
     clock::Timestamp,
-    command::{Change, ChangeKind, Changeset, Command, Mode, Target},
+    command::{Change, ChangeKind, Changeset, Command, DeclaredSubscription, Mode, Target},
     event::{Direction, Disposition},
     id::{KeyId, SecretId, Sequence, UserId},
     rules::Rules,
@@ -251,6 +251,15 @@ pub fn commands() -> Vec<Command> {
             expect: Some(0),
         },
         Command::SetSetting { key: "feature.x".into(), value: None, expect: None },
+        Command::EnsureSubscriptions {
+            subscriber: Some("org_123".into()),
+            subscriptions: vec![
+                DeclaredSubscription { spec: full_spec(), secrets: vec![Secret::new("whsec_c")] },
+                DeclaredSubscription { spec: subscription_spec("ci"), secrets: Vec::new() },
+            ],
+            prune: true,
+        },
+        Command::EnsureSubscriptions { subscriber: None, subscriptions: Vec::new(), prune: false },
         Command::Remove(Target::Subscriber("org_123".into())),
         Command::Remove(Target::EventType(uri())),
         Command::Remove(Target::Source("github".into())),
@@ -268,6 +277,7 @@ pub fn changeset() -> Changeset {
         prune: true,
         mode: Mode::Create,
         acting_for: Some("org_123".into()),
+        idempotency_key: Some("once".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use contract::{
     access::Roles,
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
-    command::{Command, Target},
+    command::{Command, DeclaredSubscription, Target},
     event::{Direction, Disposition},
     id::KeyId,
     schema::{Rulebook, SchemaVersion, UnknownFields},
@@ -33,7 +33,7 @@ fn uri() -> EventUri {
 }
 
 fn subscriptions() -> Vec<Row> {
-    let subscriber = Subscriber { id: " ".into(), name: String::new() };
+    let org = Subscriber { id: " ".into(), name: String::new() };
     let mut spec = contract::testing::subscription_spec(" ");
     spec.subscriber = Some("org_1".into());
     let put = Command::PutSubscription { spec, secrets: Vec::new() };
@@ -41,8 +41,14 @@ fn subscriptions() -> Vec<Row> {
     let pause = Command::SetSubscriptionStatus { name: name(), status, reason };
     let rotate = Command::RotateSecret { name: name(), keep: None };
     let needs = "subscriptions:write";
+    let mut wanted = contract::testing::subscription_spec(" ");
+    wanted.subscriber = Some("org_1".into());
+    let subscriptions = vec![DeclaredSubscription { spec: wanted, secrets: Vec::new() }];
+    let subscriber = Some("org_1".to_owned());
+    let ensure = Command::EnsureSubscriptions { subscriber, subscriptions, prune: false };
     vec![
-        ("put_subscriber", needs, false, Command::PutSubscriber(subscriber)),
+        ("ensure_subscriptions", needs, true, ensure),
+        ("put_subscriber", needs, false, Command::PutSubscriber(org)),
         ("put_subscription", needs, true, put),
         ("set_subscription_status", needs, true, pause),
         ("remove", needs, true, Command::Remove(Target::Subscription(name()))),

@@ -1,87 +1,39 @@
 //! Why an event went to a subscription, or why not: every rule that was in force when it was
 //! matched, with the fact that put it there.
 
-use super::{
-    access::{OrShow, Result, allowed_everywhere, error, invalid, master_api},
-    past::{Versions, fold, target},
-};
+use super::{Versions, fold, target};
 use crate::state::State;
-use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use contract::{
-    Error, ErrorCode,
-    access::{Access, Noun},
+    Result,
     backoff::BackoffTarget,
     command::Target,
     delivery::{Delivery, DeliveryState},
     event::{Event, EventState, Origin},
-    id::{EventId, Sequence},
+    id::Sequence,
+    master_api::Log,
+    past::{RuleInForce, Why},
     subscription::Subscription,
 };
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-/// A rule that had a say.
-#[derive(Debug, SimpleObject)]
-struct RuleNode {
-    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`.
-    rule: String,
-    /// Position of the fact that put it in force; null: what the server does by itself.
-    fact: Option<String>,
-    /// Did it let the event pass? Null: it decides how, not whether.
-    passed: Option<bool>,
-    /// What it says, in a sentence.
-    text: String,
-}
-
-/// Why an event went to a subscription, or why not.
-#[derive(Debug, SimpleObject)]
-#[graphql(name = "Why")]
-pub(super) struct WhyNode {
-    /// `delivered`, `waiting`, `dead` or `cancelled`, as the delivery stands; or why there is
-    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `gone`.
-    verdict: String,
-    /// The rules as of this fact decided.
-    rules_fact: String,
-    /// What had a say.
-    rules: Vec<RuleNode>,
-    /// The back-off policy that was in force; null: there is no such subscription.
-    backoff: Option<Json<contract::backoff::BackoffPolicy>>,
-    /// The payload's retention has passed.
-    payload_expired: bool,
-    /// Id of the delivery, if there is one.
-    delivery_id: Option<ID>,
-}
-
-/// Why.
-#[derive(Debug, Default)]
-pub(super) struct WhyQuery;
-
-#[Object]
-impl WhyQuery {
-    /// Why an event went to the subscription of that name or id, or why not.
-    #[graphql(complexity = "100 + child_complexity")]
-    async fn why(&self, context: &Context<'_>, event: ID, subscription: String) -> Result<WhyNode> {
-        allowed_everywhere(context, Noun::Events, Access::Read)?;
-        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
-        let id: EventId = event.parse().map_err(|error| invalid(format!("{error}")))?;
-        let ports = master_api(context)?;
-        let found = ports.event(id).await.or_show()?;
-        let event = found.ok_or_else(|| {
-            error(&Error::new(ErrorCode::NotFound, format!("no event `{id}` (any more)")))
-        })?;
-        let mut versions = BTreeMap::new();
-        let state = fold(context, |state, fact, body| {
-            if fact.sequence > event.rules {
-                return ControlFlow::Break(());
-            }
-            versions.extend(target(state, body).map(|target| (target, fact.sequence)));
-            ControlFlow::Continue(())
-        });
-        let state = state.await?;
-        let deliveries = ports.deliveries_of(id).await.or_show()?;
-        let payload_expired = ports.payload(id).await.or_show()?.is_none();
-        let facts = Facts { event: &event, state: &state, versions: &versions };
-        Ok(WhyNode { payload_expired, ..facts.explain(&subscription, &deliveries) })
-    }
+/// Why `event` with these deliveries went to the subscription of that name or id, or why not.
+pub async fn why(
+    log: &impl Log,
+    event: &Event,
+    subscription: &str,
+    deliveries: &[Delivery],
+) -> Result<Why> {
+    let mut versions = BTreeMap::new();
+    let state = fold(log, |state, fact, body| {
+        if fact.sequence > event.rules {
+            return ControlFlow::Break(());
+        }
+        versions.extend(target(state, body).map(|target| (target, fact.sequence)));
+        ControlFlow::Continue(())
+    });
+    let state = state.await?;
+    let facts = Facts { event, state: &state, versions: &versions };
+    Ok(facts.explain(subscription, deliveries))
 }
 
 /// What an explanation is made from. Pure.
@@ -92,18 +44,19 @@ struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    fn explain(&self, name: &str, deliveries: &[Delivery]) -> WhyNode {
+    fn explain(&self, name: &str, deliveries: &[Delivery]) -> Why {
         let mut all = self.state.subscriptions.values();
         let subscription =
             all.find(|found| found.spec.name == name || found.id.to_string() == name);
         let mut rules = Vec::from_iter(self.schema());
-        let mut node = WhyNode {
+        rules.extend(self.test());
+        let mut node = Why {
             verdict: "no_subscription".to_owned(),
-            rules_fact: self.event.rules.to_string(),
+            rules_fact: self.event.rules,
             rules: Vec::new(),
             backoff: None,
             payload_expired: false,
-            delivery_id: None,
+            delivery: None,
         };
         if let Some(subscription) = subscription {
             let number = subscription.number;
@@ -114,8 +67,8 @@ impl Facts<'_> {
             let current = self.state.rules(&BTreeMap::new());
             let (policy, level) = current.backoff(subscription, self.event);
             rules.push(self.backoff(subscription, &level));
-            node.backoff = Some(Json(policy));
-            node.delivery_id = delivery.map(|found| found.id.to_string().into());
+            node.backoff = Some(policy);
+            node.delivery = delivery.map(|found| found.id);
         } else if self.event.state == EventState::Quarantined {
             node.verdict = "quarantined".to_owned();
         }
@@ -124,15 +77,15 @@ impl Facts<'_> {
     }
 
     /// The rules that decide whether it gets the event, and how early.
-    fn of_subscription(&self, subscription: &Subscription) -> Vec<RuleNode> {
+    fn of_subscription(&self, subscription: &Subscription) -> Vec<RuleInForce> {
         let spec = &subscription.spec;
         let fact = self.version(&Target::Subscription(spec.name.clone()));
         let pattern = spec.events.iter().find(|pattern| pattern.matches(&self.event.uri));
         let includes = self.event.audience.includes(spec.subscriber.as_deref());
         let whose = spec.subscriber.as_deref().unwrap_or("ourselves");
-        let rule = |rule: &str, fact: Option<Sequence>, passed, text: String| RuleNode {
+        let rule = |rule: &str, fact: Option<Sequence>, passed, text: String| RuleInForce {
             rule: rule.to_owned(),
-            fact: fact.map(|fact| fact.to_string()),
+            fact,
             passed,
             text,
         };
@@ -177,7 +130,7 @@ impl Facts<'_> {
     }
 
     /// The level that the back-off policy comes from.
-    fn backoff(&self, subscription: &Subscription, level: &str) -> RuleNode {
+    fn backoff(&self, subscription: &Subscription, level: &str) -> RuleInForce {
         let direction = self.event.direction;
         let source = || match &self.event.origin {
             Origin::Source(name) => Some(name.clone()),
@@ -194,22 +147,32 @@ impl Facts<'_> {
             }),
             _ => rule(BackoffTarget::EventType(self.event.uri.clone())),
         };
-        RuleNode {
+        RuleInForce {
             rule: "backoff".to_owned(),
-            fact: fact.map(|fact| fact.to_string()),
+            fact,
             passed: None,
             text: format!("the back-off comes from `{level}`"),
         }
     }
 
+    /// A test goes to the subscription that it was made for, and to no other.
+    fn test(&self) -> Option<RuleInForce> {
+        self.event.is_test().then(|| RuleInForce {
+            rule: "test".to_owned(),
+            fact: None,
+            passed: None,
+            text: "it was made to test one subscription, and goes to no other".to_owned(),
+        })
+    }
+
     /// The contract it was checked against.
-    fn schema(&self) -> Option<RuleNode> {
+    fn schema(&self) -> Option<RuleInForce> {
         let minor = self.event.schema_minor?;
         let fact = self.version(&Target::Schema(self.event.uri.clone()));
         let major = self.event.uri.major();
-        Some(RuleNode {
+        Some(RuleInForce {
             rule: "schema".to_owned(),
-            fact: fact.map(|fact| fact.to_string()),
+            fact,
             passed: Some(self.event.state == EventState::Accepted),
             text: format!("checked against version {major}.{minor} of `{}`", self.event.uri),
         })
@@ -220,12 +183,13 @@ impl Facts<'_> {
     }
 }
 
-fn verdict(event: &Event, rules: &[RuleNode], delivery: Option<&Delivery>) -> String {
+fn verdict(event: &Event, rules: &[RuleInForce], delivery: Option<&Delivery>) -> String {
     let refused =
         |name: &str| rules.iter().any(|rule| rule.rule == name && rule.passed == Some(false));
     let text = match delivery.map(|delivery| delivery.state) {
         Some(state) => DeliveryState::as_str(state),
         None if event.state == EventState::Quarantined => "quarantined",
+        None if event.is_test() => "other_audience",
         None if refused("audience") => "other_audience",
         None if refused("pattern") => "no_pattern",
         None => "gone",
