@@ -41,3 +41,14 @@ pub(super) fn spend(context: &Context<'_>, bytes: usize) -> Result<()> {
         invalid(format!("the answer would have more than {ANSWER_BYTES_MAX} bytes; ask for less"))
     })
 }
+
+/// The rows of a list without pages as nodes, if the answer has room for them.
+pub(super) fn listed<T, N>(
+    context: &Context<'_>,
+    rows: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+    node: impl FnMut(T) -> N,
+) -> Result<Vec<N>> {
+    let rows = rows.into_iter();
+    spend(context, rows.len().saturating_mul(NODE_BYTES))?;
+    Ok(rows.map(node).collect())
+}

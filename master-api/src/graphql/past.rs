@@ -3,7 +3,7 @@
 
 use super::{
     access::{OrShow, Result, allowed_everywhere, invalid, master_api},
-    budget::{LIST, NODE_BYTES, spend},
+    budget::{LIST, listed},
     filters::time,
     nodes::{SourceNode, SubscriptionNode},
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
@@ -128,8 +128,7 @@ fn all<T: Clone, N>(
     objects: &[T],
     node: impl Fn(Arc<T>) -> N,
 ) -> Result<Vec<N>> {
-    spend(context, objects.len().saturating_mul(NODE_BYTES))?;
-    Ok(objects.iter().cloned().map(Arc::new).map(node).collect())
+    listed(context, objects, |object| node(Arc::new(object.clone())))
 }
 
 #[Object(name = "ConfigurationState")]

@@ -2,7 +2,7 @@
 
 use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, rules, sees},
-    budget::{LIST, NODE_BYTES, spend},
+    budget::{LIST, NODE_BYTES, listed, spend},
     events::EventNode,
     filters::{DeliveryFilterInput, EventFilterInput},
     key_uses::KeyUses,
@@ -139,8 +139,7 @@ impl TrafficQuery {
     async fn sources(&self, context: &Context<'_>) -> Result<Vec<SourceNode>> {
         allowed_everywhere(context, Noun::Sources, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.sources.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.sources.values().cloned().map(SourceNode).collect())
+        listed(context, rules.sources.values(), |source| SourceNode(source.clone()))
     }
 
     /// Subscribers, by id.
@@ -148,8 +147,7 @@ impl TrafficQuery {
     async fn subscribers(&self, context: &Context<'_>) -> Result<Vec<SubscriberNode>> {
         allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.subscribers.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.subscribers.values().cloned().map(SubscriberNode).collect())
+        listed(context, rules.subscribers.values(), |subscriber| SubscriberNode(subscriber.clone()))
     }
 
     /// Event types that have defaults, by URI.
@@ -157,8 +155,7 @@ impl TrafficQuery {
     async fn event_types(&self, context: &Context<'_>) -> Result<Vec<EventTypeNode>> {
         allowed_everywhere(context, Noun::Schemas, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.event_types.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.event_types.values().cloned().map(EventTypeNode).collect())
+        listed(context, rules.event_types.values(), |event_type| EventTypeNode(event_type.clone()))
     }
 
     /// Back-off rules of all levels but the subscriptions' own.
@@ -166,8 +163,7 @@ impl TrafficQuery {
     async fn backoffs(&self, context: &Context<'_>) -> Result<Vec<BackoffNode>> {
         allowed_everywhere(context, Noun::Backoffs, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.backoffs.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.backoffs.iter().cloned().map(BackoffNode).collect())
+        listed(context, &rules.backoffs, |rule| BackoffNode(rule.clone()))
     }
 
     /// API keys.
@@ -175,9 +171,8 @@ impl TrafficQuery {
     async fn keys(&self, context: &Context<'_>) -> Result<Vec<KeyNode>> {
         allowed_everywhere(context, Noun::Keys, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.keys.len().saturating_mul(NODE_BYTES))?;
         let uses = KeyUses::default();
-        Ok(rules.keys.values().map(|key| KeyNode(key.clone(), uses.clone())).collect())
+        listed(context, rules.keys.values(), |key| KeyNode(key.clone(), uses.clone()))
     }
 
     /// Numbers of the whole deployment.

@@ -2,7 +2,7 @@
 
 use super::{
     access::{OrShow, Result, actor, allowed, allowed_everywhere, invalid, registry, rules},
-    budget::{LIST, NODE_BYTES, spend},
+    budget::{LIST, listed, spend},
     nodes::text,
     schema_sets::{PublicationNode, SchemaSetInput},
 };
@@ -78,21 +78,14 @@ impl SchemaNode {
         let (uri, from, to) = (&self.0.uri, from.parse().or_show()?, self.0.number());
         let by = by.as_deref().map(rulebook).transpose()?;
         let found = registry(context)?.diff(uri, from, to, by).await.or_show()?;
-        spend(context, found.len().saturating_mul(NODE_BYTES))?;
-        Ok(found.into_iter().map(DifferenceNode::from).collect())
+        listed(context, found, DifferenceNode::from)
     }
     /// All versions of its major, oldest first.
     #[graphql(complexity = "10 * child_complexity")]
     async fn versions(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
         let versions = registry(context)?.versions(&self.0.uri).await.or_show()?;
-        listed(context, versions)
+        listed(context, versions, SchemaNode)
     }
-}
-
-/// Versions as nodes, within what one answer may hold.
-fn listed(context: &Context<'_>, versions: Vec<SchemaVersion>) -> Result<Vec<SchemaNode>> {
-    spend(context, versions.len().saturating_mul(NODE_BYTES))?;
-    Ok(versions.into_iter().map(SchemaNode).collect())
 }
 
 /// One `.proto` file.
@@ -244,8 +237,7 @@ impl SchemaQuery {
     async fn schemas(&self, context: &Context<'_>) -> Result<Vec<SchemaNode>> {
         allowed(context, Noun::Schemas, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.schemas.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.schemas.values().map(|found| SchemaNode(SchemaVersion::clone(found))).collect())
+        listed(context, rules.schemas.values(), |found| SchemaNode(SchemaVersion::clone(found)))
     }
 
     /// A version of a schema, in force or not; by default the latest one.
@@ -275,7 +267,7 @@ impl SchemaQuery {
     async fn schema_versions(&self, context: &Context<'_>, uri: String) -> Result<Vec<SchemaNode>> {
         allowed(context, Noun::Schemas, Access::Read)?;
         let versions = registry(context)?.versions(&uri.parse().or_show()?).await.or_show()?;
-        listed(context, versions)
+        listed(context, versions, SchemaNode)
     }
 
     /// What publishing would do, without doing it.

@@ -2,7 +2,7 @@
 
 use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, missing, rules},
-    budget::{LIST, NODE_BYTES, spend},
+    budget::{LIST, listed},
     mutation::{SubscriptionPayload, execute, subscription},
 };
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
@@ -94,8 +94,7 @@ impl UserQuery {
     async fn users(&self, context: &Context<'_>) -> Result<Vec<UserNode>> {
         allowed_everywhere(context, Noun::Users, Access::Read)?;
         let rules = rules(context)?;
-        spend(context, rules.users.len().saturating_mul(NODE_BYTES))?;
-        Ok(rules.users.values().cloned().map(UserNode).collect())
+        listed(context, rules.users.values(), |user| UserNode(user.clone()))
     }
 }
 
