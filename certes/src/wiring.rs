@@ -2,7 +2,10 @@
 
 mod channels;
 mod own_schemas;
+mod parts;
 mod registry_watch;
+
+pub use parts::{Door, Loop, Parts};
 
 use crate::{
     config::{Config, Role, variables},
@@ -39,51 +42,6 @@ use tonic_health::ServingStatus;
 
 /// How long a broker waits for contracts when it starts.
 const CONTRACTS_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A listener of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Door {
-    /// 9600
-    PublicHttp,
-    /// 9601
-    PublicGrpc,
-    /// 9620
-    Broker,
-    /// 9630
-    SchemaRegistry,
-    /// 9610
-    MasterApiHttp,
-    /// 9611
-    MasterApiGrpc,
-    /// 9640
-    Queue,
-}
-
-impl Door {
-    /// May anybody knock?
-    pub fn is_public(self) -> bool {
-        matches!(self, Self::PublicHttp | Self::PublicGrpc)
-    }
-}
-
-/// A loop that runs until its token is cancelled and the work in hand is finished.
-pub type Loop = Box<dyn FnOnce(CancellationToken) -> BoxFuture<'static, ()> + Send>;
-
-/// What a process runs.
-pub struct Parts {
-    /// What stands behind each listener.
-    pub routers: HashMap<Door, Router>,
-    /// What stands behind the operators' listener.
-    pub admin: Router,
-    /// What runs without being called.
-    pub loops: Vec<Loop>,
-    /// Master API, to be closed last.
-    pub store: Option<Arc<Store>>,
-    /// To be cancelled first: the process is not ready from then on.
-    pub stopping: CancellationToken,
-    /// To be cancelled before inner doors are drained: ends the streams of rules.
-    pub streams: CancellationToken,
-}
 
 /// Makes the parts that this process runs, and channels to those it only calls.
 pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
