@@ -3,6 +3,7 @@
 mod given;
 mod scan;
 mod neighbours;
+mod public;
 mod explain;
 
 use crate::{Config, stack::on_a_large_stack};
@@ -24,6 +25,7 @@ use std::{
 pub(crate) use explain::invalid;
 pub(crate) use given::check_statements;
 pub(crate) use neighbours::Neighbours;
+pub(crate) use public::reached;
 pub(crate) use scan::Budget;
 
 use explain::{cycle, explain};
@@ -83,7 +85,8 @@ fn compile_here(
     resolver.add(Given(files.clone()));
     let (asked, explain_asked) = neighbours::Asked::new(neighbours, budget);
     resolver.add(asked);
-    let mut compiler = Compiler::with_file_resolver(resolver);
+    let texts = public::Texts { own: files.clone(), neighbours: Arc::clone(neighbours) };
+    let mut compiler = Compiler::with_file_resolver(public::WrittenOut::new(resolver, texts));
     compiler.include_imports(true).include_source_info(false);
     let text_of =
         |path: &str| files.get(path).map(String::as_str).or_else(|| neighbours.text(path));

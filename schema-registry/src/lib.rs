@@ -11,6 +11,7 @@ mod stack;
 // Publishing: from text to a version.
 mod load;
 mod compile;
+mod descriptors;
 mod compare;
 mod bundle;
 mod plan;

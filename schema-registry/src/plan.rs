@@ -4,6 +4,7 @@ use crate::{
     Config, bundle,
     compare::{Findings, Rule, Version, compare, is_breaking},
     compile::{Compiled, Neighbours, compile_among, invalid},
+    descriptors::pool_of,
     validate::Contract,
 };
 use bytes::Bytes;
@@ -17,7 +18,6 @@ use contract::{
     },
     uri::EventUri,
 };
-use prost_reflect::DescriptorPool;
 use std::sync::Arc;
 
 /// Differences that the sentence of a refusal lists; the rest is in its violations.
@@ -212,7 +212,7 @@ pub(crate) fn differences(
     rulebook: Option<Rulebook>,
 ) -> Result<Vec<Difference>> {
     let rulebook = rulebook.unwrap_or(settings.rulebook);
-    let pool = DescriptorPool::decode(old.descriptor_set.as_ref()).map_err(|error| {
+    let pool = pool_of(old.descriptor_set.as_ref()).map_err(|error| {
         let (uri, number) = (&old.version.uri, old.version.number());
         Error::internal(format!("the bundle of {uri} {number}: {error}"))
     })?;

@@ -3,8 +3,8 @@
 mod publishing;
 
 use crate::{
-    BundleStore, Config, LocalValidator, Metrics, bundle, compare::Version, foreign::Foreign,
-    plan::differences,
+    BundleStore, Config, LocalValidator, Metrics, bundle, compare::Version, descriptors::pool_of,
+    foreign::Foreign, plan::differences,
 };
 use async_trait::async_trait;
 use contract::{
@@ -21,7 +21,6 @@ use contract::{
     },
     uri::EventUri,
 };
-use prost_reflect::DescriptorPool;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
@@ -213,7 +212,7 @@ impl SchemaRegistry for Registry {
         rulebook: Option<Rulebook>,
     ) -> Result<Vec<Difference>> {
         let (old, new) = (self.version(uri, from).await?, self.version(uri, to).await?);
-        let pool = DescriptorPool::decode(new.descriptor_set.as_ref());
+        let pool = pool_of(new.descriptor_set.as_ref());
         let pool = pool.map_err(|error| Error::internal(format!("{uri} {to}: {error}")))?;
         let side = Version { pool: &pool, message: &new.version.message };
         differences(&old, side, (&new.version, new.example.as_deref()), rulebook)

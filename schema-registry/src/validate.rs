@@ -20,7 +20,7 @@ mod built;
 pub(crate) use self::rules::{FieldRules, Literal, Sampler, Shift, Sides, ValueRules};
 
 use self::{media::Media, report::Report, shape::Shapes};
-use crate::stack::on_a_large_stack;
+use crate::{descriptors::pool_of, stack::on_a_large_stack};
 use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
@@ -53,7 +53,7 @@ impl Contract {
     /// Compiles a bundle. Errors: `internal` when it is not what a registry gives out.
     pub(crate) fn new(bundle: &SchemaBundle, depth_max: usize) -> Result<Self> {
         let version = bundle.version.clone();
-        let pool = DescriptorPool::decode(bundle.descriptor_set.as_ref())
+        let pool = pool_of(bundle.descriptor_set.as_ref())
             .map_err(|error| Error::internal(format!("the bundle of {}: {error}", version.uri)))?;
         let message = pool.get_message_by_name(&version.message).ok_or_else(|| {
             let text = format!("the bundle of {} lacks `{}`", version.uri, version.message);
