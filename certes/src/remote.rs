@@ -13,37 +13,22 @@ use crate::{cli::ServerArgs, client::Locator};
 use anyhow::{Context, Result};
 use contract::{
     Error, ErrorCode,
-    broker::TestFired,
-    clock::Timestamp,
     command::{Change, Changeset, Command, DeclaredSubscription},
-    delivery::Delivery,
-    event::{Accepted, Event},
-    exchange::Exchange,
-    id::{DeliveryId, EventId},
     limits::GRPC_MESSAGE_BYTES_MAX,
     log::{LogPage, LogQuery},
-    master_api::{DeliveryFilter, EventFilter, Page, PageRequest, Stats},
-    retention::{Erased, ErasureTarget, PayloadState, Retained, RetentionPlan},
-    schema::{
-        Difference, Published, Rulebook, SchemaBundle, SchemaSet, SchemaSource, SchemaVerdict,
-        SchemaVersion, VersionNumber,
-    },
+    retention::{Erased, ErasureTarget, Retained, RetentionPlan},
     secret::Secret,
     source::Source,
     subscription::Subscription,
-    uri::EventUri,
 };
 use proto::{
     client::Bearer,
     status,
     v1::{
-        self, configuration_client::ConfigurationClient, deliveries_client::DeliveriesClient,
-        event_broker_client::EventBrokerClient, events_client::EventsClient,
-        log_service_client::LogServiceClient, retention_client::RetentionClient,
-        schema_registry_client::SchemaRegistryClient,
+        self, configuration_client::ConfigurationClient, log_service_client::LogServiceClient,
+        retention_client::RetentionClient,
     },
 };
-use serde::Serialize;
 use std::time::Duration;
 use tonic::{
     Response, Status,

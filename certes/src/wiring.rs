@@ -23,7 +23,6 @@ use contract::{
     queue::MessageQueue,
     registry::SchemaRegistry,
 };
-use futures_util::future::BoxFuture;
 use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, login::Login, schemas::Schemas};
 use identity::Identity;
 use master_api::{Health, MasterApi as Store};
