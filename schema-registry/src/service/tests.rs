@@ -321,16 +321,19 @@ async fn a_restart_finds_the_bundles() {
 #[tokio::test]
 async fn of_two_clients_at_once_one_gets_a_conflict() {
     let world = world();
-    world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    let first = world.registry.publish(actor(), schema("int32 amount = 1;")).await.unwrap();
+    let expected = Some(first.version.number());
+    // Whichever comes second has read the first's version, or not yet.
+    let on_first = |fields| SchemaSource { expected, ..schema(fields) };
     let (ours, theirs) = tokio::join!(
-        world.registry.publish(actor(), schema("int32 amount = 1; bool ours = 2;")),
-        world.registry.publish(actor(), schema("int32 amount = 1; bool theirs = 3;")),
+        world.registry.publish(actor(), on_first("int32 amount = 1; bool ours = 2;")),
+        world.registry.publish(actor(), on_first("int32 amount = 1; bool theirs = 3;")),
     );
     let (won, lost) = if ours.is_ok() { (ours, theirs) } else { (theirs, ours) };
     assert_eq!(won.unwrap().version.minor, 1);
     let lost = lost.unwrap_err();
     assert_eq!(lost.code, ErrorCode::Conflict);
-    assert!(lost.message.contains("the current version is 1.1 now"), "{lost}");
+    assert!(lost.message.contains("current version") && lost.message.contains("1.1"), "{lost}");
 }
 
 #[tokio::test]
