@@ -106,7 +106,7 @@ fn compile_here(
     let files: Vec<_> = used.into_iter().filter_map(text).collect();
     check_size(&files, config)?;
     let pool = compiler.descriptor_pool();
-    crate::validate::check_rules(&pool)
+    crate::validate::check_rules(&pool, config.pattern_bytes_max)
         .map_err(|error| invalid(format!("{}: {}", source.entry, error.message)))?;
     Ok(Compiled {
         message: message_name(&pool, source)?,

@@ -30,6 +30,9 @@ pub struct Config {
     /// Most statements of one schema, imports included: fields, values of enums, messages, options,
     /// told by their `;`, `{` and `,`. What a schema costs to compile grows with them.
     pub statements_max: usize,
+    /// Most bytes that the patterns of one schema take together when they are compiled; each counts
+    /// as 16 KiB, 128 KiB or 1 MiB, and equal ones count once.
+    pub pattern_bytes_max: usize,
     /// Most schemas that are published together, and most entries of their archive.
     pub set_files_max: usize,
     /// Most bytes of all files of the schemas that are published together, each counted with all
@@ -213,6 +216,7 @@ impl Default for Config {
             files_max: 256,
             source_bytes_max: 4 * 1024 * 1024,
             statements_max: 20_000,
+            pattern_bytes_max: 32 * 1024 * 1024,
             set_files_max: 10_000,
             set_bytes_max: 32 * 1024 * 1024,
             set_statements_max: 200_000,
@@ -240,6 +244,7 @@ impl Config {
             ("files_max", self.files_max),
             ("source_bytes_max", self.source_bytes_max),
             ("statements_max", self.statements_max),
+            ("pattern_bytes_max", self.pattern_bytes_max),
             ("set_files_max", self.set_files_max),
             ("set_bytes_max", self.set_bytes_max),
             ("set_statements_max", self.set_statements_max),

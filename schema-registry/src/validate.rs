@@ -52,6 +52,15 @@ struct Strictness {
 impl Contract {
     /// Compiles a bundle. Errors: `internal` when it is not what a registry gives out.
     pub(crate) fn new(bundle: &SchemaBundle, depth_max: usize) -> Result<Self> {
+        Self::within(bundle, depth_max, usize::MAX)
+    }
+
+    /// The same of a bundle that nobody here has judged: its patterns may take so many bytes.
+    pub(crate) fn within(
+        bundle: &SchemaBundle,
+        depth_max: usize,
+        pattern_bytes_max: usize,
+    ) -> Result<Self> {
         let version = bundle.version.clone();
         let pool = pool_of(bundle.descriptor_set.as_ref())
             .map_err(|error| Error::internal(format!("the bundle of {}: {error}", version.uri)))?;
@@ -65,9 +74,9 @@ impl Contract {
             |error: String| Error::internal(format!("the bundle of {}: {error}", version.uri));
         let shapes = if Shapes::may_be_ruled(&pool) {
             // A bundle may come from another deployment, with rules that nobody here has read.
-            on_a_large_stack(|| Shapes::of(&pool).map_err(of_bundle))?
+            on_a_large_stack(|| Shapes::of(&pool, pattern_bytes_max).map_err(of_bundle))?
         } else {
-            Shapes::of(&pool).map_err(of_bundle)?
+            Shapes::of(&pool, pattern_bytes_max).map_err(of_bundle)?
         };
         let example = bundle.example.clone().map(Bytes::from);
         Ok(Self { version, shapes, message, rules, example })
@@ -116,9 +125,10 @@ impl Contract {
     }
 }
 
-/// Can the `buf.validate` rules of these types be enforced? Errors: `invalid_definition`.
-pub(crate) fn check_rules(pool: &DescriptorPool) -> Result<()> {
-    match Shapes::of(pool) {
+/// Can the `buf.validate` rules of these types be enforced, with so many bytes for all patterns?
+/// Errors: `invalid_definition`.
+pub(crate) fn check_rules(pool: &DescriptorPool, pattern_bytes_max: usize) -> Result<()> {
+    match Shapes::of(pool, pattern_bytes_max) {
         Ok(_) => Ok(()),
         Err(refusal) => Err(Error::new(ErrorCode::InvalidDefinition, refusal)),
     }

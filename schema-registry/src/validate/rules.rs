@@ -12,6 +12,7 @@ mod read;
 mod families;
 mod implies;
 mod pattern;
+mod patterns;
 mod samples;
 mod strength;
 

@@ -120,9 +120,9 @@ pub(super) struct EnumShape {
 
 impl Shapes {
     /// The shapes of all types in `pool`. Errors: a rule that is unknown or cannot be kept, with the
-    /// field that carries it.
-    pub(super) fn of(pool: &DescriptorPool) -> Result<Self, String> {
-        let reader = Reader::new(pool);
+    /// field that carries it. All patterns together may take so many bytes.
+    pub(super) fn of(pool: &DescriptorPool, pattern_bytes_max: usize) -> Result<Self, String> {
+        let reader = Reader::within(pool, pattern_bytes_max);
         let mut by_name = HashMap::new();
         let mut plain = Vec::new();
         for message in pool.all_messages().filter(|message| !message.is_map_entry()) {
@@ -181,28 +181,26 @@ impl Shapes {
 
 /// Rules that cannot be kept, so that an author learns of all at once.
 #[derive(Default)]
-struct Refusals {
-    named: Vec<String>,
-    left_out: usize,
-}
+struct Refusals(Vec<String>);
 
 impl Refusals {
-    /// What was read; None, with a note, if it cannot be kept.
-    fn note<T>(&mut self, read: Result<Option<T>, String>) -> Option<T> {
-        read.unwrap_or_else(|refusal| {
-            match self.named.len() < REFUSALS_NAMED_MAX {
-                true => self.named.push(refusal),
-                false => self.left_out += 1,
-            }
+    /// What is read; None, with a note, if it cannot be kept. When enough are named nothing is read
+    /// any more: rules cost time to compile.
+    fn note<T>(&mut self, read: impl FnOnce() -> Result<Option<T>, String>) -> Option<T> {
+        if self.0.len() >= REFUSALS_NAMED_MAX {
+            return None;
+        }
+        read().unwrap_or_else(|refusal| {
+            self.0.push(refusal);
             None
         })
     }
 
     fn into_result(mut self) -> Result<(), String> {
-        if self.left_out > 0 {
-            self.named.push(format!("and {} more", self.left_out));
+        if self.0.len() >= REFUSALS_NAMED_MAX {
+            self.0.push("the rules after these were not looked at".to_owned());
         }
-        if self.named.is_empty() { Ok(()) } else { Err(self.named.join("; ")) }
+        if self.0.is_empty() { Ok(()) } else { Err(self.0.join("; ")) }
     }
 }
 
@@ -245,7 +243,7 @@ impl MessageShape {
         refusals: &mut Refusals,
     ) {
         for (index, field) in message.fields().enumerate() {
-            if let Some(rules) = refusals.note(reader.field(&field)) {
+            if let Some(rules) = refusals.note(|| reader.field(&field)) {
                 self.fields[index].rules = Some(Box::new(rules));
                 self.ruled.push(index);
             }
@@ -256,7 +254,7 @@ impl MessageShape {
         let light =
             |index: &usize| self.fields[*index].rules.as_ref().is_none_or(|rules| rules.is_light());
         let light = self.ruled.iter().all(light);
-        self.rules = refusals.note(reader.message(message, light)).map(Box::new);
+        self.rules = refusals.note(|| reader.message(message, light)).map(Box::new);
     }
 
     fn of(message: &MessageDescriptor, kinds: &HashMap<Box<str>, Kind>) -> Self {

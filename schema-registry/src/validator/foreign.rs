@@ -189,7 +189,11 @@ impl ForeignContracts {
         let asked = timeout(self.config.fetch_timeout.0, ask).await;
         let foreign = &self.config.foreign;
         let (contract, bytes, ttl) = match asked {
-            Ok((Ok(bundle), ttl)) => match Contract::new(&bundle, self.config.payload_depth()) {
+            Ok((Ok(bundle), ttl)) => match Contract::within(
+                &bundle,
+                self.config.payload_depth(),
+                self.config.pattern_bytes_max,
+            ) {
                 Ok(contract) => {
                     let bytes = size(&bundle) * COMPILED_BYTES_FACTOR;
                     (Some(Arc::new(contract)), bytes, ttl)

@@ -9,7 +9,7 @@ mod survey;
 mod values;
 
 use self::survey::Surveyed;
-use super::families::Refusal;
+use super::{families::Refusal, patterns::Patterns};
 use crate::{compile::invalid, stack::on_a_large_stack};
 use cel::{
     Context, Env, ExecutionError, Value as CelValue, common::types::CelTimestamp,
@@ -100,10 +100,10 @@ impl std::fmt::Debug for Expression {
 impl Expression {
     /// Compiles a rule, and refuses one that could cost too much.
     pub(super) fn compile(
-        id: String,
+        (id, message): (String, String),
         source: &str,
-        message: String,
         given: Option<Given>,
+        patterns: &Patterns,
     ) -> Result<Self, Refusal> {
         let shown: String = id.chars().take(80).collect();
         let refuse = |text: String| format!("cel `{shown}`: {text}");
@@ -114,7 +114,7 @@ impl Expression {
             return Err(refuse(format!("longer than {SOURCE_BYTES_MAX} bytes")));
         }
         let (ast, Surveyed { patterns, loops, uses_now }) =
-            parse(source, given.is_some()).map_err(refuse)?;
+            parse(source, given.is_some(), patterns).map_err(refuse)?;
         let limits = LIMITS.get(loops).copied();
         let limits = limits.ok_or_else(|| {
             refuse(format!("more than {} loops inside each other", LIMITS.len() - 1))
@@ -190,12 +190,16 @@ impl Expression {
 }
 
 /// Parses and surveys a source on a thread of its own, with a stack that no source can exhaust.
-fn parse(source: &str, is_predefined: bool) -> Result<(Ast, Surveyed), String> {
+fn parse(
+    source: &str,
+    is_predefined: bool,
+    patterns: &Patterns,
+) -> Result<(Ast, Surveyed), String> {
     let parsing = || {
         let parsed = env()?.parser().parse(source);
         let mut ast = parsed
             .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
-        let surveyed = survey::survey(&mut ast, is_predefined)?;
+        let surveyed = survey::survey(&mut ast, is_predefined, patterns)?;
         Ok::<_, String>((ast, surveyed))
     };
     let parsed = on_a_large_stack(|| parsing().map_err(invalid));

@@ -5,16 +5,12 @@ mod named;
 use self::named::{format_of, header, length_of};
 use super::{
     operand::Literal,
+    patterns::Patterns,
     rule::{Bound, Range, Rule, Test},
 };
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, ReflectMessage as _, Value};
-use regex::{Regex, RegexBuilder};
 use std::ops::RangeInclusive;
 
-/// Longest pattern, in bytes.
-const PATTERN_BYTES_MAX: usize = 1_000;
-/// Largest compiled pattern, in bytes.
-const PATTERN_SIZE_MAX: usize = 1 << 20;
 /// Most values that `in` or `not_in` may list.
 const LISTED_MAX: usize = 1_000;
 
@@ -26,6 +22,7 @@ pub(super) fn rules(
     family: &str,
     options: &DynamicMessage,
     kind: &Kind,
+    patterns: &Patterns,
 ) -> Result<Vec<Rule>, Refusal> {
     refuse_strangers(family, options)?;
     let mut reading = Reading { family, options, rules: Vec::new() };
@@ -40,7 +37,8 @@ pub(super) fn rules(
             "defined_only" => defined(value, kind.as_enum()),
             "pattern" => {
                 let pattern = value.as_str().unwrap_or("");
-                let regex = pattern_of(pattern).map_err(|error| format!("{family}.{error}"))?;
+                let regex = patterns.compile(pattern);
+                let regex = regex.map_err(|error| format!("{family}.{error}"))?;
                 Some((name, format!("a text that matches `{pattern}`"), Test::Pattern(regex)))
             }
             "prefix" | "suffix" | "contains" | "not_contains" => part(&name, value),
@@ -86,41 +84,6 @@ pub(super) fn examples(options: &DynamicMessage) -> Vec<Literal> {
         Some(Value::List(values)) => values.iter().filter_map(literal).collect(),
         _ => Vec::new(),
     }
-}
-
-/// A pattern in the syntax of RE2, where `\d`, `\w` and `\s` mean ASCII.
-pub(super) fn pattern_of(pattern: &str) -> Result<Regex, Refusal> {
-    if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(format!("pattern is longer than {PATTERN_BYTES_MAX} bytes"));
-    }
-    let built = RegexBuilder::new(&ascii_classes(pattern)).size_limit(PATTERN_SIZE_MAX).build();
-    built.map_err(|error| {
-        let text = error.to_string();
-        let last = text.lines().last().unwrap_or("").trim_start_matches("error: ");
-        format!("pattern `{pattern}` is not one: {last}")
-    })
-}
-
-fn ascii_classes(pattern: &str) -> String {
-    let mut plain = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(first) = chars.next() {
-        if first != '\\' {
-            plain.push(first);
-            continue;
-        }
-        match chars.next() {
-            Some('d') => plain.push_str("[0-9]"),
-            Some('D') => plain.push_str("[^0-9]"),
-            Some('w') => plain.push_str("[0-9A-Za-z_]"),
-            Some('W') => plain.push_str("[^0-9A-Za-z_]"),
-            Some('s') => plain.push_str(r"[\t\n\f\r ]"),
-            Some('S') => plain.push_str(r"[^\t\n\f\r ]"),
-            Some(other) => plain.extend(['\\', other]),
-            None => plain.push('\\'),
-        }
-    }
-    plain
 }
 
 /// Rules that are newer than this file.

@@ -4,6 +4,7 @@ use super::{
     Expression, FieldRules, Group, MessageRules, Rule, ValueRules,
     cel::Given,
     families::{self, Refusal, set},
+    patterns::Patterns,
 };
 use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
@@ -23,17 +24,27 @@ pub(in super::super) struct Reader {
     oneof: ExtensionDescriptor,
     field: ExtensionDescriptor,
     predefined: ExtensionDescriptor,
+    patterns: Patterns,
 }
 
 impl Reader {
-    /// None if the contract can have no rules.
+    /// For a contract that was taken before. None if it can have no rules.
     pub(in super::super) fn new(pool: &DescriptorPool) -> Option<Self> {
+        Self::within(pool, usize::MAX)
+    }
+
+    /// For a contract whose patterns may take so many bytes together. None if it can have no rules.
+    pub(in super::super) fn within(
+        pool: &DescriptorPool,
+        pattern_bytes_max: usize,
+    ) -> Option<Self> {
         let extension = |name: &str| pool.get_extension_by_name(&format!("buf.validate.{name}"));
         Some(Self {
             message: extension("message")?,
             oneof: extension("oneof")?,
             field: extension("field")?,
             predefined: extension("predefined")?,
+            patterns: Patterns::within(pattern_bytes_max),
         })
     }
 
@@ -48,7 +59,8 @@ impl Reader {
             let Some(options) = &options else { return Ok((Vec::new(), Vec::new())) };
             families::refuse_strangers("message", options)?;
             let this = Value::Message(DynamicMessage::new(message.clone()));
-            let expressions = expressions(options, &this, &Kind::Message(message.clone()), None)?;
+            let kind = Kind::Message(message.clone());
+            let expressions = self.expressions(options, &this, &kind, None)?;
             let groups = listed(options, "oneof");
             let groups = groups.iter().filter_map(Value::as_message);
             let groups: Result<_, _> = groups.map(|options| group(options, message)).collect();
@@ -98,7 +110,7 @@ impl Reader {
         rules.required =
             set(options, "required").is_some_and(|required| required.as_bool() == Some(true));
         let zero = Value::default_value_for_field(field);
-        rules.expressions = expressions(options, &zero, &field.kind(), None)?;
+        rules.expressions = self.expressions(options, &zero, &field.kind(), None)?;
         let Some((family, standard)) = standard(options) else { return Ok(()) };
         let predefined = self.predefined(&family, &standard, &zero, &field.kind())?;
         rules.expressions.extend(predefined);
@@ -120,7 +132,7 @@ impl Reader {
             }
             rules.value = self.value(&standard, "items", &field.kind())?;
         } else {
-            rules.value.rules = single(&family, &standard, &field.kind())?;
+            rules.value.rules = self.single(&family, &standard, &field.kind())?;
             rules.value.examples = families::examples(&standard);
             rules.value.built_only = is_built_only(&field.kind());
             rules.value.zero_passes = rules.zero_passes;
@@ -145,11 +157,11 @@ impl Reader {
             }
             ignore => rules.zero_passes = ignore == Some(IF_ZERO),
         }
-        rules.expressions = expressions(&options, &Value::default_value(kind), kind, None)?;
+        rules.expressions = self.expressions(&options, &Value::default_value(kind), kind, None)?;
         if let Some((family, standard)) = standard(&options) {
             let zero = Value::default_value(kind);
             rules.expressions.extend(self.predefined(&family, &standard, &zero, kind)?);
-            rules.rules = single(&family, &standard, kind)?;
+            rules.rules = self.single(&family, &standard, kind)?;
             rules.examples = families::examples(&standard);
             rules.built_only = is_built_only(kind);
         }
@@ -176,8 +188,58 @@ impl Reader {
                 kind: rule.kind(),
                 rules: Value::Message(options.clone()),
             };
-            let expressions = expressions(&source, zero, kind, Some(&given));
+            let expressions = self.expressions(&source, zero, kind, Some(&given));
             compiled.extend(expressions.map_err(|error| format!("{family}.({name}): {error}"))?);
+        }
+        Ok(compiled)
+    }
+
+    /// The standard rules of a single value.
+    fn single(
+        &self,
+        family: &str,
+        options: &DynamicMessage,
+        kind: &Kind,
+    ) -> Result<Vec<Rule>, Refusal> {
+        let fits = family_of(kind);
+        if fits != Some(family) {
+            let fits =
+                fits.map_or("no standard rules".to_owned(), |fits| format!("`{fits}` rules"));
+            return Err(format!("`{family}` rules do not fit: a value of {kind:?} takes {fits}"));
+        }
+        families::rules(family, options, kind, &self.patterns)
+    }
+
+    /// The rules in CEL. `given` is what a predefined rule sees beside the value.
+    fn expressions(
+        &self,
+        options: &DynamicMessage,
+        zero: &Value,
+        kind: &Kind,
+        given: Option<&Given>,
+    ) -> Result<Vec<Expression>, Refusal> {
+        let rules = listed(options, "cel");
+        let short = listed(options, "cel_expression");
+        if rules.len() + short.len() > EXPRESSIONS_MAX {
+            return Err(format!("more than {EXPRESSIONS_MAX} CEL rules"));
+        }
+        let text = |rule: &DynamicMessage, name: &str| match set(rule, name) {
+            Some(Value::String(text)) => text,
+            _ => String::new(),
+        };
+        let mut compiled = Vec::new();
+        for rule in rules.iter().filter_map(Value::as_message) {
+            let (id, source) = (text(rule, "id"), text(rule, "expression"));
+            let id = if id.is_empty() { source.clone() } else { id };
+            let named = (id, text(rule, "message"));
+            compiled.push(Expression::compile(named, &source, given.cloned(), &self.patterns)?);
+        }
+        for source in short.iter().filter_map(Value::as_str) {
+            let named = (source.to_owned(), String::new());
+            compiled.push(Expression::compile(named, source, None, &self.patterns)?);
+        }
+        for expression in &compiled {
+            expression.rehearse(zero, kind)?;
         }
         Ok(compiled)
     }
@@ -191,15 +253,6 @@ impl Reader {
             })
         })
     }
-}
-
-fn single(family: &str, options: &DynamicMessage, kind: &Kind) -> Result<Vec<Rule>, Refusal> {
-    let fits = family_of(kind);
-    if fits != Some(family) {
-        let fits = fits.map_or("no standard rules".to_owned(), |fits| format!("`{fits}` rules"));
-        return Err(format!("`{family}` rules do not fit: a value of {kind:?} takes {fits}"));
-    }
-    families::rules(family, options, kind)
 }
 
 fn expect_family(family: &str, wanted: &str, field: &FieldDescriptor) -> Result<(), Refusal> {
@@ -228,36 +281,6 @@ fn group(options: &DynamicMessage, message: &MessageDescriptor) -> Result<Group,
         set(options, "required").is_some_and(|required| required.as_bool() == Some(true));
     let how_many = if required { "exactly" } else { "at most" };
     Ok(Group { fields, required, expected: format!("{how_many} one of {}", names.join(", ")) })
-}
-
-fn expressions(
-    options: &DynamicMessage,
-    zero: &Value,
-    kind: &Kind,
-    given: Option<&Given>,
-) -> Result<Vec<Expression>, Refusal> {
-    let rules = listed(options, "cel");
-    let short = listed(options, "cel_expression");
-    if rules.len() + short.len() > EXPRESSIONS_MAX {
-        return Err(format!("more than {EXPRESSIONS_MAX} CEL rules"));
-    }
-    let text = |rule: &DynamicMessage, name: &str| match set(rule, name) {
-        Some(Value::String(text)) => text,
-        _ => String::new(),
-    };
-    let mut compiled = Vec::new();
-    for rule in rules.iter().filter_map(Value::as_message) {
-        let (id, source) = (text(rule, "id"), text(rule, "expression"));
-        let id = if id.is_empty() { source.clone() } else { id };
-        compiled.push(Expression::compile(id, &source, text(rule, "message"), given.cloned())?);
-    }
-    for source in short.iter().filter_map(Value::as_str) {
-        compiled.push(Expression::compile(source.to_owned(), source, String::new(), None)?);
-    }
-    for expression in &compiled {
-        expression.rehearse(zero, kind)?;
-    }
-    Ok(compiled)
 }
 
 fn extension(options: &DynamicMessage, of: &ExtensionDescriptor) -> Option<DynamicMessage> {

@@ -2,7 +2,7 @@
 
 use super::operand::{Literal, Operand};
 use regex::Regex;
-use std::{collections::HashSet, ops::RangeInclusive};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 /// A rule that a single value keeps or breaks.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) enum Test {
     /// Bytes of a text or of bytes.
     Length(RangeInclusive<u64>),
     LengthOneOf(&'static [usize]),
-    Pattern(Regex),
+    Pattern(Arc<Regex>),
     Prefix(Literal),
     Suffix(Literal),
     Contains(Literal),

@@ -95,7 +95,10 @@ fn all_rules_that_cannot_be_kept_are_named() {
     for named in ["Y: ", "X.f1: ", "X.f2: ", "X.f19: "] {
         assert!(error.contains(named), "{named} in {error}");
     }
-    assert!(!error.contains("X.f20: ") && error.ends_with("; and 6 more"), "{error}");
+    assert!(
+        !error.contains("X.f20: ") && error.ends_with("; the rules after these were not looked at"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -383,4 +386,26 @@ fn ignored_elements_leave_their_list_to_its_rules() {
         r#"{"list": [{}, {}], "map": {"ab": {}, "b": {}}}"#,
         &["map map.max_pairs", "map.ab string.max_len"],
     );
+}
+
+/// Each is small enough, and all together are not.
+#[test]
+fn the_patterns_of_a_contract_share_a_budget() {
+    let pattern = |n: usize, text: &str| {
+        format!("string f{n} = {n} [(buf.validate.field).string.pattern = '{text}'];")
+    };
+    let body = |text: &dyn Fn(usize) -> String| {
+        format!("message X {{ {} }}", (1..=60).map(|n| pattern(n, &text(n))).collect::<String>())
+    };
+    let compiled = |body: &str| {
+        compile(&source("a/1/x", &[("a/1/x.proto", &file(body))]), &Config::default()).map(|_| ())
+    };
+    assert_eq!(compiled(&body(&|_| r"\\pL{20}".to_owned())), Ok(()), "equal ones count once");
+    let error = compiled(&body(&|n| format!(r"\\pL{{20}}{n}"))).unwrap_err().message;
+    assert!(!error.contains("X.f32: ") && error.contains("X.f33: string.pattern"), "{error}");
+    assert!(error.contains("33554432 bytes") && error.contains("pattern_bytes_max"), "{error}");
+    assert!(error.contains("X.f52: ") && !error.contains("X.f53: "), "no more than 20: {error}");
+    let cel = "message X { string s = 1 [(buf.validate.field).cel_expression =
+        \"this.matches('\\\\\\\\pL{900}')\"]; }";
+    refused(cel, "size limit");
 }

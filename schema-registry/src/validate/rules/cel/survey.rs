@@ -2,7 +2,7 @@
 //! way it turns `has(a.b)` and `a.matches("...")` into calls of ours: the first because fields
 //! without presence read as zero and still are not set, the second to compile patterns only once.
 
-use super::values::Pattern;
+use super::{super::patterns::Patterns, values::Pattern};
 use cel::common::{
     ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue},
     types::CelString,
@@ -88,11 +88,16 @@ const TYPES: [&str; 10] =
 const DEPTH_MAX: usize = 48;
 
 /// Surveys and rewrites an expression. A predefined rule has more names.
-pub(super) fn survey(ast: &mut IdedExpr, is_predefined: bool) -> Result<Surveyed, String> {
+pub(super) fn survey(
+    ast: &mut IdedExpr,
+    is_predefined: bool,
+    compiler: &Patterns,
+) -> Result<Surveyed, String> {
     let names =
         if is_predefined { ["this", "now", "rule", "rules"].as_slice() } else { &["this", "now"] };
     let mut survey = Survey {
         scope: names.iter().map(|name| (*name).to_owned()).collect(),
+        compiler,
         patterns: Vec::new(),
         looped: 0,
         nested: 0,
@@ -109,7 +114,8 @@ pub(super) fn pattern_name(index: usize) -> String {
     format!("@pattern{index}")
 }
 
-struct Survey {
+struct Survey<'p> {
+    compiler: &'p Patterns,
     /// Variables of the loops around.
     scope: Vec<String>,
     patterns: Vec<Pattern>,
@@ -121,7 +127,7 @@ struct Survey {
     uses_now: bool,
 }
 
-impl Survey {
+impl Survey<'_> {
     fn expression(&mut self, ast: &mut IdedExpr) -> Result<(), String> {
         self.nested += 1;
         if self.nested > DEPTH_MAX {
@@ -191,7 +197,7 @@ impl Survey {
                 return Err("the pattern of `matches` must be written out".to_owned());
             };
             let name = Expr::Ident(pattern_name(self.patterns.len()));
-            self.patterns.push(Pattern::new(source.inner())?);
+            self.patterns.push(Pattern(self.compiler.compile(source.inner())?));
             ast.expr = call("@matches", vec![text, IdedExpr { id: pattern.id, expr: name }]);
         }
         Ok(())

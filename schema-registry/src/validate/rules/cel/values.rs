@@ -18,7 +18,7 @@ use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
 };
 use regex::Regex;
-use std::{any::Any, borrow::Cow, collections::HashMap};
+use std::{any::Any, borrow::Cow, collections::HashMap, sync::Arc};
 
 type Boxed<'v> = Box<dyn Val + 'v>;
 pub(super) type Evaluated<T> = Result<T, ExecutionError>;
@@ -278,13 +278,7 @@ impl<'m> Val for View<'m> {
 
 /// A pattern that was compiled with its rule.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(pub Regex);
-
-impl Pattern {
-    pub(super) fn new(source: &str) -> Result<Self, String> {
-        families::pattern_of(source).map(Self)
-    }
-}
+pub(super) struct Pattern(pub Arc<Regex>);
 
 impl Val for Pattern {
     fn get_type(&self) -> &Type {
