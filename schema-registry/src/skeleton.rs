@@ -14,10 +14,12 @@ use contract::{
 };
 use prost_reflect::{Cardinality, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// Messages inside each other.
 const DEPTH_MAX: usize = 8;
+/// Values of a whole payload, messages included. When they are used up, no further message is made.
+const VALUES_MAX: usize = 2_000;
 /// Elements of a list, or pairs of a map, that are made because a rule asks for them.
 const COUNT_MAX: usize = 100;
 
@@ -50,12 +52,15 @@ pub struct Skeleton {
     /// Where no value was found that keeps the contract, as for a rule in CEL over several fields:
     /// there the payload is to be changed by hand.
     pub broken: Vec<Violation>,
+    /// Full names of messages of which some, or some elements, are left out because the payload
+    /// would have more than 2,000 values.
+    pub left_out: BTreeSet<String>,
 }
 
 /// A payload in JSON with every field of the contract's message; of a oneof, or of fields that
 /// exclude each other, the first. Messages that hold themselves are left out where they come round
-/// again. `now` is for rules about the time. Errors: `internal` when the bundle is not what a
-/// registry gives out.
+/// again, and all further ones after 2,000 values. `now` is for rules about the time. Errors:
+/// `internal` when the bundle is not what a registry gives out.
 pub fn skeleton(bundle: &SchemaBundle, names: FieldNames, now: Timestamp) -> Result<Skeleton> {
     of_contract(&Contract::new(bundle, Config::default().payload_depth())?, names, now)
 }
@@ -67,16 +72,20 @@ pub(crate) fn of_contract(
     now: Timestamp,
 ) -> Result<Skeleton> {
     let (uri, message) = (&contract.version().uri, contract.message());
-    let payload = on_a_large_stack(|| {
+    let (payload, left_out) = on_a_large_stack(|| {
         let sampler = Sampler::new(message.parent_pool(), i128::from(now.0) * 1_000);
-        let made = Maker { sampler, names, above: Vec::new() }.message(message);
-        made.map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))
+        let (above, left_out) = (Vec::new(), BTreeSet::new());
+        let mut maker = Maker { sampler, names, above, values_left: VALUES_MAX, left_out };
+        let made = maker.message(message);
+        let made =
+            made.map_err(|error| Error::internal(format!("the bundle of {uri}: {error}")))?;
+        Ok((made, maker.left_out))
     })?;
     let payload = payload.unwrap_or_else(|| json!({}));
     match contract.check("application/json", payload.to_string().as_bytes(), now) {
-        Ok(()) => Ok(Skeleton { payload, broken: Vec::new() }),
+        Ok(()) => Ok(Skeleton { payload, broken: Vec::new(), left_out }),
         Err(error) if error.code == ErrorCode::ContractViolation => {
-            Ok(Skeleton { payload, broken: error.violations })
+            Ok(Skeleton { payload, broken: error.violations, left_out })
         }
         Err(error) => Err(error),
     }
@@ -87,13 +96,17 @@ struct Maker {
     names: FieldNames,
     /// Full names of the messages around.
     above: Vec<String>,
+    /// How many more may be made.
+    values_left: usize,
+    /// Messages that were one value too many.
+    left_out: BTreeSet<String>,
 }
 
 /// None: nothing sensible can be shown. An error is about a rule that cannot be read.
 type Made<T> = std::result::Result<T, String>;
 
 impl Maker {
-    /// A message; None where it would come round again, or lack what it needs.
+    /// A message; None where it would come round again, lack what it needs, or be a value too many.
     fn message(&mut self, message: &MessageDescriptor) -> Made<Option<Value>> {
         let name = message.full_name();
         if let Some(value) = plain::well_known(name) {
@@ -102,6 +115,11 @@ impl Maker {
         if self.above.len() >= DEPTH_MAX || self.above.iter().any(|outer| outer == name) {
             return Ok(None);
         }
+        if self.values_left == 0 {
+            self.left_out.insert(name.to_owned());
+            return Ok(None);
+        }
+        self.take(1);
         self.above.push(name.to_owned());
         let made = self.fields(message);
         self.above.pop();
@@ -120,8 +138,9 @@ impl Maker {
             let rules = self.sampler.rules(&field)?;
             match self.field(&field, &rules)? {
                 Some(value) => _ = object.insert(self.names.of(&field).to_owned(), value),
-                // Without this one the whole message would not keep its contract.
-                None if is_needed(&field, &rules) => return Ok(None),
+                // Without this one the whole message would not keep its contract. Where nothing is
+                // left for it, what is there is shown all the same.
+                None if self.values_left > 0 && is_needed(&field, &rules) => return Ok(None),
                 None => continue,
             }
             let oneof = field.containing_oneof();
@@ -139,20 +158,41 @@ impl Maker {
             let keys = plain::guesses(&key.kind(), "key");
             let keys = self.literals(&key.kind(), None, &rules.keys, (keys, count));
             let values = self.values(&value.kind(), value.name(), (None, &rules.value), count)?;
-            let keys = keys.iter().take(count).map(plain::key_text);
-            let pairs: Map<_, _> = keys.zip(values.iter().cycle().cloned()).collect();
+            let keys: Vec<_> = keys.iter().take(count).map(plain::key_text).collect();
+            let values = self.repeated(&values, keys.len(), &value.kind());
+            let pairs: Map<_, _> = keys.into_iter().zip(values).collect();
             return Ok((count == 0 || !pairs.is_empty()).then_some(Value::Object(pairs)));
         }
         if field.is_list() {
             let mut values =
                 self.values(&field.kind(), field.name(), (None, &rules.value), count)?;
             if !rules.unique && !values.is_empty() {
-                values = values.iter().cycle().take(count).cloned().collect();
+                values = self.repeated(&values, count, &field.kind());
             }
             return Ok((count == 0 || !values.is_empty()).then_some(Value::Array(values)));
         }
         let values = self.values(&field.kind(), field.name(), (Some(rules), &rules.value), 1)?;
         Ok(values.into_iter().next())
+    }
+
+    /// So many values of a kind in turn, or as many as may still be made.
+    fn repeated(&mut self, values: &[Value], count: usize, kind: &Kind) -> Vec<Value> {
+        let mut made: Vec<_> = values.iter().take(count).cloned().collect();
+        for value in values.iter().cycle().take(count).skip(made.len()) {
+            let size = size(value);
+            // Single values are few: they come without others inside.
+            if let (true, Kind::Message(message)) = (size > self.values_left, kind) {
+                self.left_out.insert(message.full_name().to_owned());
+                break;
+            }
+            self.take(size);
+            made.push(value.clone());
+        }
+        made
+    }
+
+    fn take(&mut self, values: usize) {
+        self.values_left = self.values_left.saturating_sub(values);
     }
 
     /// At most `count` different values of a kind; one at least, unless nothing can be shown.
@@ -166,6 +206,7 @@ impl Maker {
         let guesses = plain::guesses(kind, name);
         if !guesses.is_empty() {
             let literals = self.literals(kind, field, rules, (guesses, count));
+            self.take(literals.len());
             return Ok(literals.iter().filter_map(|it| plain::json(kind, it)).collect());
         }
         match kind {
@@ -204,6 +245,15 @@ impl Maker {
         let to_value = |literal: &Literal| plain::value(kind, literal);
         let kept = self.sampler.samples(field, rules, (kind, guesses, count.max(1)), to_value);
         if kept.is_empty() { first.into_iter().collect() } else { kept }
+    }
+}
+
+/// How many values a value is, with those inside of it.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(values) => values.iter().map(size).sum(),
+        Value::Object(fields) => fields.values().map(size).sum::<usize>(),
+        _ => 0,
     }
 }
 

@@ -51,8 +51,8 @@ fn fields_are_named_as_the_contract_names_them() {
 /// A payload that the contract's own checker has taken.
 #[track_caller]
 fn checked(source: &SchemaSource) -> Value {
-    let Skeleton { payload, broken } = made(source);
-    assert_eq!(broken, [], "{payload:#}");
+    let Skeleton { payload, broken, left_out } = made(source);
+    assert_eq!((broken, left_out), (Vec::new(), BTreeSet::new()), "{payload:#}");
     payload
 }
 
@@ -266,4 +266,48 @@ fn where_nothing_is_found_it_says_so() {
     let broken: Vec<_> = made.broken.iter().map(|it| (&*it.path, &*it.rule)).collect();
     assert_eq!(broken, [("secret", "secret"), ("", "order")]);
     assert_eq!(made.payload["low"], 1);
+}
+
+#[test]
+fn a_time_that_must_be_near_and_past_is_not_at_the_edge() {
+    let payload = checked(&ruled(
+        "message X { google.protobuf.Timestamp at = 1 [
+            (buf.validate.field).timestamp = {lt_now: true, within: {seconds: 3600}}
+        ]; }",
+    ));
+    let at = chrono::DateTime::parse_from_rfc3339(payload["at"].as_str().unwrap()).unwrap();
+    assert_eq!(at.timestamp_micros(), NOW.0 - 1_800_000_000);
+}
+
+/// Each of 8 messages has the next one in 40 fields: 40 to the 8th in all.
+#[test]
+fn a_contract_that_branches_without_end_gives_a_payload_of_some_size() {
+    let fields = |kind: &str| {
+        let fields = (1..=40).map(|n| format!("{kind} f{n} = {n}; "));
+        fields.chain(["int32 last = 41;".to_owned()]).collect::<String>()
+    };
+    let message = |n: usize| {
+        let inner = if n == 1 { "string".to_owned() } else { format!("M{}", n - 1) };
+        format!("message M{n} {{ {} }}", fields(&inner))
+    };
+    let made = made(&ruled(&(1..=8).map(message).collect::<String>()));
+    let values = size(&made.payload);
+    assert!((VALUES_MAX..VALUES_MAX + 8 * 41).contains(&values), "{values}");
+    assert_eq!(made.broken, [], "what is left out was not needed");
+    assert_eq!(made.payload["last"], 1, "single values are shown to the end");
+    assert!(made.left_out.contains("M7") && !made.left_out.contains("M8"), "{:?}", made.left_out);
+}
+
+#[test]
+fn a_list_that_asks_for_lists_is_cut_and_told() {
+    let message = |n: usize| {
+        let rule = "(buf.validate.field).repeated.min_items = 100";
+        let inner = if n == 1 { "string".to_owned() } else { format!("M{}", n - 1) };
+        format!("message M{n} {{ repeated {inner} list = 1 [{rule}]; }}")
+    };
+    let made = made(&ruled(&(1..=5).map(message).collect::<String>()));
+    assert!(size(&made.payload) <= VALUES_MAX + 5, "{}", size(&made.payload));
+    assert!(made.left_out.contains("M1"), "{:?}", made.left_out);
+    let broken: Vec<_> = made.broken.iter().map(|it| (&*it.path, &*it.rule)).collect();
+    assert!(broken.contains(&("list", "repeated.min_items")), "{broken:?}");
 }

@@ -143,9 +143,11 @@ fn from_rule(rule: &Rule, count: usize, now: i128) -> Vec<Literal> {
         }
         Test::BeforeNow => vec![Literal::Whole(now - YEAR)],
         Test::AfterNow => vec![Literal::Whole(now + YEAR)],
-        Test::NearNow(span) => {
-            vec![Literal::Whole(now), Literal::Whole(now - span), Literal::Whole(now + span)]
-        }
+        // The edges last: a moment later they lie outside.
+        Test::NearNow(span) => [0, -span / 2, span / 2, -span, *span]
+            .into_iter()
+            .map(|away| Literal::Whole(now + away))
+            .collect(),
         Test::Pattern(regex) => pattern::example(regex.as_str())
             .map(|text| Literal::Text(text.into()))
             .into_iter()
