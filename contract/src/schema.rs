@@ -240,7 +240,7 @@ pub struct SchemaBundle {
 pub struct Published {
     /// The version that holds the content now; of a check that refuses: the latest one.
     pub version: SchemaVersion,
-    /// False: the same content was there already and nothing changed.
+    /// False: the same content was there already, or publishing would be refused.
     pub changed: bool,
     /// The differences to the latest version of the major that was named.
     pub differences: Vec<Difference>,

@@ -187,7 +187,7 @@ impl Plan {
         let subscriptions_left_out = cut(&mut subscriptions, SUBSCRIPTIONS_NAMED_MAX);
         Published {
             version,
-            changed: !same,
+            changed: !same && refusal.is_none(),
             differences,
             refusal,
             subscriptions,
@@ -260,8 +260,8 @@ pub(crate) fn refused(plan: &Plan) -> Error {
         }
     };
     let message = format!(
-        "this breaks the contract of {uri} (version {number}): {}{more}. Publish it as major {} \
-         instead, with `next_major`.{hit}",
+        "this breaks the contract of {uri} (version {number}): {}{more}. Ask for the next major \
+         version to publish it as major {} instead.{hit}",
         shown.join("; "),
         u64::from(number.major) + 1
     );

@@ -126,7 +126,7 @@ impl From<Difference> for DifferenceNode {
 pub(super) struct PublishedNode {
     /// The version that holds the content now; of a check that refuses: the latest one.
     schema: SchemaNode,
-    /// False: the same content was there already and nothing changed.
+    /// False: the same content was there already, or publishing would be refused.
     changed: bool,
     /// The differences to the latest version of the major that was named; those that break first
     /// where not all are listed.
