@@ -3,7 +3,7 @@
 use super::event;
 use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use contract::{
     Error,
     event::EventState,
@@ -46,9 +46,10 @@ pub enum QuarantineCommand {
     },
     /// Check an event anew, or all of them, oldest first; those that keep their contract now are
     /// delivered under the ids they have. Exit 1 if some stay aside
+    #[command(group = ArgGroup::new("which").required(true).args(["id", "all"]))]
     Resubmit {
         /// evt_...
-        #[arg(required_unless_present = "all", conflicts_with_all = ["all", "uri", "source"])]
+        #[arg(conflicts_with_all = ["uri", "source"])]
         id: Option<String>,
         /// All of them
         #[arg(long)]
@@ -170,6 +171,7 @@ async fn resubmit(remote: &Remote, ids: Vec<EventId>, as_json: bool) -> Result<(
     }
     match aside.len() {
         0 => Ok(()),
+        1 => bail!("1 event still breaks its contract"),
         stay => bail!("{stay} events still break their contract"),
     }
 }

@@ -16,7 +16,13 @@ use contract::{
 };
 use schema_registry::FieldNames;
 use serde::Serialize;
-use std::path::{Component, Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
+
+/// Most messages that are named as left out of an example.
+const NAMED_MAX: usize = 20;
 
 /// `certes schema ...`
 #[derive(Debug, Subcommand)]
@@ -132,12 +138,26 @@ pub async fn run(command: SchemaCommand) -> Result<()> {
                 let Violation { path, expected, found, rule } = broken;
                 eprintln!("to be changed by hand: `{path}` breaks {rule}: {expected}; {found}");
             }
+            if let Some(said) = left_out(skeleton.left_out) {
+                eprintln!("{said}");
+            }
             match skeleton.broken.len() {
                 0 => Ok(()),
                 count => bail!("it breaks the contract in {count} places"),
             }
         }
     }
+}
+
+/// Which messages an example payload lacks because it would be too large.
+fn left_out(messages: BTreeSet<String>) -> Option<String> {
+    let more = match messages.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<_> = messages.into_iter().take(NAMED_MAX).collect();
+    let text = "left out here and there, because the payload is large enough: messages of";
+    (!names.is_empty()).then(|| format!("{text} {}{more}", names.join(", ")))
 }
 
 async fn list(uri: Option<EventUri>, server: &ServerArgs) -> Result<()> {

@@ -59,6 +59,12 @@ async fn what_was_kept_aside_is_inspected_and_taken() {
     let text = String::from_utf8_lossy(&stays.stdout).into_owned();
     assert!(text.contains("0 released, 0 released before, 1 stay aside"), "{text}");
     assert!(text.contains("note: expected"), "every violation: {text}");
+    let text = String::from_utf8_lossy(&stays.stderr).into_owned();
+    assert!(text.contains("1 event still breaks its contract"), "{text}");
+    let neither = run(&["quarantine", "resubmit"]);
+    assert_eq!(neither.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&neither.stderr).into_owned();
+    assert!(text.contains("<ID|--all>"), "{text}");
     assert!(contract("string note = 2;").starts_with("published shop/1/order 1.1"));
     let one = printed(&run(&["quarantine", "resubmit", &ids[0]]));
     assert_eq!(one, "1 released, 0 released before, 0 stay aside\n");

@@ -75,6 +75,7 @@ fn a_contract_is_checked_published_and_explained() {
     assert!(text.contains("refused shop/1/paid: breaks 1.0"), "{text}");
     let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(errors.contains("1 of 2 schemas are refused, so none is published"), "{errors}");
+    assert!(errors.contains("--next-major publishes"), "{errors}");
     assert!(!printed(&shop.run(&["schema", "list"])).contains("shop/1/other"));
     std::fs::remove_file(shop.path().join("contracts/shop/1/other.proto")).unwrap();
     let late = shop.run(&["schema", "publish", "contracts", "--next-major", "--expect", "1.7"]);

@@ -115,7 +115,14 @@ pub(super) async fn publish(args: PublishArgs) -> Result<()> {
     let verdicts = offer(&remote, schemas, false).await?;
     if let Some(summary) = refusals(&verdicts) {
         report(&verdicts, args.server.json)?;
-        bail!("{summary}");
+        let breaks = |verdict: &SchemaVerdict| {
+            verdict.is_refused() && verdict.published.as_ref().is_some_and(Published::is_breaking)
+        };
+        let hint = match !args.next_major && verdicts.iter().any(breaks) {
+            true => "; --next-major publishes what breaks its contract as the next major version",
+            false => "",
+        };
+        bail!("{summary}{hint}");
     }
     let done: Vec<_> = verdicts.iter().filter_map(|verdict| verdict.published.as_ref()).collect();
     if args.server.json {
