@@ -82,6 +82,7 @@ impl Live {
                     {
                         let event = EventSummaryNode(Arc::new(event));
                         let passed_over = std::mem::take(&mut follower.passed_over);
+                        follower.reader.admitted().await?;
                         return Ok(Some((LiveEvent { event, passed_over }, follower)));
                     }
                 }
@@ -109,6 +110,7 @@ impl Live {
                     if let Some(delivery) = follower.delivery(id, &filter).await? {
                         let delivery = DeliveryNode::from(delivery);
                         let passed_over = std::mem::take(&mut follower.passed_over);
+                        follower.reader.admitted().await?;
                         let live = LiveDelivery { delivery, change: fact.kind, passed_over };
                         return Ok(Some((live, follower)));
                     }
@@ -130,8 +132,8 @@ impl Live {
             watch.interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 watch.interval.tick().await;
-                watch.reader.admitted().await?;
                 let stats = watch.reader.master_api.stats().await.or_show()?;
+                watch.reader.admitted().await?;
                 if watch.last != Some(stats) {
                     watch.last = Some(stats);
                     return Ok(Some((StatsNode(stats), watch)));
@@ -190,12 +192,15 @@ impl Follower {
         Ok(Self { reader, query, pending: VecDeque::new(), passed_over: 0 })
     }
 
-    /// The next fact; waits for it.
+    /// The next fact; waits for it, for as long as the reader may. What is sent of it needs one
+    /// more look at that.
     async fn next(&mut self) -> Result<Option<LoggedFact>> {
+        let mut rules = self.reader.master_api.rules();
         loop {
             if let Some(fact) = self.pending.pop_front() {
                 return Ok(Some(fact));
             }
+            rules.mark_unchanged();
             self.reader.admitted().await?;
             let head = self.reader.master_api.log_head().await.or_show()?.sequence;
             let behind = head.0.saturating_sub(self.query.after.0);
@@ -203,7 +208,11 @@ impl Follower {
                 self.passed_over = self.passed_over.saturating_add(behind);
                 self.query.after = head;
             }
-            let page = self.reader.master_api.facts(self.query.clone()).await.or_show()?;
+            let page = tokio::select! {
+                page = self.reader.master_api.facts(self.query.clone()) => page.or_show()?,
+                // A key may be among what is no more.
+                Ok(()) = rules.changed() => continue,
+            };
             self.query.after = page.read_to;
             self.pending.extend(page.facts);
         }

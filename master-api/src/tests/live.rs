@@ -12,8 +12,10 @@ use contract::{
     command::Command,
     delivery::Next,
     id::{DeliveryId, LaneId},
+    limits::LOG_WAIT_MAX,
     master_api::{Configuration, Events},
     retention::{ErasureTarget, Retention},
+    secret::Secret,
     subscription::{Priority, Subscriber},
 };
 use serde_json::{Value, json};
@@ -37,6 +39,43 @@ async fn listen_within(bench: &Bench, session: Data, query: &str) -> Answers {
     match first {
         Poll::Ready(Some(first)) => Box::pin(stream::iter([first]).chain(answers)),
         Poll::Ready(None) | Poll::Pending => answers,
+    }
+}
+
+fn code(answer: &Value) -> &Value {
+    &answer["errors"][0]["extensions"]["code"]
+}
+
+/// A key that may listen.
+struct Ears {
+    who: Arc<Keys>,
+    token: Secret,
+    caller: Principal,
+}
+
+impl Ears {
+    async fn new(bench: &Bench) -> Self {
+        let roles = Roles::parse(["events:read", "subscriptions:read"]).unwrap();
+        let (name, subscriber, expires_at) = ("ears".into(), None, None);
+        let issue = Command::IssueKey { name, roles, subscriber, expires_at };
+        let token = bench.execute(vec![issue]).await.unwrap().remove(0).revealed.unwrap();
+        let who = Arc::new(Keys::new(bench.api.rules(), bench.clock.clone()));
+        let caller = who.authenticate(&token).await.unwrap();
+        Self { who, token, caller }
+    }
+
+    /// What a connection knows of its holder.
+    fn session(&self) -> Data {
+        let Self { who, token, caller } = self;
+        let mut session = Data::default();
+        session.insert(Holder::new(who.clone(), token.clone(), caller.clone()));
+        session.insert(caller.clone());
+        session
+    }
+
+    async fn revoke(&self, bench: &Bench) {
+        let Actor::Key(key) = self.caller.actor else { panic!("held by {:?}", self.caller) };
+        bench.execute(vec![Command::RevokeKey(key)]).await.unwrap();
     }
 }
 
@@ -101,30 +140,50 @@ async fn a_key_of_one_subscriber_hears_of_its_own_deliveries() {
 #[tokio::test]
 async fn a_key_that_is_revoked_hears_and_asks_no_more() {
     let bench = Bench::memory();
-    let roles = Roles::parse(["events:read"]).unwrap();
-    let (name, subscriber, expires_at) = ("ears".into(), None, None);
-    let issue = Command::IssueKey { name, roles, subscriber, expires_at };
-    let token = bench.execute(vec![issue]).await.unwrap().remove(0).revealed.unwrap();
-    let who = Arc::new(Keys::new(bench.api.rules(), bench.clock.clone()));
-    let caller = who.authenticate(&token).await.unwrap();
-    let session = || {
-        let mut session = Data::default();
-        session.insert(Holder::new(who.clone(), token.clone(), caller.clone()));
-        session.insert(caller.clone());
-        session
-    };
+    let ears = Ears::new(&bench).await;
     let query = "subscription { events { event { id } } }";
-    let mut answers = listen_within(&bench, session(), query).await;
+    let mut answers = listen_within(&bench, ears.session(), query).await;
     let id = bench.store(&[]).await.id.to_string();
     assert_eq!(next(&mut answers).await["data"]["events"]["event"]["id"], id);
-    let Actor::Key(key) = caller.actor else { panic!("a key's holder is {caller:?}") };
-    bench.execute(vec![Command::RevokeKey(key)]).await.unwrap();
-    let code = |answer: Value| answer["errors"][0]["extensions"]["code"].clone();
-    assert_eq!(code(next(&mut answers).await), "unauthenticated");
+    ears.revoke(&bench).await;
+    assert_eq!(code(&next(&mut answers).await), "unauthenticated");
     for query in [query, "{ stats { accepted } }"] {
-        let refused = next(&mut listen_within(&bench, session(), query).await).await;
-        assert_eq!(code(refused), "unauthenticated", "{query}");
+        let refused = next(&mut listen_within(&bench, ears.session(), query).await).await;
+        assert_eq!(code(&refused), "unauthenticated", "{query}");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_while_it_waits_hears_nothing_of_what_comes_then() {
+    for query in [
+        "subscription { events { event { id } } }",
+        "subscription { deliveries { change } }",
+        "subscription { stats { accepted } }",
+    ] {
+        let bench = Bench::memory();
+        let lane = bench.subscribe("ci").await;
+        let ears = Ears::new(&bench).await;
+        let mut answers = listen_within(&bench, ears.session(), query).await;
+        if query.contains("stats") {
+            assert_eq!(next(&mut answers).await["data"]["stats"]["accepted"], 0);
+        }
+        ears.revoke(&bench).await;
+        let sequence = bench.store(&[lane]).await.sequence;
+        assert!(bench.attempt(DeliveryId { lane, sequence }, 1, Next::Done).await);
+        let answer = next(&mut answers).await;
+        assert_eq!(code(&answer), "unauthenticated", "{query}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_revoked_need_not_wait_for_something_to_happen() {
+    let bench = Bench::memory();
+    let ears = Ears::new(&bench).await;
+    let query = "subscription { events { event { id } } }";
+    let mut answers = listen_within(&bench, ears.session(), query).await;
+    ears.revoke(&bench).await;
+    let answer = tokio::time::timeout(LOG_WAIT_MAX / 2, next(&mut answers)).await.unwrap();
+    assert_eq!(code(&answer), "unauthenticated", "{answer}");
 }
 
 #[tokio::test]
