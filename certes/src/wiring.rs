@@ -385,6 +385,7 @@ impl Wiring<'_> {
         let is_broker = self.broker.is_some();
         let readiness = Readiness::new(move || {
             let health = store.as_ref().map(|store| *store.health().borrow());
+        let kept = self.store.clone();
             let store = health.into_iter().flat_map(Health::reasons).map(str::to_owned);
             let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
             let reasons = [
@@ -395,10 +396,15 @@ impl Wiring<'_> {
             hold.map(|(_, reason)| reason.to_owned()).chain(store).collect()
         });
         let watch = self.registry_watch.clone();
-        readiness.warning(move || match (&warned, &watch) {
-            (Some(validator), _) => validator.warnings(),
-            (None, Some(watch)) => watch.warnings(),
-            (None, None) => Vec::new(),
+        readiness.warning(move || {
+            let mut warnings = match (&warned, &watch) {
+                (Some(validator), _) => validator.warnings(),
+                (None, Some(watch)) => watch.warnings(),
+                (None, None) => Vec::new(),
+            };
+            let health = kept.as_ref().map(|store| *store.health().borrow());
+            warnings.extend(health.into_iter().flat_map(Health::warnings).map(str::to_owned));
+            warnings
         })
     }
 

@@ -11,7 +11,7 @@ use crate::{
     secrets::{Sealer, Vault},
     space::Space,
     state::State,
-    store::{Rows, StateStore},
+    store::{Noting, Rows, StateStore, StoreError},
     tables::Head,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -30,6 +30,11 @@ use tokio::sync::watch;
 
 /// When to try again after `unavailable`.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What to do about a store that does not read.
+const UNREADABLE: &str = "a read of the store failed: what was asked for is damaged, and the \
+     server's log says more. Stop the server and run `certes log verify`, then `certes log repair`, \
+     or restore a backup";
 
 /// What is outside of the log.
 #[derive(Debug)]
@@ -55,18 +60,25 @@ pub struct Health {
     pub space: bool,
     /// The state database answers.
     pub answering: bool,
+    /// No read of the store has failed since the start.
+    pub reading: bool,
 }
 
 impl Health {
     /// Why events cannot be accepted; empty when they can.
     pub fn reasons(self) -> impl Iterator<Item = &'static str> {
-        let Self { writing, space, answering } = self;
+        let Self { writing, space, answering, reading: _ } = self;
         let reasons = [
             (writing, "the log cannot be written any more: the server's log says why"),
             (space, "the store is low on space"),
             (answering, "the state database does not answer"),
         ];
         reasons.into_iter().filter(|(well, _)| !well).map(|(_, reason)| reason)
+    }
+
+    /// What is amiss and does not keep events from being accepted; empty when nothing is.
+    pub fn warnings(self) -> impl Iterator<Item = &'static str> {
+        (!self.reading).then_some(UNREADABLE).into_iter()
     }
 }
 
@@ -111,6 +123,9 @@ impl Shared {
         (lanes, block): (LaneTable, Option<OpenBlock>),
     ) -> Self {
         let rules = Arc::new(state.rules(&vault));
+        let well = Health { writing: true, space: true, answering: true, reading: true };
+        let health = watch::Sender::new(well);
+        let store = Arc::new(Noting::new(store, note_unreadable(health.clone())));
         Self {
             recent: Recent::new(config.recent_bytes_max),
             config,
@@ -120,7 +135,7 @@ impl Shared {
             state: ArcSwap::from_pointee(state),
             vault: ArcSwap::from_pointee(vault),
             rules: watch::Sender::new(rules),
-            health: watch::Sender::new(Health { writing: true, space: true, answering: true }),
+            health,
             tip: watch::Sender::new(head.sequence),
             notable: watch::Sender::new(head.sequence),
             head: Mutex::new(head),
@@ -172,6 +187,16 @@ impl Shared {
     pub fn stop_writing(&self) {
         self.health.send_if_modified(|health| std::mem::replace(&mut health.writing, false));
     }
+}
+
+/// Remembers that a read failed, and says so once.
+fn note_unreadable(health: watch::Sender<Health>) -> Arc<dyn Fn(&StoreError) + Send + Sync> {
+    Arc::new(move |error| {
+        let first = health.send_if_modified(|health| std::mem::replace(&mut health.reading, false));
+        if first {
+            tracing::error!(%error, "{UNREADABLE}");
+        }
+    })
 }
 
 /// The store can take no more now.

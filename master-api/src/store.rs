@@ -8,6 +8,7 @@ pub mod journal;
 mod memory;
 pub(crate) mod postgres;
 mod ahead;
+mod noting;
 
 #[cfg(test)]
 mod conformance;
@@ -16,6 +17,7 @@ pub use ahead::Ahead;
 pub use embedded::Embedded;
 pub(crate) use embedded::{name_of, table_of};
 pub use memory::Memory;
+pub use noting::Noting;
 pub use postgres::{Postgres, PostgresConfig, reach};
 
 use crate::fact::Bucket;

@@ -27,13 +27,26 @@ use std::{
 struct Failing {
     rows: Memory,
     broken: AtomicBool,
+    /// Reads of events fail.
+    unreadable: AtomicBool,
+}
+
+impl Failing {
+    fn read(&self, table: Table) -> Result<(), StoreError> {
+        match self.unreadable.load(Ordering::SeqCst) && table == Table::EventIds {
+            true => Err(StoreError::Damaged("checksum mismatch".into())),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Rows for Failing {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read(table)?;
         self.rows.get(table, key)
     }
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError> {
+        self.read(scan.table)?;
         self.rows.scan(scan)
     }
 }
@@ -91,6 +104,26 @@ async fn a_failed_write_is_never_acknowledged_and_ends_all_writing() {
     }
     assert!(bench.api.event(refused.id).await.unwrap().is_none());
     assert_eq!(bench.api.stats().await.unwrap().accepted, 1);
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_remembered_as_a_warning() {
+    let store = Arc::new(Failing::default());
+    let bench = Bench::on(store.clone());
+    let stored = bench.store(&[]).await;
+    assert!(bench.api.event(stored.id).await.unwrap().is_some());
+    let warnings = || bench.api.health().borrow().warnings().collect::<Vec<_>>();
+    assert!(warnings().is_empty());
+    store.unreadable.store(true, Ordering::SeqCst);
+    assert_eq!(bench.api.event(bench.new_id()).await.unwrap_err().code, ErrorCode::Internal);
+    // What reads again by luck is no reason to trust the disk.
+    store.unreadable.store(false, Ordering::SeqCst);
+    assert!(bench.api.event(stored.id).await.unwrap().is_some());
+    let [warning] = warnings()[..] else { panic!("{:?}", warnings()) };
+    for advice in ["log verify", "log repair", "backup"] {
+        assert!(warning.contains(advice), "{warning}");
+    }
+    assert!(bench.api.ready(), "what reads is served");
 }
 
 #[tokio::test]
