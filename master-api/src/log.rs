@@ -41,6 +41,11 @@ use sha2::{Digest, Sha256};
 /// not known.
 pub type Progress<'a> = &'a dyn Fn(&'static str, u64, u64);
 
+/// What to do without a head file.
+const NO_HEAD: &str = "without it nothing says how far the log had come. Restore it together with \
+     the store; or `certes log repair` lists what is found, and with `--accept-loss` the log goes \
+     on from there";
+
 /// What keeps a log from being read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -92,14 +97,18 @@ pub enum LogError {
         sequence: Sequence,
     },
     /// A log has begun, but nothing says how far it had come.
-    #[error(
-        "{path} is missing: without it nothing says how far the log had come. Restore it together \
-         with the store; or `certes log repair` lists what is found, and with `--accept-loss` the \
-         log goes on from there"
-    )]
+    #[error("{path} is missing: {}", NO_HEAD)]
     HeadMissing {
         /// Where the head file has to be.
         path: String,
+    },
+    /// A log has begun, and what should say how far it had come says something else.
+    #[error("{path} is damaged ({source}): {}", NO_HEAD)]
+    HeadDamaged {
+        /// The head file.
+        path: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
     },
     /// There was a log, and it is gone.
     #[error(
@@ -163,6 +172,8 @@ impl From<LogError> for Error {
                 StoreError::Unavailable(_)
                 | StoreError::Uncertain(_)
                 | StoreError::Newer { .. }
+                | StoreError::Unopened { .. }
+                | StoreError::Incomplete(_)
                 | StoreError::Misconfigured(_),
             ) => unavailable(&error.to_string()),
             LogError::Store(_) | LogError::Fact { .. } | LogError::Row { .. } => {
@@ -172,6 +183,7 @@ impl From<LogError> for Error {
             | LogError::Shortened { .. }
             | LogError::Changed { .. }
             | LogError::HeadMissing { .. }
+            | LogError::HeadDamaged { .. }
             | LogError::StoreMissing { .. }
             | LogError::NotWhole { .. }
             | LogError::Damaged { .. }

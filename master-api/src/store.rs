@@ -22,7 +22,7 @@ pub use postgres::{Postgres, PostgresConfig, reach};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
-use std::{collections::HashMap, ops::Bound};
+use std::{collections::HashMap, ops::Bound, sync::Arc};
 
 /// An ordered set of rows. Keys and rows are described in [`crate::tables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -73,6 +73,20 @@ pub enum StoreError {
          wrote it, or a newer one"
     )]
     Version(String),
+    /// Files that belong together are not all there, or not as they were.
+    #[error(
+        "a file of the store in {0} is missing or damaged: restore a backup into a new data \
+         directory (`certes restore`); `certes log repair` cannot help, as the store does not open"
+    )]
+    Incomplete(String),
+    /// The operating system refuses a file or directory.
+    #[error("the store in {directory} does not open: {source}")]
+    Unopened {
+        /// Where it is.
+        directory: String,
+        /// What the operating system says.
+        source: Arc<std::io::Error>,
+    },
     /// There was no space left to write to.
     #[error("the disk is full: {0}")]
     Full(String),

@@ -80,7 +80,8 @@ pub fn read(data_dir: &Path) -> Result<Option<HeadMark>, LogError> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let mark: HeadMark = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
+    let damaged = |source| LogError::HeadDamaged { path: path.display().to_string(), source };
+    let mark: HeadMark = serde_json::from_slice(&text).map_err(damaged)?;
     match mark.version {
         VERSION => Ok(Some(mark)),
         found => Err(LogError::Format { found, known: VERSION }),

@@ -23,10 +23,7 @@ use contract::{
     clock::Timestamp,
     id::{EventId, SecretId, Sequence},
 };
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 /// What was lost from a log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,7 +73,7 @@ pub fn repair(
     let (twin, survey) = Twin::salvaged(data_dir)?;
     let (mark, reached) = match head_file::read(data_dir) {
         Ok(mark) => (mark, mark.map(|mark| mark.sequence)),
-        Err(LogError::File { source, .. }) if does_not_read(&source) => (None, None),
+        Err(LogError::HeadDamaged { .. }) => (None, None),
         Err(other) => return Err(other),
     };
     let damage = survey.damages.iter().map(|damage| damage.place()).collect();
@@ -98,7 +95,9 @@ pub fn repair(
         return match head_file::vouch(data_dir, rows, &load(rows)?) {
             Ok(()) => Ok(None),
             Err(
-                LogError::HeadMissing { .. } | LogError::File { .. } | LogError::Changed { .. },
+                LogError::HeadMissing { .. }
+                | LogError::HeadDamaged { .. }
+                | LogError::Changed { .. },
             ) => {
                 if accepted_at.is_some() {
                     head_file::write(data_dir, &HeadMark::from(&built.head))?;
@@ -151,9 +150,4 @@ fn note(built: &mut Built, loss: &Loss, at: Option<Timestamp>) -> Result<(), Log
     batch.put(Table::Meta, tables::HEAD, encode("head", head)?);
     batch.put(Table::Meta, tables::FORMAT, built.state.format.to_be_bytes().to_vec());
     Ok(built.store.commit(batch)?)
-}
-
-/// It is there, but its contents are not what they have to be.
-fn does_not_read(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
 }

@@ -85,8 +85,18 @@ impl Twin {
     }
 
     fn opened(mut self) -> Result<Self, LogError> {
-        self.store = Some(Embedded::open(&self.beside("store"), CACHE_BYTES)?);
+        let opened = Embedded::open(&self.beside("store"), CACHE_BYTES);
+        self.store = Some(opened.map_err(|error| match error {
+            // What the copy has not, the store has not.
+            StoreError::Incomplete(_) => StoreError::Incomplete(self.original()),
+            other => other,
+        })?);
         Ok(self)
+    }
+
+    /// The directory that it is a copy of.
+    fn original(&self) -> String {
+        store_in(self.directory.parent().unwrap_or(&self.directory)).display().to_string()
     }
 
     /// The copy.

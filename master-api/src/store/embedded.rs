@@ -17,7 +17,7 @@ use std::{
     io::ErrorKind,
     iter,
     path::Path,
-    sync::{PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock},
 };
 
 /// A table of noise that is there only while journals are retired.
@@ -41,11 +41,7 @@ impl Embedded {
     /// Opens or creates the database in `directory`, with that much memory for cached blocks.
     pub fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
         let opened = Database::builder(directory).cache_size(cache_bytes).open();
-        let database = opened.map_err(|error| match error {
-            fjall::Error::Locked => StoreError::InUse(directory.display().to_string()),
-            fjall::Error::InvalidVersion(_) => StoreError::Version(directory.display().to_string()),
-            other => failed(&other),
-        })?;
+        let database = opened.map_err(|error| not_opened(directory, error))?;
         let keyspaces = RwLock::default();
         let store = Self { database, keyspaces, memtable_bytes: MEMTABLE_BYTES };
         for name in store.database.list_keyspace_names() {
@@ -249,6 +245,25 @@ fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, Stor
         }
     }
     Ok(taken)
+}
+
+fn not_opened(directory: &Path, error: fjall::Error) -> StoreError {
+    let place = directory.display().to_string();
+    match error {
+        fjall::Error::Locked => StoreError::InUse(place),
+        fjall::Error::InvalidVersion(_) => StoreError::Version(place),
+        fjall::Error::Unrecoverable | fjall::Error::Storage(LsmError::Unrecoverable) => {
+            StoreError::Incomplete(place)
+        }
+        fjall::Error::Io(source) | fjall::Error::Storage(LsmError::Io(source)) => {
+            match source.kind() {
+                ErrorKind::StorageFull => StoreError::Full(source.to_string()),
+                ErrorKind::NotFound | ErrorKind::UnexpectedEof => StoreError::Incomplete(place),
+                _ => StoreError::Unopened { directory: place, source: Arc::new(source) },
+            }
+        }
+        other => failed(&other),
+    }
 }
 
 fn failed(error: &fjall::Error) -> StoreError {

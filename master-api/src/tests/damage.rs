@@ -326,6 +326,7 @@ async fn a_log_without_a_head_file_is_not_served() {
         let open = || open_at(&bench.clock, config(directory));
         let error = open().unwrap_err();
         assert!(error.message.contains(&head.display().to_string()), "{damage:?}: {error}");
+        assert!(error.message.contains("`certes log repair` lists"), "{damage:?}: {error}");
         let problems = log::verify(directory).unwrap().problems;
         assert!(problems[0].contains(&head.display().to_string()), "{damage:?}: {problems:?}");
         let loss = look(directory).unwrap();
@@ -495,6 +496,34 @@ fn write(store: &Memory, table: Table, key: &[u8], value: Option<Bytes>) {
 fn table_files(data_dir: &Path) -> Vec<PathBuf> {
     let is_table = |path: &PathBuf| path.parent().is_some_and(|dir| dir.ends_with("tables"));
     files(&log::store_in(data_dir)).into_keys().filter(is_table).collect()
+}
+
+#[tokio::test]
+async fn a_missing_table_file_is_said_to_need_a_backup() {
+    let bench = Bench::with_config(|config| config.memtable_bytes = 8 << 10);
+    for _ in 0..100 {
+        bench.store(&[]).await;
+    }
+    let bench = bench.closed().await;
+    let directory = bench.directory.path();
+    fs::remove_file(&table_files(directory)[0]).unwrap();
+    let errors = [
+        open_at(&bench.clock, config(directory)).unwrap_err().message,
+        log::repair(directory, None, &|_, _, _| ()).unwrap_err().to_string(),
+        log::verify(directory).unwrap_err().to_string(),
+    ];
+    let store = log::store_in(directory).display().to_string();
+    for error in errors {
+        assert!(error.contains(&format!("store in {store} is missing")), "{error}");
+        assert!(error.contains("restore a backup"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_that_the_system_refuses_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let error = Embedded::open(&file.path().join("store"), 1 << 20).unwrap_err().to_string();
+    assert!(error.contains(&file.path().display().to_string()), "{error}");
 }
 
 /// A byte of a file that the engine has finished is found out when its block is read, and costs the
