@@ -152,11 +152,13 @@ pub(super) async fn get(remote: &Remote, id: EventId, payload: bool, as_json: bo
     }
     let event = remote.event(id).await?.with_context(|| format!("there is no {id}"))?;
     let deliveries = remote.deliveries_of(id).await?;
+    let state = remote.payload_state(id).await?;
     if as_json {
-        return output::json(&json!({"event": event, "deliveries": deliveries}));
+        let event = json!({"event": event, "deliveries": deliveries, "payload_state": state});
+        return output::json(&event);
     }
     show(remote, &event, &deliveries).await?;
-    match remote.payload_state(id).await? {
+    match state {
         Some(PayloadState::Present) | None => Ok(()),
         Some(gone) => output::line(&format!("\nthe payload is {gone}")),
     }

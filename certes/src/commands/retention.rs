@@ -81,14 +81,28 @@ pub async fn subscriber(command: SubscriberCommand) -> Result<()> {
 
 /// Erases, and says what became of it.
 pub(super) async fn erase(target: ErasureTarget, server: &ServerArgs) -> Result<()> {
+    let of = match &target {
+        ErasureTarget::Event(id) => id.to_string(),
+        ErasureTarget::Subscriber(id) => format!("subscriber `{id}`"),
+    };
     let erased = Remote::find(server).await?.erase(target).await?;
     if server.json {
         return output::json(&erased);
+    }
+    if is_nothing(erased) {
+        return output::line(&format!(
+            "nothing erased: there is no payload and no delivery of {of}"
+        ));
     }
     let Erased { events, deliveries, done } = erased;
     let rest = if done { "" } else { "; there is more, which follows by itself" };
     output::line(&format!("{events} payloads erased, {deliveries} deliveries given up{rest}"))?;
     output::line("`certes retention run --compact` removes what is left of them in the files")
+}
+
+/// There was nothing of whom it was about.
+fn is_nothing(erased: Erased) -> bool {
+    erased == Erased { done: true, ..Erased::default() }
 }
 
 fn show(plan: &RetentionPlan) -> Result<()> {
@@ -128,6 +142,16 @@ fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::{Erased, is_nothing};
+
+    #[test]
+    fn nothing_is_nothing_only_when_no_more_follows() {
+        assert!(is_nothing(Erased { done: true, ..Erased::default() }));
+        assert!(!is_nothing(Erased::default()));
+        assert!(!is_nothing(Erased { events: 1, done: true, ..Erased::default() }));
+        assert!(!is_nothing(Erased { deliveries: 1, done: true, ..Erased::default() }));
+    }
+
     #[test]
     fn bytes_are_shown_in_units() {
         let shown = [0, 1023, 1024, 1536, 5 << 20, (3 << 30) + (1 << 29)].map(super::bytes);
