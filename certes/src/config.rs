@@ -101,6 +101,17 @@ impl Config {
         Ok(())
     }
 
+    /// What is allowed, and seldom meant; one sentence for each.
+    pub(crate) fn warnings(&self) -> Vec<&'static str> {
+        let replicated = matches!(self.master_api.store, master_api::StoreKind::Postgres(_));
+        let own_schemas = self.roles.has(Role::SchemaRegistry)
+            && self.schema_registry.store == schema_registry::StoreKind::Directory;
+        let alone = "`master_api.store` is a database that several processes may share, and \
+                     `schema_registry.store` is a directory of this one: unless it is alone, or \
+                     all share the directory, give them one bucket (`s3://bucket/prefix`)";
+        if replicated && own_schemas { vec![alone] } else { Vec::new() }
+    }
+
     /// The queue is in this process and has no door: nobody else fills it or takes from it.
     pub(crate) fn has_own_queue(&self) -> bool {
         self.roles.is_all() && self.queue.grpc.is_none()
@@ -310,6 +321,23 @@ mod tests {
         let written: toml::Table = toml::from_str(DEFAULT_TOML).unwrap();
         let defaults = toml::Table::try_from(Config::default()).unwrap();
         assert_eq!(toml::to_string(&written).unwrap(), toml::to_string(&defaults).unwrap());
+    }
+
+    #[test]
+    fn a_shared_database_beside_a_directory_of_schemas_is_warned_of() {
+        let shared = "postgres://certes@db/certes".parse::<master_api::StoreKind>().unwrap();
+        let bucket =
+            schema_registry::StoreKind::try_from("s3://schemas/certes".to_owned()).unwrap();
+        let mut config = Config::default();
+        assert!(config.warnings().is_empty());
+        config.master_api.store = shared;
+        let [warning] = config.warnings()[..] else { panic!("{:?}", config.warnings()) };
+        assert!(warning.contains("schema_registry.store"), "{warning}");
+        config.schema_registry.store = bucket;
+        assert!(config.warnings().is_empty());
+        config.schema_registry.store = schema_registry::StoreKind::Directory;
+        config.roles = Roles::only(Role::MasterApi);
+        assert!(config.warnings().is_empty(), "it has no schemas");
     }
 
     #[test]

@@ -44,6 +44,9 @@ const CONTRACTS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes the parts that this process runs, and channels to those it only calls.
 pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
+    }
     let streams = CancellationToken::new();
     let mut metrics = Metrics::default();
     let roles = &config.roles;
@@ -382,10 +385,10 @@ impl Wiring<'_> {
     fn readiness(&self) -> Readiness {
         let (store, validator) = (self.store.clone(), self.validator.clone());
         let (stopping, warned) = (self.stopping.clone(), self.validator.clone());
+        let kept = self.store.clone();
         let is_broker = self.broker.is_some();
         let readiness = Readiness::new(move || {
             let health = store.as_ref().map(|store| *store.health().borrow());
-        let kept = self.store.clone();
             let store = health.into_iter().flat_map(Health::reasons).map(str::to_owned);
             let bare = is_broker && validator.as_ref().is_some_and(|held| !held.is_complete());
             let reasons = [
