@@ -192,3 +192,16 @@ pub struct ServerArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory;
+
+    /// Two arguments of one id, as of a command and of [`super::ServerArgs`], are found here alone:
+    /// otherwise each command is checked when it is typed.
+    #[test]
+    fn no_two_arguments_of_a_command_clash() {
+        Cli::command().debug_assert();
+    }
+}

@@ -25,7 +25,7 @@ pub enum SettingCommand {
     /// Print the value of a setting; nothing if it is not set
     Get {
         /// Its name, as in retention.age or feature.new_checkout
-        key: String,
+        name: String,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -33,7 +33,7 @@ pub enum SettingCommand {
     /// Change a setting, in every process within a second
     Set {
         /// Its name
-        key: String,
+        name: String,
         /// true or false, a number, or a duration as in 30d
         value: String,
         /// Refuse unless it has this version; 0: it was never set
@@ -46,7 +46,7 @@ pub enum SettingCommand {
     /// Have the configuration count again
     Reset {
         /// Its name
-        key: String,
+        name: String,
         /// Refuse unless it has this version
         #[arg(long)]
         expect_version: Option<u64>,
@@ -57,7 +57,7 @@ pub enum SettingCommand {
     /// Show who changed a setting, when, and to what
     History {
         /// Its name
-        key: String,
+        name: String,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -75,24 +75,25 @@ pub async fn run(command: SettingCommand) -> Result<()> {
             let headings = ["setting", "value", "type", "version", "about"];
             output::table(&headings, found.iter().map(row))
         }
-        SettingCommand::Get { key, server } => {
+        SettingCommand::Get { name, server } => {
             let found = Remote::find(&server).await?.settings().await?;
-            let found = found.into_iter().find(|setting| setting.key == key);
-            let found = found.ok_or_else(|| Misuse::new(format!("there is no setting `{key}`")))?;
+            let found = found.into_iter().find(|setting| setting.key == name);
+            let found =
+                found.ok_or_else(|| Misuse::new(format!("there is no setting `{name}`")))?;
             match (server.json, found.value.as_deref()) {
                 (true, _) => output::json(&found),
                 (false, Some(value)) => output::line(value),
                 (false, None) => Ok(()),
             }
         }
-        SettingCommand::Set { key, value, expect_version, server } => {
-            change(key, Some(value), expect_version, &server).await
+        SettingCommand::Set { name, value, expect_version, server } => {
+            change(name, Some(value), expect_version, &server).await
         }
-        SettingCommand::Reset { key, expect_version, server } => {
-            change(key, None, expect_version, &server).await
+        SettingCommand::Reset { name, expect_version, server } => {
+            change(name, None, expect_version, &server).await
         }
-        SettingCommand::History { key, server } => {
-            let facts = history(&Remote::find(&server).await?, &key).await?;
+        SettingCommand::History { name, server } => {
+            let facts = history(&Remote::find(&server).await?, &name).await?;
             if server.json {
                 return output::json(&facts);
             }
