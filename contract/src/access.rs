@@ -262,13 +262,14 @@ impl Principal {
         Err(Error::new(ErrorCode::PermissionDenied, message))
     }
 
-    /// `permission_denied` unless it may make a key or user with `roles` for `subscriber`: nobody
-    /// gives away more than they have.
+    /// `permission_denied` unless it may make, change or remove a key or user with `roles` for
+    /// `subscriber`: nobody gives or takes away more than they have.
     pub fn may_give(&self, roles: &Roles, subscriber: Option<&str>) -> Result<()> {
         let title = self.title();
         if let Some(Role(noun, access)) = roles.0.difference(&self.roles.0).next() {
             let role = Role(*noun, *access);
-            let message = format!("{title} cannot give the role {role}: it lacks it");
+            let message =
+                format!("{title} lacks the role {role}, and can neither give nor take it");
             return Err(Error::new(ErrorCode::PermissionDenied, message));
         }
         match &self.subscriber {

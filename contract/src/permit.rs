@@ -2,7 +2,7 @@
 
 use crate::{
     Error, ErrorCode, Result,
-    access::{Access, Noun, Principal},
+    access::{Access, Actor, Noun, Principal},
     command::{Changeset, Command, Target},
     rules::Rules,
 };
@@ -31,6 +31,14 @@ pub fn permit(principal: &Principal, changes: Changeset, rules: &Rules) -> Resul
                 let subscriber = held.and_then(|user| user.subscriber.as_deref());
                 principal.may_give(roles, subscriber)?;
                 above(principal, rules, name)?;
+            }
+            // Whoever holds a key may give it up.
+            Command::RevokeKey(id) if principal.actor == Actor::Key(*id) => {}
+            Command::RevokeKey(id) => {
+                let key = rules.keys.values().find(|key| key.id == *id);
+                key.map_or(Ok(()), |key| {
+                    principal.may_give(&key.roles, key.subscriber.as_deref())
+                })?;
             }
             // Who sets a password can be whose it is.
             Command::SetPassword { name, .. }
@@ -109,7 +117,7 @@ fn denied(message: String) -> Error {
 mod tests {
     use super::*;
     use crate::{
-        access::{Actor, Roles, User},
+        access::{ApiKey, Roles, User},
         id::{KeyId, SecretId, UserId},
         secret::Secret,
         subscription::{SecretRef, SubscriptionSpec},
@@ -237,5 +245,36 @@ mod tests {
             assert_eq!(refusal.code, ErrorCode::PermissionDenied, "{changes:?}");
             assert!(super::permit(&principal(&["admin"], None), changes, &rules).is_ok());
         }
+    }
+
+    #[test]
+    fn nobody_revokes_a_key_that_may_do_more() {
+        let held = |byte, roles: &[&str]| ApiKey {
+            id: KeyId::from_bytes([byte; 16]),
+            name: format!("key {byte}"),
+            prefix: String::new(),
+            token_sha256: format!("digest {byte}"),
+            roles: Roles::parse(roles.iter().copied()).unwrap(),
+            subscriber: None,
+            created_at: crate::clock::Timestamp(0),
+            expires_at: None,
+        };
+        let keys = [held(1, &["keys:write"]), held(2, &["admin"]), held(3, &["keys:write"])];
+        let keys = keys.map(|key| (key.token_sha256.clone(), Arc::new(key)));
+        let rules = Rules { keys: keys.into(), ..Rules::default() };
+        let revoke = |principal: &Principal, byte| {
+            let commands = vec![Command::RevokeKey(KeyId::from_bytes([byte; 16]))];
+            super::permit(principal, Changeset { commands, ..Changeset::default() }, &rules)
+        };
+        // `principal` is the holder of the first key.
+        let keeper = principal(&["keys:write"], None);
+        let refusal = revoke(&keeper, 2).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::PermissionDenied);
+        assert!(refusal.message.contains("lacks the role"), "{refusal}");
+        for byte in [1, 3] {
+            assert!(revoke(&keeper, byte).is_ok(), "its own, and one that may do no more: {byte}");
+        }
+        let admin = principal(&["admin"], None);
+        assert!((1..=3).all(|byte| revoke(&admin, byte).is_ok()));
     }
 }

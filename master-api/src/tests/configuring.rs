@@ -15,6 +15,7 @@ use contract::{
     source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec, SubscriptionStatus},
 };
+use std::time::Duration;
 
 fn source(name: &str) -> SourceSpec {
     SourceSpec {
@@ -203,10 +204,29 @@ async fn keys_are_issued_and_revoked() {
     assert!(rules.authenticate(&token, super::harness::now(&bench)).is_none());
     let error = bench.execute(vec![Command::RevokeKey(id)]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::NotFound);
+}
+
+#[tokio::test]
+async fn the_last_key_with_all_roles_stays() {
+    let bench = Bench::memory();
+    let expires_at = Some(super::harness::now(&bench).after(Duration::from_secs(3600)));
+    let issue = |name: &str, role: &str, expires_at| Command::IssueKey {
+        name: name.into(),
+        roles: Roles::parse([role]).unwrap(),
+        subscriber: None,
+        expires_at,
+    };
+    // Neither one that makes keys, nor one that has all roles for a while, takes its place.
+    let made = vec![issue("keeper", "keys:write", None), issue("guest", "admin", expires_at)];
+    bench.execute(made).await.unwrap();
     let last = bench.execute(vec![Command::RevokeKey(admin_key(&bench))]).await.unwrap_err();
     assert_eq!(last.code, ErrorCode::Conflict);
-    bench.execute(vec![issue("second", "admin", None)]).await.unwrap();
+    assert!(last.message.contains("the last one with all roles"), "{last}");
+    let second = bench.execute(vec![issue("second", "admin", None)]).await.unwrap().remove(0);
     bench.execute(vec![Command::RevokeKey(admin_key(&bench))]).await.unwrap();
+    let second = Command::RevokeKey(second.id.unwrap().parse().unwrap());
+    assert_eq!(bench.execute(vec![second]).await.unwrap_err().code, ErrorCode::Conflict);
+    bench.assert_verified().await;
 }
 
 #[tokio::test]
