@@ -39,6 +39,7 @@ pub const TABLE: [Rpc; 51] = {
         rpc("/certes.v1.Deliveries/Get", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/GetExchanges", Subscriptions, Read, true),
         rpc("/certes.v1.Deliveries/List", Subscriptions, Read, true),
+        // And the right to see them.
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),
         rpc("/certes.v1.Deliveries/GetStats", Events, Read, false),
         rpc("/certes.v1.SchemaRegistry/Get", Schemas, Read, false),

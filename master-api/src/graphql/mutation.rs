@@ -135,6 +135,8 @@ impl ConfigurationMutation {
 
     /// Makes a finished delivery wait again, due at once.
     async fn resend_delivery(&self, context: &Context<'_>, id: ID) -> Result<DeliveryNode> {
+        // It is answered with what was sent and what came back.
+        allowed_everywhere(context, Noun::Subscriptions, Access::Read)?;
         let principal = allowed_everywhere(context, Noun::Subscriptions, Access::Write)?;
         let id: DeliveryId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         let delivery = master_api(context)?.resend(actor(principal), id).await.or_show()?;
@@ -145,6 +147,8 @@ impl ConfigurationMutation {
     /// contract now; else the error names the violations, and it stays where it is. One that is
     /// accepted already is returned as it is.
     async fn resubmit_event(&self, context: &Context<'_>, id: ID) -> Result<EventNode> {
+        // It is answered with the event and its payload.
+        allowed_everywhere(context, Noun::Events, Access::Read)?;
         let principal = allowed_everywhere(context, Noun::Events, Access::Write)?;
         let id: EventId = id.parse().map_err(|error| invalid(format!("{error}")))?;
         broker(context)?.resubmit(actor(principal), id).await.or_show()?;

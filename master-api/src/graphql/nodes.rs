@@ -154,11 +154,14 @@ impl AttemptNode {
     }
     /// Headers and the answer; null if nothing was sent, or once the payload of the event is gone.
     async fn exchange(&self, context: &Context<'_>) -> Result<Option<ExchangeNode>> {
+        // Whoever may only change subscriptions gets here by a test of one.
+        allowed(context, Noun::Subscriptions, Access::Read)?;
         self.1.of_attempt(context, self.0.number).await
     }
     /// Beginning of the response body.
     #[graphql(deprecation = "of attempts before format 4 of the log; `exchange` has all of it")]
     async fn response_excerpt(&self, context: &Context<'_>) -> Result<Option<&str>> {
+        allowed(context, Noun::Subscriptions, Access::Read)?;
         spend(context, self.0.response_excerpt.as_ref().map_or(0, String::len))?;
         Ok(self.0.response_excerpt.as_deref())
     }
@@ -186,9 +189,10 @@ impl SubscriptionNode {
     async fn subscriber(&self) -> Option<&str> {
         self.0.spec.subscriber.as_deref()
     }
-    /// Where deliveries go.
-    async fn url(&self) -> &str {
-        &self.0.spec.url
+    /// Where deliveries go. For those who may read subscriptions.
+    async fn url(&self, context: &Context<'_>) -> Result<&str> {
+        reads(context)?;
+        Ok(&self.0.spec.url)
     }
     /// Patterns of event URIs.
     async fn events(&self) -> Vec<&str> {
@@ -218,22 +222,32 @@ impl SubscriptionNode {
     async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {
         self.0.spec.backoff.clone().map(async_graphql::Json)
     }
-    /// Fingerprints of its signing secrets, the newest first.
-    async fn secret_fingerprints(&self) -> Vec<&str> {
-        self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect()
+    /// Fingerprints of its signing secrets, the newest first. For those who may read
+    /// subscriptions.
+    async fn secret_fingerprints(&self, context: &Context<'_>) -> Result<Vec<&str>> {
+        reads(context)?;
+        Ok(self.0.secrets.iter().map(|secret| secret.fingerprint.as_str()).collect())
     }
-    /// Its signing secrets, the newest first.
-    async fn secrets(&self) -> Vec<SigningSecret> {
+    /// Its signing secrets, the newest first. For those who may read subscriptions.
+    async fn secrets(&self, context: &Context<'_>) -> Result<Vec<SigningSecret>> {
+        reads(context)?;
         let shown = |secret: &SecretRef| SigningSecret {
             fingerprint: secret.fingerprint.clone(),
             until: secret.until.map(|until| until.to_string()),
         };
-        self.0.secrets.iter().map(shown).collect()
+        Ok(self.0.secrets.iter().map(shown).collect())
     }
     /// When it was created, RFC 3339.
     async fn created_at(&self) -> String {
         self.0.created_at.to_string()
     }
+}
+
+/// A change shows the subscription to whoever may make it, which does not include reading it; the
+/// past shows it to whoever may read the log.
+fn reads(context: &Context<'_>) -> Result<()> {
+    let past = allowed_everywhere(context, Noun::Config, Access::Read);
+    past.or_else(|_| allowed(context, Noun::Subscriptions, Access::Read)).map(drop)
 }
 
 /// A secret that signs deliveries.

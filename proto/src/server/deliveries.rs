@@ -7,6 +7,7 @@ use crate::{
 };
 use contract::{
     Error, ErrorCode, Result,
+    access::{Access, Noun},
     id::DeliveryId,
     master_api::{DeliveryFilter, MasterApi, Page, PageRequest},
 };
@@ -93,8 +94,12 @@ impl v1::deliveries_server::Deliveries for Service {
         request: Request<v1::ResendRequest>,
     ) -> Result<Response<v1::Delivery>, Status> {
         let work = async {
-            let id = parsed(&request.get_ref().id, "id")?;
             let caller = self.door.caller(&request)?;
+            if let Caller::Key(principal, _) = &caller {
+                // The table asks for the right to change subscriptions; this shows a delivery, too.
+                principal.require(Noun::Subscriptions, Access::Read)?;
+            }
+            let id = parsed(&request.get_ref().id, "id")?;
             visible(&caller, id)?;
             Ok(self.deliveries.resend(caller.actor()?, id).await?.into())
         };

@@ -169,11 +169,16 @@ const GRAPHQL: &[(&str, &str, bool, &str)] = &[
     ),
     (
         "resendDelivery",
-        "subscriptions:write",
+        "subscriptions:read subscriptions:write",
         false,
         "mutation { resendDelivery(id: \"x\") { id } }",
     ),
-    ("resubmitEvent", "events:write", false, "mutation { resubmitEvent(id: \"x\") { id } }"),
+    (
+        "resubmitEvent",
+        "events:read events:write",
+        false,
+        "mutation { resubmitEvent(id: \"x\") { id } }",
+    ),
     (
         "createKey",
         "keys:write",
@@ -256,7 +261,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Deliveries/Get", "subscriptions:read", true),
     ("Deliveries/GetExchanges", "subscriptions:read", true),
     ("Deliveries/List", "subscriptions:read", true),
-    ("Deliveries/Resend", "subscriptions:write", true),
+    ("Deliveries/Resend", "subscriptions:read subscriptions:write", true),
     ("Deliveries/GetStats", "events:read", false),
     ("SchemaRegistry/Get", "schemas:read", false),
     ("SchemaRegistry/List", "schemas:read", false),
