@@ -30,3 +30,4 @@ mod schemas;
 mod settings;
 mod test_fire;
 mod users;
+mod write_only;
