@@ -169,7 +169,9 @@ async fn the_block_of_a_day_ends_with_it_though_nothing_comes() {
     );
     let again = again.unwrap();
     let page = again.events(EventFilter::default(), PageRequest::default()).await.unwrap();
-    assert_eq!(page.items.iter().map(|event| event.id).collect::<Vec<_>>(), ids);
+    let listed: Vec<_> = page.items.iter().map(|event| event.id).collect();
+    // Retention goes on with the day where it was left, and may be through with it by now.
+    assert!(listed == ids || again.shared.state.load().dropped.day(day), "{listed:?}");
     assert_eq!(again.verify().await.unwrap().problems, Vec::<String>::new());
 }
 
