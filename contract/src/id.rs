@@ -136,6 +136,9 @@ uuid_id!(
     /// A user, who logs in with a password. Text form `user_...`.
     UserId, "user_");
 uuid_id!(
+    /// A replay. Text form `rpl_...`.
+    ReplayId, "rpl_");
+uuid_id!(
     /// A stored secret (not its bytes). Text form `sec_...`.
     SecretId, "sec_");
 
@@ -160,12 +163,16 @@ pub struct SubscriptionNumber(pub u32);
 /// Largest subscription number: what is left of 32 bits beside the priority.
 pub const SUBSCRIPTION_NUMBER_MAX: u32 = (1 << 28) - 1;
 
-/// A lane: the deliveries of one subscription that were accepted at one priority. The number is
-/// in the upper 28 bits, the priority in the lower 4, so the lanes of a subscription lie together.
+/// A lane: the deliveries of one subscription that were accepted at one priority, or those that are
+/// replayed. The number is in the upper 28 bits, the priority in the lower 4, so the lanes of a
+/// subscription lie together.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct LaneId(pub u32);
+
+/// What stands in the place of the priority in lanes of what is replayed.
+const BEHIND: u32 = 10;
 
 impl LaneId {
     /// The lane of a subscription at a priority.
@@ -173,12 +180,22 @@ impl LaneId {
         Self((subscription.0 << 4) | u32::from(u8::from(priority)))
     }
 
+    /// The lane of a subscription for what is replayed: behind all live deliveries.
+    pub const fn behind(subscription: SubscriptionNumber) -> Self {
+        Self((subscription.0 << 4) | BEHIND)
+    }
+
+    /// Does it lie behind all live deliveries?
+    pub const fn is_behind(self) -> bool {
+        self.0 & 0xF == BEHIND
+    }
+
     /// Whose lane it is.
     pub const fn subscription(self) -> SubscriptionNumber {
         SubscriptionNumber(self.0 >> 4)
     }
 
-    /// The priority at which its deliveries were accepted.
+    /// The priority at which its deliveries were accepted; 5 where they are replayed.
     pub fn priority(self) -> Priority {
         Priority::try_from((self.0 & 0xF) as u8).unwrap_or_default()
     }
@@ -186,7 +203,10 @@ impl LaneId {
 
 impl fmt::Display for LaneId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.0 >> 4, self.0 & 0xF)
+        match self.is_behind() {
+            true => write!(f, "{}/replay", self.0 >> 4),
+            false => write!(f, "{}/{}", self.0 >> 4, self.0 & 0xF),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the queue tells Prometheus.
 
-use crate::schedule::Counts;
-use contract::{clock::Timestamp, subscription::Priority};
+use crate::schedule::{Counts, LEVELS};
+use contract::clock::Timestamp;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -9,17 +9,15 @@ use prometheus_client::{
 };
 use std::{array::from_fn, sync::atomic::AtomicU64};
 
-const LEVELS: usize = Priority::LEVELS;
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StateLabel {
-    priority: u32,
+    priority: String,
     state: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PriorityLabel {
-    priority: u32,
+    priority: String,
 }
 
 /// Metrics of a queue.
@@ -92,6 +90,7 @@ impl Metrics {
     }
 }
 
-fn label(level: usize) -> u32 {
-    u32::try_from(level).unwrap_or(u32::MAX)
+/// What is replayed lies below all priorities.
+fn label(level: usize) -> String {
+    level.checked_sub(1).map_or_else(|| "replay".to_owned(), |priority| priority.to_string())
 }

@@ -6,7 +6,10 @@
 //!   Reserve, Shares     Turns          Turns, Cap       Lane
 //! ```
 //!
-//! No operation looks at more than the ten priorities and the few lanes of one subscription, but
+//! Below the ten priorities lies one more level: what is replayed goes behind all that is live,
+//! and has its minimum share like a priority.
+//!
+//! No operation looks at more than these levels and the few lanes of one subscription, but
 //! for [`Schedule::set_rules`] and [`Schedule::depth`]; the rest is steps in search trees.
 
 mod reserve;
@@ -43,7 +46,10 @@ use std::{
 use subscription::{Subscription, Terms};
 use turns::{Place, SubscriberNumber, Turns};
 
-const LEVELS: usize = Priority::LEVELS;
+/// The priorities, and below them what is replayed.
+pub(crate) const LEVELS: usize = Priority::LEVELS + 1;
+/// The level of what is replayed.
+const BEHIND: usize = 0;
 
 /// Most lanes of subscriptions not known yet that are told when they become known. The feeder
 /// finds the deliveries of others when it comes round again.
@@ -409,7 +415,7 @@ impl Schedule {
             let met = self.subscriptions.get(number).filter(|met| !met.places.is_empty());
             match met {
                 Some(met) => met.places.iter().for_each(|place| present[place.level] = true),
-                None => present[rule.spec.priority.unwrap_or_default().level()] = true,
+                None => present[level_of(rule.spec.priority.unwrap_or_default())] = true,
             }
         }
         self.reserve.set_present(present);
@@ -430,6 +436,11 @@ impl Schedule {
     fn window(&self) -> usize {
         usize::try_from(self.config.window).unwrap_or(usize::MAX)
     }
+}
+
+/// The level of a priority.
+const fn level_of(priority: Priority) -> usize {
+    BEHIND + 1 + priority.level()
 }
 
 fn count(n: usize) -> u32 {

@@ -2,7 +2,7 @@
 
 use crate::{
     Config, Metrics,
-    schedule::{Counts, Schedule},
+    schedule::{Counts, LEVELS, Schedule},
 };
 use async_trait::async_trait;
 use contract::{
@@ -11,7 +11,6 @@ use contract::{
     master_api::FeedItem,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     rules::RulesReceiver,
-    subscription::Priority,
 };
 use std::{
     pin::pin,
@@ -45,7 +44,7 @@ pub struct MemoryQueue {
 struct State {
     schedule: Schedule,
     rules: RulesReceiver,
-    shown: [Counts; Priority::LEVELS],
+    shown: [Counts; LEVELS],
     oldest_shown_at: Timestamp,
 }
 
@@ -63,7 +62,7 @@ impl MemoryQueue {
         let state = State {
             schedule: Schedule::new(config, newest, now),
             rules: rules.clone(),
-            shown: [Counts::default(); Priority::LEVELS],
+            shown: [Counts::default(); LEVELS],
             oldest_shown_at: now,
         };
         Ok(Arc::new(Self {

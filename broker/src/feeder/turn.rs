@@ -13,7 +13,7 @@ impl Feeder {
     /// page a turn, a huge backlog delays no other lane.
     pub(super) async fn take_turns(&self) -> Result<()> {
         let mut turns = self.table.turns(self.config.lanes_per_round.max(1));
-        turns.sort_by_key(|turn| Reverse(turn.lane.priority()));
+        turns.sort_by_key(|turn| (turn.lane.is_behind(), Reverse(turn.lane.priority())));
         let mut ends = stream::iter(turns)
             .map(|turn| async move { (turn, self.take_turn(turn).await) })
             .buffer_unordered(self.config.lanes_at_once.max(1));

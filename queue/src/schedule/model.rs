@@ -2,7 +2,7 @@
 //! in whatever order, nothing is lost, nothing is leased twice, caps and windows hold, and the
 //! order is that of the promise.
 
-use super::{Counts, Schedule};
+use super::{Counts, LEVELS, Schedule};
 use crate::Config;
 use contract::{
     backoff::Span,
@@ -25,16 +25,35 @@ const WINDOW: usize = 6;
 const LEASE_US: i64 = 50;
 const HOLD_US: i64 = 100;
 const SUBSCRIPTIONS: u32 = 4;
+const REPLAYED: u8 = 6;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Enqueue { subscription: u32, priority: u8, sequence: u64, delay_us: i64 },
+    /// `priority` [`REPLAYED`]: behind all of them.
+    Enqueue {
+        subscription: u32,
+        priority: u8,
+        sequence: u64,
+        delay_us: i64,
+    },
     Start,
-    Ack { pick: usize },
-    Nack { pick: usize, delay_us: i64 },
-    Extend { pick: usize },
-    Advance { us: i64 },
-    Configure { subscription: u32, terms: Terms },
+    Ack {
+        pick: usize,
+    },
+    Nack {
+        pick: usize,
+        delay_us: i64,
+    },
+    Extend {
+        pick: usize,
+    },
+    Advance {
+        us: i64,
+    },
+    Configure {
+        subscription: u32,
+        terms: Terms,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +67,7 @@ struct Terms {
 const PLAIN: Terms = Terms { exists: true, active: true, priority: None, cap: 2 };
 
 fn step() -> impl Strategy<Value = Step> {
-    let enqueue = (1..=SUBSCRIPTIONS, 3_u8..6, 1_u64..30, prop_oneof![Just(0), 0..130_i64])
+    let enqueue = (1..=SUBSCRIPTIONS, 3_u8..7, 1_u64..30, prop_oneof![Just(0), 0..130_i64])
         .prop_map(|(subscription, priority, sequence, delay_us)| Step::Enqueue {
             subscription,
             priority,
@@ -92,7 +111,10 @@ impl Model {
     }
 
     fn level(&self, lane: LaneId) -> u8 {
-        self.terms(lane).priority.unwrap_or_else(|| lane.priority().into())
+        match lane.is_behind() {
+            true => 0,
+            false => 1 + self.terms(lane).priority.unwrap_or_else(|| lane.priority().into()),
+        }
     }
 
     fn in_flight(&self, subscription: SubscriptionNumber) -> usize {
@@ -151,8 +173,8 @@ impl Model {
         Some((lease, held))
     }
 
-    fn counts(&self) -> [Counts; Priority::LEVELS] {
-        let mut counts = [Counts::default(); Priority::LEVELS];
+    fn counts(&self) -> [Counts; LEVELS] {
+        let mut counts = [Counts::default(); LEVELS];
         for (id, (due, stand)) in &self.held {
             let counts = &mut counts[usize::from(self.level(id.lane))];
             match stand {
@@ -304,8 +326,11 @@ impl Pair {
         let now = self.model.now;
         match *step {
             Step::Enqueue { subscription, priority, sequence, delay_us } => {
-                let priority = Priority::try_from(priority).unwrap();
-                let lane = LaneId::new(SubscriptionNumber(subscription), priority);
+                let subscription = SubscriptionNumber(subscription);
+                let lane = match priority {
+                    REPLAYED => LaneId::behind(subscription),
+                    _ => LaneId::new(subscription, Priority::try_from(priority).unwrap()),
+                };
                 let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
                 self.enqueue(delivery, Timestamp(now.0 + delay_us));
             }

@@ -1,8 +1,10 @@
 //! What the schedule knows of one subscription: its terms, its lanes, its places in the turns.
 
 use super::{
+    BEHIND,
     cap::Cap,
     lane::Lane,
+    level_of,
     turns::{Member, Place, SubscriberNumber},
 };
 use contract::{
@@ -62,9 +64,13 @@ impl Subscription {
         }
     }
 
-    /// The priority of a lane: the subscription's own, else that of acceptance.
+    /// The level of a lane: the subscription's own priority, else that of acceptance; what is
+    /// replayed lies below all priorities.
     pub(super) fn level(&self, lane: LaneId) -> usize {
-        self.terms.priority.unwrap_or_else(|| lane.priority()).level()
+        match lane.is_behind() {
+            true => BEHIND,
+            false => level_of(self.terms.priority.unwrap_or_else(|| lane.priority())),
+        }
     }
 
     /// Makes the lane when there is none, and its place in the turns; true if there was none.
@@ -91,10 +97,16 @@ impl Subscription {
         self.places.iter_mut().find(|place| place.level == level)
     }
 
-    /// The delivery that may start next at a priority, if fewer than `most` are in flight: its
+    /// Its cap, of which what is replayed leaves the last fifth to what is live.
+    fn limit(&self, level: usize) -> usize {
+        let cap = self.cap.limit();
+        if level == BEHIND { cap - cap / 5 } else { cap }
+    }
+
+    /// The delivery that may start next at a level, if fewer than `most` are in flight: its
     /// lane and since when it is due.
     pub(super) fn head(&self, level: usize, most: usize) -> Option<(LaneId, Timestamp)> {
-        if !self.terms.active || self.in_flight >= self.cap.limit().min(most) {
+        if !self.terms.active || self.in_flight >= self.limit(level).min(most) {
             return None;
         }
         let lanes = self.lanes.iter().filter(|(lane, _)| self.level(*lane) == level);

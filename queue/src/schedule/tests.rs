@@ -1,7 +1,7 @@
 //! What the conformance cases do not reach: learned caps, the reserve, turns of those who come
 //! and go, and what is kept of whom.
 
-use super::{STRANGERS_MAX, Schedule};
+use super::{LEVELS, STRANGERS_MAX, Schedule, level_of};
 use crate::Config;
 use contract::{
     clock::Timestamp,
@@ -245,9 +245,47 @@ fn the_oldest_of_each_priority_is_known() {
     let late = Timestamp(NOW.0 + 7);
     let delivery = DeliveryId { lane: lane(2, 4), sequence: Sequence(1) };
     schedule.enqueue(FeedItem { delivery, due: late }, NOW);
-    assert_eq!((schedule.oldest()[3], schedule.oldest()[4]), (Some(NOW), None));
+    let oldest = |schedule: &Schedule| {
+        let of = |priority| schedule.oldest()[level_of(Priority::try_from(priority).unwrap())];
+        (of(3), of(4))
+    };
+    assert_eq!(oldest(&schedule), (Some(NOW), None));
     schedule.advance(late);
-    assert_eq!((schedule.oldest()[3], schedule.oldest()[4]), (Some(NOW), Some(late)));
+    assert_eq!(oldest(&schedule), (Some(NOW), Some(late)));
     assert_eq!(start_all(&mut schedule).len(), 3);
-    assert_eq!(schedule.oldest(), [None; 10]);
+    assert_eq!(schedule.oldest(), [None; LEVELS]);
+}
+
+#[test]
+fn what_is_replayed_goes_behind_all_that_is_live() {
+    let specs = [capped("replayed", 10), capped("other", 10)];
+    let config = Config { max_in_flight: 100, minimum_share: 0.0, ..Config::default() };
+    let mut schedule = schedule(config, specs);
+    let behind = LaneId::behind(SubscriptionNumber(1));
+    put(&mut schedule, behind, 1..=20);
+    put(&mut schedule, lane(2, 0), 21..=22);
+    assert_eq!(finish_next(&mut schedule), lane(2, 0), "also behind the lowest priority of others");
+    assert_eq!(finish_next(&mut schedule), lane(2, 0));
+
+    // It may not take the whole cap: a live delivery waits for none of it.
+    let replayed = start_all(&mut schedule);
+    assert_eq!(replayed.len(), 8);
+    put(&mut schedule, lane(1, 0), 31..=32);
+    assert_eq!(schedule.start(NOW).unwrap().delivery.lane, lane(1, 0));
+    assert_eq!(schedule.start(NOW).unwrap().delivery.lane, lane(1, 0));
+    put(&mut schedule, lane(1, 0), 33..=33);
+    assert_eq!(schedule.start(NOW), None, "the cap is for both");
+    schedule.settle(&replayed[0], Settlement::Ack, NOW);
+    assert_eq!(schedule.start(NOW).unwrap().delivery.lane, lane(1, 0), "and the live one first");
+}
+
+#[test]
+fn what_is_replayed_has_its_share_beside_any_load() {
+    let specs = [capped("replayed", 1), capped("busy", 1)];
+    let config = Config { max_in_flight: 1, minimum_share: 0.02, ..Config::default() };
+    let mut schedule = schedule(config, specs);
+    put(&mut schedule, LaneId::behind(SubscriptionNumber(1)), 1..=50);
+    put(&mut schedule, lane(2, 9), 101..=1100);
+    let replayed = (0..1000).filter(|_| finish_next(&mut schedule).is_behind()).count();
+    assert_eq!(replayed, 20);
 }
