@@ -21,6 +21,7 @@ use contract::{
     stamp::Stamped,
 };
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -233,7 +234,8 @@ impl Broker {
             let Event { uri, audience, origin, .. } = &event;
             let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
             let rules = snapshot.rules.sequence;
-            let release = ReleaseEvent { id, schema_minor, lanes, rules };
+            let keys = BTreeMap::new();
+            let release = ReleaseEvent { id, schema_minor, lanes, keys, rules };
             let answer = self.master_api.release_event(actor.clone(), release);
             match within(self.config.store_timeout.0, "the log", answer).await {
                 Err(error) if error.code == ErrorCode::StaleRules => {
@@ -291,7 +293,8 @@ fn prepare(
         payload: &event.payload,
     });
     let rules = snapshot.rules.sequence;
-    Ok(StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, rules })
+    let keys = BTreeMap::new();
+    Ok(StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, keys, rules })
 }
 
 #[async_trait]

@@ -285,6 +285,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             backoff: entry.backoff,
             max_in_flight: entry.max_in_flight,
             timeout_ms,
+            ..Self::default()
         })
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     clock::Timestamp,
     exchange::ExchangeRecord,
     id::{DeliveryId, EventId},
+    subscription::OrderingKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -198,6 +199,9 @@ pub struct Delivery {
     /// after them.
     #[serde(default)]
     pub attempts_before_resend: u32,
+    /// Whose turn it shares: see [`crate::subscription::Ordering::Key`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordering_key: Option<OrderingKey>,
 }
 
 impl Delivery {

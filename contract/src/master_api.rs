@@ -16,6 +16,7 @@ use crate::{
     schema::SchemaVersion,
     secret::Secret,
     stamp::Stamp,
+    subscription::OrderingKey,
     uri::{EventPattern, EventUri},
 };
 use async_trait::async_trait;
@@ -38,6 +39,8 @@ pub struct StoreEvent {
     pub quarantine: Option<String>,
     /// The lanes it matched; empty when kept aside.
     pub lanes: Vec<LaneId>,
+    /// Its key in those lanes that keep an order by key.
+    pub keys: BTreeMap<LaneId, OrderingKey>,
     /// Position of the rules it was matched by.
     pub rules: Sequence,
 }
@@ -51,6 +54,8 @@ pub struct ReleaseEvent {
     pub schema_minor: Option<u32>,
     /// The lanes it matched.
     pub lanes: Vec<LaneId>,
+    /// Its key in those lanes that keep an order by key.
+    pub keys: BTreeMap<LaneId, OrderingKey>,
     /// Position of the rules it was matched by.
     pub rules: Sequence,
 }
@@ -318,6 +323,9 @@ pub struct FeedItem {
     pub delivery: DeliveryId,
     /// When its next attempt is due.
     pub due: Timestamp,
+    /// Its key, if its lane keeps an order by key. Only the log knows it: what the broker offers
+    /// at once carries none.
+    pub key: Option<OrderingKey>,
 }
 
 /// Waiting deliveries of one lane, in order.

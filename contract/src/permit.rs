@@ -144,10 +144,7 @@ mod tests {
             subscriber: subscriber.map(str::to_owned),
             url: "https://example.com".into(),
             events: vec!["github/1/*".parse().unwrap()],
-            priority: None,
-            backoff: None,
-            max_in_flight: None,
-            timeout_ms: None,
+            ..SubscriptionSpec::default()
         };
         let commands = vec![Command::PutSubscription { spec, secrets: Vec::new() }];
         Changeset { commands, ..Changeset::default() }

@@ -114,7 +114,8 @@ impl Rules {
     }
 
     /// Priority of an event for a subscription: the subscription's own, else the event type's,
-    /// else the source's, else 5.
+    /// else the source's, else 5. Where an order is kept it is the same for all events: the
+    /// subscription's own, else 5.
     pub fn priority(
         &self,
         subscription: &Subscription,
@@ -126,6 +127,9 @@ impl Rules {
             Origin::Producer(_) | Origin::Server => None,
         };
         let of_type = || self.event_types.get(uri)?.priority;
+        if !subscription.spec.ordering.is_none() {
+            return subscription.spec.priority.unwrap_or_default();
+        }
         subscription.spec.priority.or_else(of_type).or_else(of_source).unwrap_or_default()
     }
 

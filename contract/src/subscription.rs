@@ -77,6 +77,31 @@ pub struct EventType {
     pub priority: Option<Priority>,
 }
 
+/// Which deliveries of a subscription wait for each other.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// None does: as many at once as its cap allows.
+    #[default]
+    None,
+    /// All do: one at a time, in the order of the log.
+    Strict,
+    /// Those with the same key do. The expression (CEL) gives the key of an event.
+    Key(String),
+}
+
+impl Ordering {
+    /// Is no order kept?
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+/// What the key of an ordered delivery was hashed to. Deliveries of one lane with the same hash
+/// are made one at a time, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OrderingKey(pub u64);
+
 /// A secret by id and fingerprint; its bytes are elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretRef {
@@ -97,7 +122,7 @@ impl SecretRef {
 }
 
 /// What an operator declares of a subscription. Without secrets: they go beside it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SubscriptionSpec {
     /// Its name, unique.
     pub name: String,
@@ -120,6 +145,9 @@ pub struct SubscriptionSpec {
     /// Time limit of a whole attempt in milliseconds, 1,000 to 60,000; None: the consumer's.
     #[serde(default)]
     pub timeout_ms: Option<u32>,
+    /// Which of its deliveries wait for each other.
+    #[serde(default, skip_serializing_if = "Ordering::is_none")]
+    pub ordering: Ordering,
 }
 
 /// Does a subscription get its deliveries now?

@@ -182,13 +182,9 @@ impl Bench {
     async fn subscribe(&self) -> LaneId {
         let spec = SubscriptionSpec {
             name: "bench".into(),
-            subscriber: None,
             url: "http://127.0.0.1:9/".into(),
             events: vec!["bench/1/*".parse().expect("a pattern")],
-            priority: None,
-            backoff: None,
-            max_in_flight: None,
-            timeout_ms: None,
+            ..SubscriptionSpec::default()
         };
         let commands = vec![Command::PutSubscription { spec, secrets: Vec::new() }];
         let changes = Changeset { commands, ..Changeset::default() };
@@ -255,6 +251,7 @@ impl Bench {
             schema_minor: None,
             quarantine: None,
             lanes: vec![lane],
+            keys: Default::default(),
         }
     }
 

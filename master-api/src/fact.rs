@@ -339,7 +339,9 @@ pub enum FactBody {
 /// changes that may be repeated (`once.rs`); what went over the wire in attempts, beside the payloads
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
-pub const FORMAT: u32 = 4;
+/// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
+/// [`StoredEvent::keys`]).
+pub const FORMAT: u32 = 5;
 
 impl FactBody {
     /// The chain that this kind belongs to.

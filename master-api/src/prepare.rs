@@ -18,9 +18,11 @@ use contract::{
     limits,
     master_api::{ReleaseEvent, StoreEvent},
     random::Random,
+    subscription::OrderingKey,
     uri::EventUri,
 };
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 
 /// Changes that only have to be decided.
 #[derive(Debug)]
@@ -57,12 +59,14 @@ pub struct Prepared {
 impl Prepared {
     /// Prepares an event. The actor is the broker: who sent the event is its origin.
     pub fn new(command: StoreEvent, random: &dyn Random) -> Result<Self> {
-        let StoreEvent { id, event, stamp, schema_minor, quarantine, mut lanes, rules } = command;
+        let StoreEvent { id, event, stamp, schema_minor, quarantine, mut lanes, keys, rules } =
+            command;
         if quarantine.is_some() {
             lanes.clear();
         }
         lanes.sort_unstable();
         lanes.dedup();
+        let keys = of_lanes(keys, &lanes);
         let key = event.idempotency_key.as_deref();
         if key.is_some_and(|key| key.len() > limits::IDEMPOTENCY_KEY_LENGTH_MAX) {
             let max = limits::IDEMPOTENCY_KEY_LENGTH_MAX;
@@ -88,6 +92,7 @@ impl Prepared {
             payload_digest: Hash(Sha256::digest(&payload).into()),
             schema_minor,
             lanes: lanes.clone(),
+            keys,
             rules,
         });
         let quarantined = quarantine.is_some();
@@ -108,16 +113,27 @@ impl Prepared {
         (from, aside): (Sequence, StoredEvent),
         payload: Bytes,
     ) -> Result<Self> {
-        let ReleaseEvent { id, schema_minor, mut lanes, rules } = release;
+        let ReleaseEvent { id, schema_minor, mut lanes, keys, rules } = release;
         lanes.sort_unstable();
         lanes.dedup();
-        let event = Box::new(StoredEvent { schema_minor, lanes: lanes.clone(), rules, ..aside });
+        let keys = of_lanes(keys, &lanes);
+        let taken = lanes.clone();
+        let event = Box::new(StoredEvent { schema_minor, lanes: taken, keys, rules, ..aside });
         let body = FactBody::QuarantineReleased { event, from };
         let draft = Draft::new(actor, &body).map_err(Error::internal)?;
         // Its idempotency key, if it still holds, leads to it by its id.
         let (idempotency, quarantined) = (None, false);
         Ok(Self { id, body, draft, payload, idempotency, lanes, rules, quarantined })
     }
+}
+
+/// The keys of these lanes, which are in order.
+fn of_lanes(
+    mut keys: BTreeMap<LaneId, OrderingKey>,
+    lanes: &[LaneId],
+) -> BTreeMap<LaneId, OrderingKey> {
+    keys.retain(|lane, _| lanes.binary_search(lane).is_ok());
+    keys
 }
 
 fn of_event(event: &NewEvent) -> Hash {

@@ -16,6 +16,7 @@ use contract::{
     delivery::{Cause, DeliveryState, Next},
     id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::Stats,
+    subscription::OrderingKey,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -50,12 +51,31 @@ pub struct LaneGain {
     pub due: Option<Timestamp>,
 }
 
-/// Deliveries that an event made: the same row in each of its lanes.
+/// Deliveries that an event made: the same row in each of its lanes but for the keys.
 struct Created {
     event: EventId,
     time: Timestamp,
     lanes: Vec<LaneId>,
+    keys: BTreeMap<LaneId, OrderingKey>,
     row: Bytes,
+}
+
+impl Created {
+    /// The delivery in one of the lanes.
+    fn delivery(&self, lane: LaneId) -> DeliveryRow {
+        DeliveryRow {
+            key: self.keys.get(&lane).copied(),
+            ..DeliveryRow::new(self.event, self.time)
+        }
+    }
+
+    /// The same, encoded.
+    fn row(&self, lane: LaneId) -> Result<Bytes, LogError> {
+        match self.keys.contains_key(&lane) {
+            true => Ok(encode("delivery", &self.delivery(lane))?.into()),
+            false => Ok(self.row.clone()),
+        }
+    }
 }
 
 /// A delivery that changed. Only its first and last form matter: a batch names a key once.
@@ -226,10 +246,10 @@ impl<'a> Projector<'a> {
     /// Writes the deliveries into the batch and settles the counters.
     pub fn finish(&mut self) -> Result<(), LogError> {
         for (sequence, created) in std::mem::take(&mut self.created) {
-            for lane in created.lanes {
-                let id = DeliveryId { lane, sequence };
+            for lane in &created.lanes {
+                let id = DeliveryId { lane: *lane, sequence };
                 if self.touched.is_empty() || !self.touched.contains_key(&id) {
-                    self.batch.put(Table::Deliveries, id.to_bytes(), created.row.clone());
+                    self.batch.put(Table::Deliveries, id.to_bytes(), created.row(*lane)?);
                 }
             }
         }
@@ -310,7 +330,8 @@ impl<'a> Projector<'a> {
             self.stats.waiting += 1;
         }
         let row = Bytes::from(encode("delivery", &DeliveryRow::new(event.id, time))?);
-        let created = Created { event: event.id, time, lanes: event.lanes.clone(), row };
+        let (lanes, keys) = (event.lanes.clone(), event.keys.clone());
+        let created = Created { event: event.id, time, lanes, keys, row };
         self.created.insert(sequence, created);
         Ok(())
     }
@@ -339,7 +360,7 @@ impl<'a> Projector<'a> {
         if let Some(created) = self.created.get(&id.sequence)
             && created.lanes.contains(&id.lane)
         {
-            return Ok(Some((None, DeliveryRow::new(created.event, created.time))));
+            return Ok(Some((None, created.delivery(id.lane))));
         }
         let row = read_delivery(self.rows, id)?;
         let row = row.filter(|row| !self.dropped.delivery(id.sequence, row.carried));
@@ -356,7 +377,8 @@ impl<'a> Projector<'a> {
                 self.batch.remove(Table::Due, tables::due_key(id, due));
             }
             if let Some(due) = after.scheduled {
-                self.batch.put(Table::Due, tables::due_key(id, due), Bytes::new());
+                let row = tables::due_row(touched.after.key);
+                self.batch.put(Table::Due, tables::due_key(id, due), row);
             }
         }
         let was_dead = before.is_some_and(|before| before.state == DeliveryState::Dead);

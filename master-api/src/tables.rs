@@ -11,7 +11,7 @@
 //! | `Search(day)` | `s` or `c`, sequence | a block of events, see `search.rs` |
 //! | `EventIds` | event id | [`EventIdRow`] |
 //! | `Deliveries` | lane, sequence | [`DeliveryRow`] |
-//! | `Due` | lane, due time, sequence | nothing |
+//! | `Due` | lane, due time, sequence | its ordering key, if it has one |
 //! | `Dead` | sequence, lane | nothing |
 //! | `Notable` | sequence of a notable traffic fact | nothing |
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
@@ -32,12 +32,14 @@ use crate::{
     fact::{Bucket, Hash},
     store::Table,
 };
+use bytes::Bytes;
 use contract::{
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, DeliveryState},
     event::Origin,
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
     master_api::Stats,
+    subscription::OrderingKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +155,9 @@ pub struct DeliveryRow {
     /// The day that it was carried to; None: it goes with the day of its event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Bucket>,
+    /// Its key, if its lane keeps an order by key. Since format 5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<OrderingKey>,
 }
 
 impl DeliveryRow {
@@ -168,6 +173,7 @@ impl DeliveryRow {
             attempts: Vec::new(),
             attempts_before_resend: 0,
             carried: None,
+            key: None,
         }
     }
 
@@ -183,6 +189,7 @@ impl DeliveryRow {
             attempts: delivery.attempts.clone(),
             attempts_before_resend: delivery.attempts_before_resend,
             carried: Some(bucket),
+            key: delivery.ordering_key,
         }
     }
 
@@ -207,6 +214,7 @@ impl DeliveryRow {
             due: self.due,
             attempts: self.attempts,
             attempts_before_resend: self.attempts_before_resend,
+            ordering_key: self.key,
         }
     }
 }
@@ -312,6 +320,16 @@ pub fn due_of(key: &[u8]) -> Option<(DeliveryId, Timestamp)> {
     let due = Timestamp(i64::try_from(u64::from_be_bytes(*due)).ok()?);
     let lane = LaneId(u32::from_be_bytes(*lane));
     Some((DeliveryId { lane, sequence: sequence_of(sequence)? }, due))
+}
+
+/// The row of a retry: its ordering key, so that who feeds it need not read its delivery.
+pub fn due_row(key: Option<OrderingKey>) -> Bytes {
+    key.map_or_else(Bytes::new, |key| Bytes::copy_from_slice(&key.0.to_be_bytes()))
+}
+
+/// The ordering key in the row of a retry.
+pub fn due_row_key(row: &[u8]) -> Option<OrderingKey> {
+    row.try_into().ok().map(u64::from_be_bytes).map(OrderingKey)
 }
 
 /// Key of a dead letter.

@@ -41,7 +41,7 @@ async fn fill(due_in: Duration) -> (u64, Arc<MemoryQueue>) {
         let item = |number| {
             let lane = LaneId::new(SubscriptionNumber(number), Priority::default());
             let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
-            FeedItem { delivery, due }
+            FeedItem { delivery, due, key: None }
         };
         let answers = queue.enqueue((1..=LANES).map(item).collect()).await.unwrap();
         assert!(answers.iter().all(|answer| *answer == Enqueued::Queued));

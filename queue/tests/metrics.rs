@@ -26,7 +26,7 @@ async fn counts_ages_and_expired_leases_are_shown() {
     let items = (1..=4).map(|sequence| {
         let wait = Duration::from_secs(if sequence == 3 { 3600 } else { 0 });
         let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
-        FeedItem { delivery, due: clock.now().after(wait) }
+        FeedItem { delivery, due: clock.now().after(wait), key: None }
     });
     queue.enqueue(items.collect()).await.unwrap();
     queue.lease(1, Duration::ZERO).await.unwrap();

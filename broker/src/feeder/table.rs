@@ -112,8 +112,11 @@ impl LaneTable {
 
     /// Keeps an offer until it is passed on. What finds no place comes from the log.
     pub fn offer(&self, sequence: Sequence, lanes: &[LaneId], now: Timestamp) {
-        let item =
-            |lane: &LaneId| FeedItem { delivery: DeliveryId { lane: *lane, sequence }, due: now };
+        let item = |lane: &LaneId| FeedItem {
+            delivery: DeliveryId { lane: *lane, sequence },
+            due: now,
+            key: None,
+        };
         let mut state = self.lock();
         let room = self.offers_max.saturating_sub(state.offers.len()).min(lanes.len());
         let (kept, left) = lanes.split_at(room);

@@ -456,7 +456,9 @@ async fn what_keeps_its_contract_by_now_is_released_and_nothing_else() {
     let expected = Accepted { id: good.id, deliveries: 2, duplicate: false, quarantined: false };
     assert_eq!(released, expected);
     let lanes = vec![lane(1), lane(2)];
-    let expected = ReleaseEvent { id: good.id, schema_minor: Some(4), lanes, rules: Sequence(10) };
+    let keys = std::collections::BTreeMap::new();
+    let expected =
+        ReleaseEvent { id: good.id, schema_minor: Some(4), lanes, keys, rules: Sequence(10) };
     assert_eq!(shop.log.released(), [expected]);
 
     let bad = kept_aside(&shop, "bad").await;

@@ -28,10 +28,7 @@ pub fn rules(rows: &[Row<'_>]) -> Rules {
                 subscriber: owner.map(str::to_owned),
                 url: "https://example.com/hook".into(),
                 events: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect(),
-                priority: None,
-                backoff: None,
-                max_in_flight: None,
-                timeout_ms: None,
+                ..SubscriptionSpec::default()
             },
             status: SubscriptionStatus::Active,
             status_reason: None,

@@ -54,6 +54,7 @@ fn work(attempts: u32) -> Work {
         due: Some(NOW),
         attempts: (1..=attempts).map(failed_attempt).collect(),
         attempts_before_resend: 0,
+        ordering_key: None,
     };
     Work { delivery, event, payload: Some(payload) }
 }

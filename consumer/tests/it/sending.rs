@@ -183,7 +183,11 @@ async fn deliveries_without_work_or_subscription_leave_the_queue_unattempted() {
     world.add([3]).await;
     assert_eq!(world.settlement(3).await, Settlement::Ack);
 
-    let gone = contract::master_api::FeedItem { delivery: delivery_id(9), due: world.clock.now() };
+    let gone = contract::master_api::FeedItem {
+        delivery: delivery_id(9),
+        due: world.clock.now(),
+        key: None,
+    };
     contract::queue::MessageQueue::enqueue(world.queue.as_ref(), vec![gone]).await.unwrap();
     assert_eq!(world.settlement(4).await, Settlement::Ack);
     assert_eq!(receiver.received().len(), 1);

@@ -142,6 +142,7 @@ fn work(number: u64, now: Timestamp) -> Work {
         due: Some(now),
         attempts: Vec::new(),
         attempts_before_resend: 0,
+        ordering_key: None,
     };
     Work { delivery, event, payload: Some(Bytes::from_static(PAYLOAD)) }
 }
@@ -197,7 +198,11 @@ impl World {
             let mut work = work(number, self.clock.now());
             change(&mut work);
             self.master.state.lock().unwrap().work.insert(delivery_id(number), work);
-            items.push(FeedItem { delivery: delivery_id(number), due: self.clock.now() });
+            items.push(FeedItem {
+                delivery: delivery_id(number),
+                due: self.clock.now(),
+                key: None,
+            });
         }
         self.queue.enqueue(items).await.unwrap();
     }

@@ -18,7 +18,7 @@ use crate::{
     subscription::{Priority, Subscriber},
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What a case needs: a Master API whose log nobody else writes to.
 pub trait Harness: Send + Sync {
@@ -294,8 +294,8 @@ impl Case<'_> {
         let stamp = Stamp { key: SecretId::from_bytes([1; 16]), mac: [2; 32] };
         let (id, lanes) = (EventId::from_bytes(id), lanes.to_vec());
         let lane = lanes.first().copied().unwrap_or_default();
-        let (schema_minor, quarantine) = (None, None);
-        let store = StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, rules };
+        let (schema_minor, quarantine, keys) = (None, None, BTreeMap::new());
+        let store = StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, keys, rules };
         let sequence = master_api.store_event(store).await.expect("stored").sequence;
         DeliveryId { lane, sequence }
     }

@@ -161,7 +161,8 @@ impl Case {
 
     async fn offer(&self, items: impl IntoIterator<Item = DeliveryId>) -> Vec<Enqueued> {
         let now = self.now();
-        let items = items.into_iter().map(|delivery| FeedItem { delivery, due: now }).collect();
+        let items =
+            items.into_iter().map(|delivery| FeedItem { delivery, due: now, key: None }).collect();
         self.queue.enqueue(items).await.expect("enqueue")
     }
 

@@ -12,13 +12,9 @@ use std::sync::Arc;
 pub fn subscription_spec(name: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: name.to_owned(),
-        subscriber: None,
         url: format!("http://127.0.0.1:9000/{name}"),
         events: "github/1/*".parse().into_iter().collect(),
-        priority: None,
-        backoff: None,
-        max_in_flight: None,
-        timeout_ms: None,
+        ..SubscriptionSpec::default()
     }
 }
 

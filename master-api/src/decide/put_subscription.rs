@@ -1,6 +1,6 @@
 //! Creates or changes a subscription.
 
-use super::{Desk, check, refused};
+use super::{Desk, check, conflict, refused};
 use crate::fact::FactBody;
 use contract::{
     Result,
@@ -10,6 +10,8 @@ use contract::{
     subscription::{Subscription, SubscriptionSpec, SubscriptionStatus},
 };
 
+/// Since then, deliveries of a subscription may wait for each other.
+const ORDERING_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
 
@@ -20,12 +22,24 @@ pub(super) fn put_subscription(
     secrets: &[Secret],
 ) -> Result<()> {
     check::subscription(spec, secrets)?;
+    check_format(desk, spec)?;
     check::subscriber(desk, "subscription", &spec.name, spec.subscriber.as_deref())?;
     match desk.state.subscription_named(&spec.name).cloned() {
         Some(held) => change(desk, &held, spec, secrets),
         None => return create(desk, spec, secrets),
     }
     Ok(())
+}
+
+/// What an older replica would not heed has to wait until there is none.
+fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
+    let needed = if spec.ordering.is_none() { 0 } else { ORDERING_SINCE_FORMAT };
+    match desk.state.format < needed {
+        true => {
+            Err(conflict("subscription", &spec.name, "some replica is too old to keep an order"))
+        }
+        false => Ok(()),
+    }
 }
 
 fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {

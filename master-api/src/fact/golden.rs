@@ -17,7 +17,7 @@ use contract::{
     setting::SettingValue,
     source::{Scheme, SourceSpec, Template},
     stamp::Stamp,
-    subscription::Priority,
+    subscription::{Ordering, OrderingKey, Priority},
 };
 use std::{fs, path::Path};
 
@@ -62,6 +62,7 @@ fn event(lanes: Vec<LaneId>) -> Box<StoredEvent> {
         payload_digest: Hash([4; 32]),
         schema_minor: Some(2),
         lanes,
+        keys: Default::default(),
         rules: Sequence(12),
     })
 }
@@ -89,6 +90,7 @@ fn subscription_spec() -> SubscriptionSpec {
         backoff: Some(BackoffPolicy::default()),
         max_in_flight: Some(4),
         timeout_ms: Some(5_000),
+        ..SubscriptionSpec::default()
     }
 }
 
@@ -105,8 +107,11 @@ fn traffic() -> Vec<(&'static str, FactBody)> {
         backoff_rule: Some("global".into()),
     });
     let next = Next::Retry(time(5_000_000));
+    let mut keyed = event(vec![LaneId(0x19), LaneId(0x25)]);
+    keyed.keys.insert(LaneId(0x25), OrderingKey(0x0102_0304_0506_0708));
     vec![
         ("event_accepted", FactBody::EventAccepted { event: event(vec![LaneId(0x19)]) }),
+        ("event_accepted.keyed", FactBody::EventAccepted { event: keyed }),
         (
             "event_quarantined",
             FactBody::EventQuarantined { event: event(vec![]), reason: "no schema".into() },
@@ -127,7 +132,9 @@ fn traffic() -> Vec<(&'static str, FactBody)> {
 fn letting_go() -> Vec<(&'static str, FactBody)> {
     let bucket = Bucket(20_778);
     let row = DeliveryRow { attempts_before_resend: 1, ..DeliveryRow::new(event_id(), time(0)) };
+    let ordered = DeliveryRow { key: Some(OrderingKey(u64::MAX)), ..row.clone() };
     let carried = Box::new(row.into_delivery(delivery()));
+    let ordered = Box::new(ordered.into_delivery(delivery()));
     let (id, cause) = (delivery(), Cause::Expired);
     let gone = Stats { accepted: 3, delivered: 2, dead: 1, ..Stats::default() };
     let subscriber = ErasureTarget::Subscriber("org_123".into());
@@ -136,6 +143,10 @@ fn letting_go() -> Vec<(&'static str, FactBody)> {
     vec![
         ("event_carried", FactBody::EventCarried { event, sequence, from, lanes }),
         ("delivery_carried", FactBody::DeliveryCarried { delivery: carried, scheduled: true }),
+        (
+            "delivery_carried.keyed",
+            FactBody::DeliveryCarried { delivery: ordered, scheduled: true },
+        ),
         ("delivery_abandoned", FactBody::DeliveryAbandoned { delivery: id, cause }),
         ("payload_removed", FactBody::PayloadRemoved { event: event_id(), cause: Cause::Erased }),
         ("bucket_retired", FactBody::BucketRetired { bucket }),
@@ -239,10 +250,15 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
         secrets: vec![secret_ref()],
         created_at: time(0),
     };
+    let in_order = |ordering| Box::new(SubscriptionSpec { ordering, ..subscription_spec() });
+    let (strict, by_key) = (in_order(Ordering::Strict), in_order(Ordering::Key("event.id".into())));
+    let changed = |spec| FactBody::SubscriptionChanged { number, spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, Some("the endpoint answered 410".into()));
     vec![
         ("subscription_created", FactBody::SubscriptionCreated(Box::new(subscription))),
         ("subscription_changed", FactBody::SubscriptionChanged { number, spec, secrets }),
+        ("subscription_changed.strict", changed(strict)),
+        ("subscription_changed.key", changed(by_key)),
         (
             "subscription_status_changed",
             FactBody::SubscriptionStatusChanged { number, status, reason },

@@ -6,9 +6,11 @@ use contract::{
     event::{Audience, Direction, Event, EventState, Headers, Origin, Trace},
     id::{EventId, LaneId, Sequence},
     stamp::Stamp,
+    subscription::OrderingKey,
     uri::EventUri,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// An event as its fact keeps it: all but the payload, which retention and erasure take away
 /// before the fact.
@@ -46,6 +48,9 @@ pub struct StoredEvent {
     pub schema_minor: Option<u32>,
     /// The lanes it was put into, in order.
     pub lanes: Vec<LaneId>,
+    /// Its key in those lanes that keep an order by key. Since format 5.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub keys: BTreeMap<LaneId, OrderingKey>,
     /// Position of the rules it was matched by.
     pub rules: Sequence,
 }

@@ -101,6 +101,7 @@ impl TryFrom<SubscriptionInput> for Command {
             backoff: input.backoff.map(|policy| policy.0),
             max_in_flight: input.max_in_flight,
             timeout_ms: input.timeout_ms,
+            ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })
     }

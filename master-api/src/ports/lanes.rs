@@ -9,6 +9,7 @@ use crate::{
     tables::{self, DeliveryRow},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use contract::{
     Result,
     clock::Timestamp,
@@ -94,7 +95,7 @@ fn fresh(
             let row: DeliveryRow = decode("delivery", &row)?;
             if row.is_fresh() {
                 let due = row.due.unwrap_or(row.created_at);
-                page.fresh.push(FeedItem { delivery, due });
+                page.fresh.push(FeedItem { delivery, due, key: row.key });
             }
             page.read_to = delivery.sequence;
             if page.fresh.len() == limit {
@@ -124,8 +125,11 @@ fn due(
     let Some(mark) = mark.filter(|mark| mark.floor <= until) else { return Ok(Vec::new()) };
     let scan = Scan::prefix(Table::Due, &tables::lane_key(lane), limit.max(1));
     let rows = shared.store.scan(&scan.from(&tables::due_floor(lane, mark.floor)))?;
-    let retries: Vec<_> = rows.iter().filter_map(|(key, _)| tables::due_of(key)).collect();
-    shared.lanes().raise_floor(lane, mark, retries.first().map(|(_, due)| *due));
-    let due = retries.into_iter().filter(|(_, due)| *due <= until).take(limit);
-    Ok(due.map(|(delivery, due)| FeedItem { delivery, due }).collect())
+    let retry = |(key, row): &(Bytes, Bytes)| {
+        let (delivery, due) = tables::due_of(key)?;
+        Some(FeedItem { delivery, due, key: tables::due_row_key(row) })
+    };
+    let retries: Vec<_> = rows.iter().filter_map(retry).collect();
+    shared.lanes().raise_floor(lane, mark, retries.first().map(|item| item.due));
+    Ok(retries.into_iter().filter(|item| item.due <= until).take(limit).collect())
 }

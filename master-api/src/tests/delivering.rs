@@ -1,6 +1,7 @@
 //! Deliveries from the lane to their end.
 
-use super::harness::{Bench, now, operator, put_subscription, report};
+use super::harness::{Bench, now, operator, put_subscription, report, subscription};
+use crate::state::State;
 use contract::{
     ErrorCode,
     clock::Timestamp,
@@ -8,7 +9,7 @@ use contract::{
     delivery::{Cause, DeliveryState, Next},
     id::{DeliveryId, LaneId, Sequence},
     master_api::{Configuration, Deliveries, DeliveryFilter, Events, FeedPage, Lanes, PageRequest},
-    subscription::SubscriptionStatus,
+    subscription::{Ordering, OrderingKey, SubscriptionSpec, SubscriptionStatus},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -61,6 +62,49 @@ async fn two_reports_of_one_delivery_in_one_batch_count_one_after_the_other() {
     assert_eq!(state(&bench, id).await, DeliveryState::Dead);
     assert!(feed(&bench, id.lane, 0, 10).await.due.is_empty());
     bench.assert_verified().await;
+}
+
+/// The key of a delivery is in the log: whoever feeds it again has it, also after a retry and
+/// after all rows were made anew.
+#[tokio::test]
+async fn a_delivery_keeps_its_ordering_key() {
+    let bench = Bench::embedded();
+    let (lane, other) = (bench.subscribe("ci").await, bench.subscribe("other").await);
+    let key = Some(OrderingKey(7));
+    let mut event = bench.event(&[lane, other]);
+    event.keys = [(lane, OrderingKey(7)), (LaneId(0xFF9), OrderingKey(8))].into();
+    let sequence = bench.api.store_event(event).await.unwrap().sequence;
+    let [id, plain] = [lane, other].map(|lane| DeliveryId { lane, sequence });
+    assert_eq!(feed(&bench, lane, 0, 10).await.fresh[0].key, key);
+    assert_eq!(feed(&bench, other, 0, 10).await.fresh[0].key, None);
+    for delivery in [id, plain] {
+        assert!(bench.attempt(delivery, 1, Next::Retry(now(&bench))).await);
+    }
+    assert_eq!(feed(&bench, lane, 0, 10).await.due[0].key, key);
+    assert_eq!(feed(&bench, other, 0, 10).await.due[0].key, None);
+    let delivery = bench.api.delivery(id).await.unwrap().unwrap();
+    assert_eq!(delivery.ordering_key, key);
+    bench.assert_verified().await;
+    let bench = bench.reopen().await;
+    assert!(bench.attempt(id, 2, Next::Dead(Cause::Exhausted)).await);
+    bench.api.resend(operator(), id).await.unwrap();
+    assert_eq!(feed(&bench, lane, 0, 10).await.due[0].key, key);
+    bench.assert_verified().await;
+}
+
+#[tokio::test]
+async fn no_order_is_promised_while_a_replica_could_not_keep_it() {
+    let bench = Bench::embedded();
+    let state = State::clone(&bench.api.shared.state.load());
+    bench.api.shared.state.store(Arc::new(State { format: 4, ..state }));
+    let spec = SubscriptionSpec { ordering: Ordering::Strict, ..subscription("ci") };
+    let put = || vec![Command::PutSubscription { spec: spec.clone(), secrets: Vec::new() }];
+    let refused = bench.execute(put()).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict);
+    assert!(refused.message.contains("too old to keep an order"), "{refused}");
+    let bench = Bench::embedded();
+    bench.execute(put()).await.unwrap();
+    assert_eq!(bench.api.rules().borrow().subscription_named("ci").unwrap().spec, spec);
 }
 
 #[tokio::test]

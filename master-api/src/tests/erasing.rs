@@ -109,8 +109,13 @@ async fn what_lies_aside_is_erased_and_not_released() {
         command.quarantine = Some(format!("odd {n}"));
         command
     };
-    let release =
-        |id| ReleaseEvent { id, schema_minor: None, lanes: vec![lane], rules: bench.rules() };
+    let release = |id| ReleaseEvent {
+        id,
+        schema_minor: None,
+        lanes: vec![lane],
+        keys: Default::default(),
+        rules: bench.rules(),
+    };
     let (kept, released) = (aside(1), aside(2));
     let [kept, released] = [
         bench.api.store_event(kept).await.unwrap(),

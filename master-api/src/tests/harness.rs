@@ -5,6 +5,7 @@ use crate::{
     fact::{FactBody, Hash},
     log::{Draft, read_fact},
     project::{decode, encode},
+    search,
     store::{Batch, Memory, Scan, StateStore, Table},
     tables::{self, Head},
 };
@@ -26,7 +27,7 @@ use contract::{
     testing::{ManualClock, SeededRandom, seeded_ids},
 };
 use prometheus_client::registry::Registry;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
 
 /// 2026-11-21, noon.
@@ -203,7 +204,8 @@ pub fn event(id: EventId, lanes: &[LaneId], rules: Sequence) -> StoreEvent {
     };
     let stamp = Stamp { key: contract::id::SecretId::from_bytes([1; 16]), mac: [2; 32] };
     let (lanes, quarantine) = (lanes.to_vec(), None);
-    StoreEvent { id, event, stamp, schema_minor: Some(0), quarantine, lanes, rules }
+    let (schema_minor, keys) = (Some(0), BTreeMap::new());
+    StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, keys, rules }
 }
 
 pub fn report(delivery: DeliveryId, number: u32, next: Next) -> AttemptReport {
@@ -240,13 +242,9 @@ pub fn exchange(number: u32) -> ExchangeRecord {
 pub fn subscription(name: &str) -> SubscriptionSpec {
     SubscriptionSpec {
         name: name.into(),
-        subscriber: None,
         url: "http://127.0.0.1:9000/hook".into(),
         events: vec!["github/1/*".parse().unwrap()],
-        priority: None,
-        backoff: None,
-        max_in_flight: None,
-        timeout_ms: None,
+        ..SubscriptionSpec::default()
     }
 }
 
@@ -272,7 +270,7 @@ pub fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-/// Makes a log what a program that knows this `format`, 1 to 3, would have left; gives its head.
+/// Makes a log what a program that knows this `format` would have left; gives its head.
 pub fn as_of_format(store: &dyn StateStore, format: u32) -> Head {
     let (mut batch, mut hash) = (Batch::default(), Hash::default());
     for row in store.scan(&Scan::all(Table::Configuration, 10_000)).unwrap() {
@@ -287,12 +285,14 @@ pub fn as_of_format(store: &dyn StateStore, format: u32) -> Head {
     }
     let head = store.get(Table::Meta, tables::HEAD).unwrap().unwrap();
     let head: Head = decode("head", &head).unwrap();
-    let head = Head { configuration: hash, open_block: Sequence(0), ..head };
+    let searched = format >= search::SINCE_FORMAT;
+    let open_block = if searched { head.open_block } else { Sequence(0) };
+    let head = Head { configuration: hash, open_block, ..head };
     batch.put(Table::Meta, tables::HEAD, encode("head", &head).unwrap());
     batch.put(Table::Meta, tables::FORMAT, format.to_be_bytes().to_vec());
     store.commit(batch).unwrap();
     for table in store.tables() {
-        if matches!(table, Table::Search(_)) {
+        if !searched && matches!(table, Table::Search(_)) {
             store.drop_table(table).unwrap();
         }
     }

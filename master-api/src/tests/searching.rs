@@ -217,8 +217,13 @@ async fn a_released_event_is_found_at_its_new_place_alone() {
     aside.quarantine = Some("test".into());
     let aside = bench.api.store_event(aside).await.unwrap();
     let other = bench.store(&[]).await;
-    let release =
-        ReleaseEvent { id: aside.id, schema_minor: None, lanes: Vec::new(), rules: bench.rules() };
+    let release = ReleaseEvent {
+        id: aside.id,
+        schema_minor: None,
+        lanes: Vec::new(),
+        keys: Default::default(),
+        rules: bench.rules(),
+    };
     bench.api.release_event(super::harness::operator(), release).await.unwrap();
     assert_eq!(found(&bench, &EventFilter::default(), 50).await, [aside.id, other.id]);
     let state = Some(EventState::Quarantined);

@@ -10,6 +10,7 @@ use crate::v1::{self, internal, internal::next};
 use contract::{
     delivery::{Attempt, AttemptReport, Cause, Delivery, DeliveryState, Next},
     exchange::{Exchange, ExchangeRecord},
+    subscription::OrderingKey,
 };
 
 same_variants!(DeliveryState, v1::DeliveryState, [Waiting, Delivered, Dead, Cancelled]);
@@ -83,8 +84,17 @@ impl TryFrom<v1::Attempt> for Attempt {
 
 impl From<Delivery> for v1::Delivery {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { id, event, state, cause, created_at, due, attempts, attempts_before_resend } =
-            delivery;
+        let Delivery {
+            id,
+            event,
+            state,
+            cause,
+            created_at,
+            due,
+            attempts,
+            attempts_before_resend,
+            ordering_key,
+        } = delivery;
         Self {
             id: id.to_string(),
             event: event.to_string(),
@@ -94,6 +104,7 @@ impl From<Delivery> for v1::Delivery {
             due: due.map(moment),
             attempts: into_each(attempts),
             attempts_before_resend,
+            ordering_key: ordering_key.map(|key| key.0),
         }
     }
 }
@@ -110,6 +121,7 @@ impl TryFrom<v1::Delivery> for Delivery {
             due: optional(wire.due, "due", moment_from)?,
             attempts: each(wire.attempts, "attempts", Attempt::try_from)?,
             attempts_before_resend: wire.attempts_before_resend,
+            ordering_key: wire.ordering_key.map(OrderingKey),
         })
     }
 }

@@ -15,11 +15,14 @@ use contract::{
         Stats, StoreEvent, Stored, Work,
     },
     stamp::Stamp,
+    subscription::OrderingKey,
 };
+use std::collections::BTreeMap;
 
 impl From<StoreEvent> for internal::StoreEventRequest {
     fn from(store: StoreEvent) -> Self {
-        let StoreEvent { id, event, stamp, schema_minor, quarantine, lanes: into, rules } = store;
+        let StoreEvent { id, event, stamp, schema_minor, quarantine, lanes: into, keys, rules } =
+            store;
         Self {
             id: id.to_string(),
             event: Some(event.into()),
@@ -28,6 +31,7 @@ impl From<StoreEvent> for internal::StoreEventRequest {
             quarantine,
             lanes: lanes(into),
             rules: rules.0,
+            keys: keys_to(keys),
         }
     }
 }
@@ -42,6 +46,7 @@ impl TryFrom<internal::StoreEventRequest> for StoreEvent {
             schema_minor: wire.schema_minor,
             quarantine: wire.quarantine,
             lanes: lanes_from(wire.lanes),
+            keys: keys_from(wire.keys),
             rules: Sequence(wire.rules),
         })
     }
@@ -49,18 +54,27 @@ impl TryFrom<internal::StoreEventRequest> for StoreEvent {
 
 impl From<ReleaseEvent> for internal::ReleaseEventRequest {
     fn from(release: ReleaseEvent) -> Self {
-        let ReleaseEvent { id, schema_minor, lanes: into, rules } = release;
-        Self { id: id.to_string(), schema_minor, lanes: lanes(into), rules: rules.0 }
+        let ReleaseEvent { id, schema_minor, lanes: into, keys, rules } = release;
+        let (id, keys) = (id.to_string(), keys_to(keys));
+        Self { id, schema_minor, lanes: lanes(into), rules: rules.0, keys }
     }
 }
 
 impl TryFrom<internal::ReleaseEventRequest> for ReleaseEvent {
     type Error = Malformed;
     fn try_from(wire: internal::ReleaseEventRequest) -> Result<Self, Malformed> {
-        let internal::ReleaseEventRequest { id, schema_minor, lanes, rules } = wire;
-        let (id, lanes) = (parsed(&id, "id")?, lanes_from(lanes));
-        Ok(Self { id, schema_minor, lanes, rules: Sequence(rules) })
+        let internal::ReleaseEventRequest { id, schema_minor, lanes, rules, keys } = wire;
+        let (id, lanes, keys) = (parsed(&id, "id")?, lanes_from(lanes), keys_from(keys));
+        Ok(Self { id, schema_minor, lanes, keys, rules: Sequence(rules) })
     }
+}
+
+fn keys_to(keys: BTreeMap<LaneId, OrderingKey>) -> BTreeMap<u32, u64> {
+    keys.into_iter().map(|(lane, key)| (lane.0, key.0)).collect()
+}
+
+fn keys_from(wire: BTreeMap<u32, u64>) -> BTreeMap<LaneId, OrderingKey> {
+    wire.into_iter().map(|(lane, key)| (LaneId(lane), OrderingKey(key))).collect()
 }
 
 impl From<Stored> for internal::Stored {
@@ -221,8 +235,9 @@ impl TryFrom<internal::LaneStatus> for LaneStatus {
 
 impl From<FeedItem> for internal::FeedItem {
     fn from(item: FeedItem) -> Self {
-        let FeedItem { delivery, due } = item;
-        Self { delivery: delivery.to_string(), due: Some(moment(due)) }
+        let FeedItem { delivery, due, key } = item;
+        let key = key.map(|key| key.0);
+        Self { delivery: delivery.to_string(), due: Some(moment(due)), key }
     }
 }
 
@@ -232,6 +247,7 @@ impl TryFrom<internal::FeedItem> for FeedItem {
         Ok(Self {
             delivery: parsed(&wire.delivery, "delivery")?,
             due: message(wire.due, "due", moment_from)?,
+            key: wire.key.map(OrderingKey),
         })
     }
 }

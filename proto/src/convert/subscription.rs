@@ -2,14 +2,14 @@
 
 use super::{
     Malformed, each, into_each, message, moment, moment_from, narrow, one_of, optional, parsed,
-    parsed_each, text,
+    parsed_each, required, text,
 };
 use crate::v1;
 use contract::{
     backoff::BackoffPolicy,
     id::SubscriptionNumber,
     subscription::{
-        EventType, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
+        EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
     },
 };
@@ -77,6 +77,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             backoff,
             max_in_flight,
             timeout_ms,
+            ordering,
         } = spec;
         Self {
             name,
@@ -87,6 +88,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             backoff: backoff.map(Into::into),
             max_in_flight,
             timeout_ms,
+            ordering: ordering_to(ordering),
         }
     }
 }
@@ -103,8 +105,26 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             backoff: optional(wire.backoff, "backoff", BackoffPolicy::try_from)?,
             max_in_flight: wire.max_in_flight,
             timeout_ms: wire.timeout_ms,
+            ordering: ordering_from(wire.ordering)?,
         })
     }
+}
+
+fn ordering_to(ordering: Ordering) -> Option<v1::Ordering> {
+    let ordering = match ordering {
+        Ordering::None => return None,
+        Ordering::Strict => v1::ordering::Ordering::Strict(v1::ordering::Strict {}),
+        Ordering::Key(source) => v1::ordering::Ordering::Key(source),
+    };
+    Some(v1::Ordering { ordering: Some(ordering) })
+}
+
+fn ordering_from(wire: Option<v1::Ordering>) -> Result<Ordering, Malformed> {
+    let Some(v1::Ordering { ordering }) = wire else { return Ok(Ordering::None) };
+    Ok(match required(ordering, "ordering")? {
+        v1::ordering::Ordering::Strict(v1::ordering::Strict {}) => Ordering::Strict,
+        v1::ordering::Ordering::Key(source) => Ordering::Key(text(source, "ordering.key")?),
+    })
 }
 
 impl From<Subscription> for v1::Subscription {

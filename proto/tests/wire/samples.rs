@@ -26,11 +26,11 @@ use contract::{
     queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
     retention::{DayPlan, Retained, RetentionPlan, StoreBytes},
     stamp::Stamp,
-    subscription::Priority,
+    subscription::{OrderingKey, Priority},
     testing::{subscription, subscription_spec},
     uri::EventUri,
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 pub const NOW: Timestamp = Timestamp(1_795_224_556_123_456);
 
@@ -48,6 +48,10 @@ pub fn key_id() -> KeyId {
 
 pub fn lane() -> LaneId {
     LaneId::new(contract::id::SubscriptionNumber(1), Priority::try_from(9).unwrap())
+}
+
+pub fn keys() -> BTreeMap<LaneId, OrderingKey> {
+    BTreeMap::from([(lane(), OrderingKey(u64::MAX)), (LaneId(3), OrderingKey(0))])
 }
 
 pub fn delivery_id() -> DeliveryId {
@@ -121,7 +125,8 @@ pub fn new_events() -> Vec<NewEvent> {
 
 pub fn release_event() -> ReleaseEvent {
     let lanes = vec![LaneId(0), LaneId(u32::MAX)];
-    ReleaseEvent { id: event_id(), schema_minor: Some(0), lanes, rules: Sequence(u64::MAX) }
+    let (id, rules, keys) = (event_id(), Sequence(u64::MAX), keys());
+    ReleaseEvent { id, schema_minor: Some(0), lanes, keys, rules }
 }
 
 pub fn accepted() -> Accepted {
@@ -207,6 +212,7 @@ pub fn delivery(state: DeliveryState) -> Delivery {
         due: waiting.then_some(NOW.after(Duration::from_secs(5))),
         attempts: CAUSES.map(Some).into_iter().chain([None]).map(attempt).collect(),
         attempts_before_resend: 3,
+        ordering_key: Some(OrderingKey(u64::MAX)),
     }
 }
 
@@ -250,6 +256,7 @@ pub fn store_event() -> StoreEvent {
         schema_minor: Some(0),
         quarantine: Some(String::new()),
         lanes: vec![lane()],
+        keys: keys(),
         rules: Sequence(3),
     }
 }
@@ -335,7 +342,8 @@ pub fn lane_statuses() -> Vec<LaneStatus> {
 }
 
 pub fn feed_items() -> Vec<FeedItem> {
-    vec![FeedItem { delivery: delivery_id(), due: NOW }; 2]
+    let item = FeedItem { delivery: delivery_id(), due: NOW, key: None };
+    vec![item, FeedItem { key: Some(OrderingKey(7)), ..item }]
 }
 
 pub fn feed_page() -> FeedPage {

@@ -260,7 +260,10 @@ impl Pair {
         if expected == Enqueued::Full {
             model.turned_away.insert(delivery.lane);
         }
-        assert_eq!(self.schedule.enqueue(FeedItem { delivery, due }, model.now), expected);
+        assert_eq!(
+            self.schedule.enqueue(FeedItem { delivery, due, key: None }, model.now),
+            expected
+        );
     }
 
     fn start(&mut self) -> Option<Lease> {

@@ -35,7 +35,10 @@ fn lane(subscription: u32, priority: u8) -> LaneId {
 fn put(schedule: &mut Schedule, lane: LaneId, sequences: impl IntoIterator<Item = u64>) {
     for sequence in sequences {
         let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
-        assert_eq!(schedule.enqueue(FeedItem { delivery, due: NOW }, NOW), Enqueued::Queued);
+        assert_eq!(
+            schedule.enqueue(FeedItem { delivery, due: NOW, key: None }, NOW),
+            Enqueued::Queued
+        );
     }
 }
 
@@ -184,7 +187,7 @@ fn a_newcomer_has_its_turn_at_once_but_never_twice_in_a_round() {
     for sequence in 1..=300 {
         if !starts.contains_key(&lane(3, 5)) || schedule.counts()[5].ready % 2 == 0 {
             let delivery = DeliveryId { lane: lane(3, 5), sequence: Sequence(sequence) };
-            schedule.enqueue(FeedItem { delivery, due: NOW }, NOW);
+            schedule.enqueue(FeedItem { delivery, due: NOW, key: None }, NOW);
         }
         let served = finish_next(&mut schedule);
         if starts.is_empty() {
@@ -202,7 +205,8 @@ fn a_full_lane_that_was_filled_again_is_told_later() {
     let mut schedule = schedule(config, [capped("a", 4)]);
     let lane = lane(1, 5);
     put(&mut schedule, lane, 1..=4);
-    let full = FeedItem { delivery: DeliveryId { lane, sequence: Sequence(9) }, due: NOW };
+    let full =
+        FeedItem { delivery: DeliveryId { lane, sequence: Sequence(9) }, due: NOW, key: None };
     assert_eq!(schedule.enqueue(full, NOW), Enqueued::Full);
     for _ in 0..2 {
         finish_next(&mut schedule);
@@ -223,7 +227,10 @@ fn what_is_kept_of_strangers_and_of_the_gone_is_bounded() {
     put(&mut schedule, lane(2, 5), [1]);
     for number in 100..6000 {
         let delivery = DeliveryId { lane: lane(number, 5), sequence: Sequence(1) };
-        assert_eq!(schedule.enqueue(FeedItem { delivery, due: NOW }, NOW), Enqueued::Full);
+        assert_eq!(
+            schedule.enqueue(FeedItem { delivery, due: NOW, key: None }, NOW),
+            Enqueued::Full
+        );
     }
     assert_eq!(schedule.strangers.len(), STRANGERS_MAX);
 
@@ -244,7 +251,7 @@ fn the_oldest_of_each_priority_is_known() {
     put(&mut schedule, lane(1, 3), [1, 2]);
     let late = Timestamp(NOW.0 + 7);
     let delivery = DeliveryId { lane: lane(2, 4), sequence: Sequence(1) };
-    schedule.enqueue(FeedItem { delivery, due: late }, NOW);
+    schedule.enqueue(FeedItem { delivery, due: late, key: None }, NOW);
     let oldest = |schedule: &Schedule| {
         let of = |priority| schedule.oldest()[level_of(Priority::try_from(priority).unwrap())];
         (of(3), of(4))

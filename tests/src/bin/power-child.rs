@@ -17,7 +17,7 @@ use contract::{
     subscription::{Priority, SubscriptionSpec},
 };
 use master_api::{Config, MasterApi, Metrics};
-use std::{io::Write, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, sync::Arc};
 
 /// Small, so that a short run meets flushes and compactions.
 const MEMTABLE_BYTES: u64 = 32 << 10;
@@ -63,13 +63,9 @@ fn acknowledge(id: &EventId) {
 async fn subscribe(api: &MasterApi) -> LaneId {
     let spec = SubscriptionSpec {
         name: "power".into(),
-        subscriber: None,
         url: "http://127.0.0.1:9/".into(),
         events: vec!["power/1/*".parse().expect("a pattern")],
-        priority: None,
-        backoff: None,
-        max_in_flight: None,
-        timeout_ms: None,
+        ..SubscriptionSpec::default()
     };
     let commands = vec![Command::PutSubscription { spec, secrets: Vec::new() }];
     let changes = Changeset { commands, ..Changeset::default() };
@@ -98,7 +94,8 @@ fn event(api: &MasterApi, id: EventId, lane: LaneId, size: u64) -> StoreEvent {
     };
     let stamp = Stamp { key: SecretId::from_bytes([1; 16]), mac: [2; 32] };
     let (rules, lanes) = (event.rules, vec![lane]);
-    StoreEvent { id, event, stamp, schema_minor: None, quarantine: None, lanes, rules }
+    let (schema_minor, quarantine, keys) = (None, None, BTreeMap::new());
+    StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, keys, rules }
 }
 
 fn done(delivery: DeliveryId) -> AttemptReport {

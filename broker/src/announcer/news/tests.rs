@@ -65,6 +65,7 @@ fn gone(uri: &str) -> (DeliveryId, Circumstances) {
         due: None,
         attempts: vec![attempt],
         attempts_before_resend: 0,
+        ordering_key: None,
     };
     let event = Event {
         id: event_id,

@@ -13,7 +13,7 @@ const FULL: TurnEnd = TurnEnd::Full { read: Sequence(3), retries: false };
 
 fn item(sequence: u64) -> FeedItem {
     let sequence = Sequence(sequence);
-    FeedItem { delivery: DeliveryId { lane: LANE, sequence }, due: Timestamp(0) }
+    FeedItem { delivery: DeliveryId { lane: LANE, sequence }, due: Timestamp(0), key: None }
 }
 
 fn offer(table: &LaneTable, sequence: u64) {

@@ -167,7 +167,8 @@ impl ModelLog {
         let state = self.up()?;
         let Some(rows) = state.lanes.get(&lane) else { return Ok(FeedPage::default()) };
         let limit = limit as usize;
-        let item = |sequence, due| FeedItem { delivery: DeliveryId { lane, sequence }, due };
+        let item =
+            |sequence, due| FeedItem { delivery: DeliveryId { lane, sequence }, due, key: None };
         let after = Sequence(after.max(rows.cursor).0 + 1);
         let fresh: Vec<_> =
             rows.fresh.range(after..).take(limit).map(|s| item(*s, Timestamp(0))).collect();
@@ -255,6 +256,7 @@ impl Deliveries for ModelLog {
             due: None,
             attempts: Vec::new(),
             attempts_before_resend: 0,
+            ordering_key: None,
         }))
     }
     async fn deliveries(&self, _: DeliveryFilter, _: PageRequest) -> Result<Page<Delivery>> {

@@ -14,7 +14,10 @@ pub async fn delays_are_exact(harness: &dyn Harness) {
     let [one, two] = [delivery(lane(1, 5), 1), delivery(lane(1, 5), 2)];
     let due = |seconds| case.now().after(Duration::from_secs(seconds));
     let [early, late] = [due(5), due(9)];
-    case.queue.enqueue(vec![FeedItem { delivery: one, due: late }]).await.expect("enqueue");
+    case.queue
+        .enqueue(vec![FeedItem { delivery: one, due: late, key: None }])
+        .await
+        .expect("enqueue");
     case.put([two]).await;
     let lease = case.take(1).await[0];
     assert_eq!(lease.delivery, two);
@@ -38,7 +41,11 @@ pub async fn a_sooner_delay_wakes(harness: &dyn Harness) {
     let case = Case::new(harness, [spec("a", None)]).await;
     let [late, soon] = [delivery(lane(1, 5), 1), delivery(lane(1, 5), 2)];
     let due = |seconds| case.now().after(Duration::from_secs(seconds));
-    let items = [(late, due(30)), (soon, due(5))].map(|(delivery, due)| FeedItem { delivery, due });
+    let items = [(late, due(30)), (soon, due(5))].map(|(delivery, due)| FeedItem {
+        delivery,
+        due,
+        key: None,
+    });
     case.queue.enqueue(vec![items[0]]).await.expect("enqueue");
     let mut waiting = pin!(case.take(1));
     start_waiting(waiting.as_mut()).await;

@@ -128,7 +128,7 @@ async fn feed(queue: Arc<dyn MessageQueue>, lanes: [LaneId; 4], due: Timestamp, 
         for lane in std::mem::take(&mut open) {
             let first = next.get(&lane).copied().unwrap_or(each + 1);
             let items = (first..=each)
-                .map(|sequence| FeedItem { delivery: delivery(lane, sequence), due })
+                .map(|sequence| FeedItem { delivery: delivery(lane, sequence), due, key: None })
                 .collect();
             let answers = queue.enqueue(items).await.expect("enqueue");
             let taken = answers.iter().take_while(|answer| **answer != Enqueued::Full).count();

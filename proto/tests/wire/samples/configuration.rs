@@ -20,7 +20,7 @@ use contract::{
     setting::{Setting, SettingValue, Settings},
     source::{Scheme, Source, SourceSpec, Template},
     subscription::{
-        EventType, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
+        EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
     },
     testing::{subscription, subscription_spec},
@@ -187,6 +187,7 @@ fn full_spec() -> SubscriptionSpec {
         backoff: Some(BackoffPolicy::default()),
         max_in_flight: Some(1),
         timeout_ms: Some(60_000),
+        ordering: Ordering::Key("event.id".into()),
         ..subscription_spec("ci")
     }
 }
@@ -200,7 +201,9 @@ pub fn subscriptions() -> Vec<Subscription> {
         created_at: NOW,
         ..subscription(2, full_spec())
     };
-    vec![subscription(1, subscription_spec("ci")), with(Active), with(Paused), with(Disabled)]
+    let strict = SubscriptionSpec { ordering: Ordering::Strict, ..subscription_spec("ci") };
+    let plain = [subscription(1, subscription_spec("ci")), subscription(3, strict)];
+    plain.into_iter().chain([Active, Paused, Disabled].map(with)).collect()
 }
 
 pub fn commands() -> Vec<Command> {
