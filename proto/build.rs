@@ -22,7 +22,8 @@ const INTERNAL: [&str; 3] = [
     "certes/v1/internal/queue.proto",
 ];
 /// Messages that carry secrets: `src/redact.rs` prints them without.
-const SECRET: [&str; 9] = [
+const SECRET: [&str; 10] = [
+    ".certes.v1.SubscriptionAuth",
     ".certes.v1.PutSource",
     ".certes.v1.PutSubscription",
     ".certes.v1.CreateUser",

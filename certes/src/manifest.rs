@@ -1,19 +1,26 @@
 //! The manifest of `certes apply`: what an operator declares in YAML, and the commands it means.
 
+mod auth;
+
 use crate::misuse::Misuse;
 use anyhow::{Context, Result, anyhow, bail};
+use auth::AuthEntry;
 use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
     command::{Changeset, Command},
     event::{Direction, Disposition},
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
+    sending::custom_headers,
     source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
     uri::{EventPattern, EventUri},
 };
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// One manifest file, or several together.
 #[derive(Debug, Default, Deserialize)]
@@ -107,6 +114,9 @@ struct SubscriptionEntry {
     secrets: Vec<SecretEntry>,
     max_in_flight: Option<u32>,
     timeout: Option<Span>,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    auth: Option<AuthEntry>,
 }
 
 /// A secret: a value, or where to find it.
@@ -209,7 +219,11 @@ fn parse(text: &str, base: &Path, environment: Environment<'_>, wanted: &mut Wan
     for mut entry in manifest.subscriptions {
         let given = secrets(entry.secret.take(), std::mem::take(&mut entry.secrets))
             .with_context(|| format!("subscription `{}`", entry.name))?;
-        commands.push(Command::PutSubscription { spec: entry.try_into()?, secrets: given });
+        let auth = entry.auth.take();
+        let auth = auth.map(|auth| auth.read(|secret| resolve(secret, base, environment)));
+        let auth = auth.transpose().with_context(|| format!("subscription `{}`", entry.name))?;
+        let spec = SubscriptionSpec { auth, ..entry.try_into()? };
+        commands.push(Command::PutSubscription { spec, secrets: given });
     }
     Ok(())
 }
@@ -285,6 +299,8 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             backoff: entry.backoff,
             max_in_flight: entry.max_in_flight,
             timeout_ms,
+            headers: custom_headers(entry.headers),
+            auth: None,
             ..Self::default()
         })
     }

@@ -1,6 +1,7 @@
 //! The exchange with the endpoint: one request, one answer, one time limit.
 
 use crate::{
+    auth::TlsIdentity,
     config::Config,
     keep::Keeper,
     outcome::{self, Failure, Outcome},
@@ -22,16 +23,31 @@ use hyper_util::{
     },
     rt::{TokioExecutor, TokioTimer},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::{Instant, timeout_at};
 
 /// Largest head of an answer in bytes.
 const RESPONSE_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
+/// Most TLS identities whose connections are kept; beyond that all of them are made anew.
+const IDENTITIES_MAX: usize = 1024;
+
+type HttpClient = Client<HttpsConnector<Dialler>, Full<Bytes>>;
+
 /// Sends requests. It follows no redirect, knows no proxy and keeps no cookie.
 #[derive(Debug)]
 pub(crate) struct Deliverer {
-    client: Client<HttpsConnector<Dialler>, Full<Bytes>>,
+    /// For all that show no certificate.
+    client: HttpClient,
+    /// One each for those who do, so that nobody's request goes over a connection on which another
+    /// has shown who they are.
+    identified: Mutex<HashMap<TlsIdentity, HttpClient>>,
+    pool: Pool,
     dialler: Dialler,
     clock: Arc<dyn Clock>,
     keeper: Keeper,
@@ -41,20 +57,37 @@ impl Deliverer {
     /// A deliverer with the limits of `config`. A sentence if it cannot be made so.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, String> {
         let dialler = Dialler::new(&config.egress())?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(egress::client_config(config.extra_ca_file.as_deref())?)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(dialler.clone());
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout.0)
-            .pool_max_idle_per_host(config.idle_connections_max_per_host)
-            .http1_max_buf_size(usize::try_from(RESPONSE_HEAD_BYTES_MAX).unwrap_or(usize::MAX))
-            .http2_max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
-            .build(connector);
-        Ok(Self { client, dialler, clock, keeper: Keeper::new(config) })
+        let pool = Pool {
+            idle_timeout: config.idle_timeout.0,
+            idle_max_per_host: config.idle_connections_max_per_host,
+            extra_ca: config.extra_ca_file.clone(),
+        };
+        let tls = egress::client_config(pool.extra_ca.as_deref())?;
+        Ok(Self {
+            client: pool.client(tls, dialler.clone()),
+            identified: Mutex::default(),
+            pool,
+            dialler,
+            clock,
+            keeper: Keeper::new(config),
+        })
+    }
+
+    /// The connections of `identity`.
+    fn client(&self, identity: Option<&TlsIdentity>) -> Result<HttpClient, Failure> {
+        let Some(identity) = identity else { return Ok(self.client.clone()) };
+        let mut all = self.identified.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = all.get(identity) {
+            return Ok(client.clone());
+        }
+        let tls = egress::client_config_as(&identity.identity, self.pool.extra_ca.as_deref());
+        let tls = tls.map_err(|why| Failure::new(Cause::Misconfigured, why))?;
+        let client = self.pool.client(tls, self.dialler.clone());
+        if all.len() >= IDENTITIES_MAX {
+            all.clear();
+        }
+        all.insert(identity.clone(), client.clone());
+        Ok(client)
     }
 
     /// Waits a while for room for one more connection.
@@ -67,19 +100,22 @@ impl Deliverer {
         &self.keeper
     }
 
-    /// Makes the request and waits at most `limit` for the whole answer, which is added to
-    /// `record`. None: nobody was asked,
-    /// because all our connections are in use.
+    /// Makes the request and waits for the whole answer, which is added to `record`, until the
+    /// deadline, which is `limit` after the attempt began. None: nobody was asked, because all our
+    /// connections are in use.
     pub(crate) async fn deliver(
         &self,
+        identity: Option<&TlsIdentity>,
         mut request: Request<Full<Bytes>>,
-        limit: Duration,
+        (deadline, limit): (Instant, Duration),
         record: Option<Box<ExchangeRecord>>,
     ) -> Option<Outcome> {
-        let started = Instant::now();
-        let deadline = started + limit;
+        let client = match self.client(identity) {
+            Ok(client) => client,
+            Err(failure) => return Some(Outcome::unsent(failure)),
+        };
         let connection = capture_connection(&mut request);
-        let mut outcome = match timeout_at(deadline, self.client.request(request)).await {
+        let mut outcome = match timeout_at(deadline, client.request(request)).await {
             Ok(Ok(response)) => self.judge(response, (deadline, limit), record).await,
             Ok(Err(error)) if matches!(outcome::find(&error), Some(DialError::Full)) => {
                 return None;
@@ -87,7 +123,6 @@ impl Deliverer {
             Ok(Err(error)) => Outcome { exchange: record, ..failed(&error, &connection) },
             Err(_elapsed) => Outcome { exchange: record, ..Outcome::unsent(too_slow(limit)) },
         };
-        outcome.duration = started.elapsed();
         outcome.address = outcome.address.or_else(|| dialled(&connection));
         // Without a connection, nothing went over a wire.
         if outcome.address.is_none()
@@ -130,6 +165,32 @@ impl Deliverer {
             retry_after,
             ..Outcome::default()
         }
+    }
+}
+
+/// How connections are kept.
+#[derive(Debug)]
+struct Pool {
+    idle_timeout: Duration,
+    idle_max_per_host: usize,
+    extra_ca: Option<PathBuf>,
+}
+
+impl Pool {
+    fn client(&self, tls: rustls::ClientConfig, dialler: Dialler) -> HttpClient {
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(dialler);
+        Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(self.idle_timeout)
+            .pool_max_idle_per_host(self.idle_max_per_host)
+            .http1_max_buf_size(usize::try_from(RESPONSE_HEAD_BYTES_MAX).unwrap_or(usize::MAX))
+            .http2_max_header_list_size(RESPONSE_HEAD_BYTES_MAX)
+            .build(connector)
     }
 }
 

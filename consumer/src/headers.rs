@@ -1,66 +1,7 @@
 //! Which kept headers of an event travel on to the subscriber.
 
-use contract::event::{CREDENTIAL_HEADERS, Headers};
+use contract::{event::Headers, sending::travels};
 use http::{HeaderMap, HeaderName, HeaderValue};
-
-/// Headers that belong to one connection or to one request, not to the event (RFC 9110, section
-/// 7.6.1, and those that proxies on our side of the door have added).
-const OF_ONE_REQUEST: [&str; 26] = [
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "max-forwards",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "range",
-    "te",
-    "traceparent",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-real-ip",
-];
-
-/// A name that contains one of these carries a credential, or a signature that was made for
-/// another request.
-const OF_A_CREDENTIAL: [&str; 12] = [
-    "signature",
-    "-sig",
-    "hmac",
-    "authorization",
-    "authenticat",
-    "x-auth",
-    "token",
-    "secret",
-    "password",
-    "cookie",
-    "api-key",
-    "apikey",
-];
-
-/// What the server alone may say.
-const OF_THE_SERVER: [&str; 3] = ["webhook-", "svix-", "certes-"];
-
-/// Does a kept header travel on? `name` is in lower case.
-fn travels(name: &str) -> bool {
-    !OF_ONE_REQUEST.contains(&name)
-        && !CREDENTIAL_HEADERS.contains(&name)
-        && !OF_A_CREDENTIAL.iter().any(|part| name.contains(part))
-        && !OF_THE_SERVER.iter().any(|prefix| name.starts_with(prefix))
-}
 
 /// Adds those of the `kept` headers that travel on.
 pub(crate) fn pass_on(kept: &Headers, headers: &mut HeaderMap) {
@@ -77,6 +18,14 @@ pub(crate) fn pass_on(kept: &Headers, headers: &mut HeaderMap) {
             headers.append(name, value);
         }
     }
+}
+
+/// The headers that a subscription adds; they were checked when it was declared.
+pub(crate) fn custom(declared: &Headers) -> HeaderMap {
+    let header = |(name, value): &(String, String)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+    };
+    declared.0.iter().filter_map(header).collect()
 }
 
 #[cfg(test)]

@@ -8,9 +8,13 @@ use contract::{
     event::Headers,
     exchange::{Credentials, ExchangeRecord, usual_headers},
     master_api::Work,
+    secret::Secret,
 };
 use http::{HeaderMap, Request, header};
 use hyper::body::Body;
+
+/// How a hidden value begins.
+const HIDDEN: &str = "*** ";
 
 /// Keeps what the settings say.
 #[derive(Debug)]
@@ -45,7 +49,8 @@ impl Keeper {
         let length = request.body().size_hint().exact().unwrap_or_default().to_string();
         let length = (header::CONTENT_LENGTH.as_str(), length.as_str());
         let own = host.into_iter().chain([length]);
-        let sent = self.credentials.keep(own.chain(text(request.headers())));
+        let mut sent = self.credentials.keep(own.chain(text(request.headers())));
+        hide_sensitive(request.headers(), &mut sent);
         let delivery = &work.delivery;
         let usual = usual_headers(&work.event, delivery.id, delivery.next_attempt(), started_at);
         Some(Box::new(ExchangeRecord::of_request(&sent, &usual)))
@@ -60,6 +65,17 @@ impl Keeper {
     pub(crate) fn body(&self, body: &[u8]) -> (Bytes, bool) {
         let kept = &body[..body.len().min(self.body_bytes)];
         (Bytes::copy_from_slice(kept), kept.len() < body.len())
+    }
+}
+
+/// A header that proves who sends may have any name.
+fn hide_sensitive(headers: &HeaderMap, kept: &mut Headers) {
+    let sensitive = headers.iter().filter(|(_, value)| value.is_sensitive());
+    let names: Vec<_> = sensitive.map(|(name, _)| name.as_str()).collect();
+    for (name, value) in &mut kept.0 {
+        if names.contains(&name.as_str()) && !value.starts_with(HIDDEN) {
+            *value = format!("{HIDDEN}{}", Secret::new(std::mem::take(value)).fingerprint());
+        }
     }
 }
 

@@ -17,9 +17,12 @@ mod record;
 mod prepared;
 mod request;
 mod headers;
+mod auth;
+mod token;
 mod sign;
 
 // How it is sent, and what came back.
+mod send;
 mod deliver;
 mod keep;
 mod outcome;

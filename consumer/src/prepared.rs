@@ -1,7 +1,11 @@
 //! What is made once for a subscription and used for each of its attempts.
 
-use crate::{config::Config, sign::Signer};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use crate::{
+    auth::{self, Proof},
+    config::Config,
+    headers,
+    sign::Signer,
+};
 use contract::{
     id::SubscriptionNumber,
     rules::{Rules, RulesReceiver},
@@ -9,7 +13,7 @@ use contract::{
     stamp::StampKey,
     subscription::Subscription,
 };
-use http::{HeaderValue, Uri};
+use http::{HeaderMap, Uri};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
@@ -24,8 +28,9 @@ const PREPARED_MAX: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) uri: Uri,
-    /// From credentials in the URL.
-    pub(crate) authorization: Option<HeaderValue>,
+    /// What it adds to each delivery.
+    pub(crate) headers: HeaderMap,
+    pub(crate) proof: Proof,
     pub(crate) signer: Signer,
     pub(crate) timeout: Duration,
 }
@@ -37,14 +42,15 @@ impl Prepared {
         if !matches!(url.scheme(), "http" | "https") {
             return Err("its URL is neither http nor https".to_owned());
         }
-        let authorization = basic_authorization(&url)?;
+        let proof = auth::proof(subscription, &url, rules)?;
         // Cannot fail for http and https, and a URL that kept them would be refused just below.
         let cleared = url.set_username("").and_then(|()| url.set_password(None));
         cleared.map_err(|()| "its URL has no host".to_owned())?;
         url.set_fragment(None);
         Ok(Self {
             uri: Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?,
-            authorization,
+            headers: headers::custom(&subscription.spec.headers),
+            proof,
             signer: Signer::new(rules.secrets_with_time(&subscription.secrets))?,
             timeout: config.attempt_timeout(
                 subscription.spec.timeout_ms,
@@ -52,33 +58,6 @@ impl Prepared {
             ),
         })
     }
-}
-
-fn basic_authorization(url: &Url) -> Result<Option<HeaderValue>, String> {
-    if url.username().is_empty() && url.password().is_none() {
-        return Ok(None);
-    }
-    let pair = format!("{}:{}", url.username(), url.password().unwrap_or_default());
-    let value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(percent_decode(&pair))));
-    let mut value = value.map_err(|_value| "the credentials in its URL".to_owned())?;
-    value.set_sensitive(true);
-    Ok(Some(value))
-}
-
-/// Undoes `%XX`, which the URL parser puts into credentials.
-fn percent_decode(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
-        let mut byte = [*first];
-        rest = match escaped.map(|digits| hex::decode_to_slice(digits, &mut byte)) {
-            Some(Ok(())) => &tail[2..],
-            _ => tail,
-        };
-        bytes.push(byte[0]);
-    }
-    bytes
 }
 
 /// The rules in force, with all that was prepared under them.
@@ -140,20 +119,5 @@ impl Snapshots {
             *newest = Arc::new(Snapshot::new(rules));
         }
         Arc::clone(&newest)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_in_a_url_become_a_header() {
-        let header = |url: &str| basic_authorization(&Url::parse(url).unwrap()).unwrap();
-        assert_eq!(header("https://host/"), None);
-        let value = header("https://user:p%40ss@host/").unwrap();
-        assert_eq!(value, format!("Basic {}", STANDARD.encode("user:p@ss")).as_str());
-        assert!(value.is_sensitive());
-        assert_eq!(percent_decode("%zz%4"), b"%zz%4");
     }
 }

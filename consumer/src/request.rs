@@ -14,9 +14,11 @@ use http_body_util::Full;
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("certes/", env!("CARGO_PKG_VERSION")));
 
-/// A POST of the payload, byte for byte, signed at `now`.
+/// A POST of the payload, byte for byte, signed at `now`. `shown`: the header that proves who sends.
+#[expect(clippy::too_many_arguments, reason = "one for each thing that a request is made of")]
 pub(crate) fn build(
     prepared: &Prepared,
+    shown: Option<&(HeaderName, HeaderValue)>,
     delivery: &Delivery,
     event: &Event,
     payload: Bytes,
@@ -25,8 +27,9 @@ pub(crate) fn build(
     let mut headers = HeaderMap::with_capacity(16 + event.headers.0.len());
     headers::pass_on(&event.headers, &mut headers);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    if let Some(authorization) = &prepared.authorization {
-        headers.insert(header::AUTHORIZATION, authorization.clone());
+    // In the place of what came with the event under the same name.
+    for (name, value) in prepared.headers.iter().chain(shown.map(|(name, value)| (name, value))) {
+        headers.insert(name, value.clone());
     }
     let id = event.id.to_string();
     let timestamp = now.unix_seconds().to_string();

@@ -5,14 +5,10 @@ use crate::{
     held::Holding,
     metrics::OutcomeLabel,
     outcome::Outcome,
-    prepared::Prepared,
     record::{self, Finished, Recorder},
-    request,
     service::Consumer,
 };
-use bytes::Bytes;
 use contract::{
-    clock::Timestamp,
     delivery::{AttemptReport, Next},
     master_api::Work,
     queue::{Lease, Settlement},
@@ -120,29 +116,6 @@ impl Consumer {
             tracing::info!(delivery = %report.delivery, %cause, "delivery is dead");
         }
         (Some(report), settlement)
-    }
-
-    /// None: all connections are in use, and nothing was sent.
-    async fn send(
-        &self,
-        work: &Work,
-        prepared: &Prepared,
-        payload: &Bytes,
-        now: Timestamp,
-    ) -> Option<Outcome> {
-        let payload = payload.clone();
-        let request = request::build(prepared, &work.delivery, &work.event, payload, now);
-        let record = self.deliverer.keeper().request(&request, work, now);
-        self.metrics.attempts_in_flight.inc();
-        let outcome = self.deliverer.deliver(request, prepared.timeout, record).await;
-        self.metrics.attempts_in_flight.dec();
-        if outcome.is_none() {
-            self.metrics.connections_exhausted.inc();
-        } else if work.delivery.attempts.is_empty() {
-            let delay = now.since(work.event.received_at);
-            self.metrics.first_attempt_delay_seconds.observe(delay.as_secs_f64());
-        }
-        outcome
     }
 
     fn measure(&self, made: &Made<'_>) {

@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config, deliver::Deliverer, held::Leases, metrics::Metrics, prepared::Snapshots,
+    token::Tokens,
 };
 use contract::{
     Error, ErrorCode, Result, clock::Clock, master_api::MasterApi, queue::MessageQueue,
@@ -20,6 +21,7 @@ pub struct Consumer {
     pub(crate) snapshots: Snapshots,
     pub(crate) leases: Arc<Leases>,
     pub(crate) deliverer: Deliverer,
+    pub(crate) tokens: Tokens,
 }
 
 impl fmt::Debug for Consumer {
@@ -46,6 +48,7 @@ impl Consumer {
         Ok(Arc::new(Self {
             snapshots: Snapshots::new(master_api.rules()),
             leases: Leases::new(Arc::clone(&queue), Arc::clone(&clock)),
+            tokens: Tokens::new(&config, Arc::clone(&clock)).map_err(refuse)?,
             deliverer: Deliverer::new(&config, Arc::clone(&clock)).map_err(refuse)?,
             config,
             master_api,

@@ -92,6 +92,8 @@ pub enum Cause {
     Lost,
     /// The payload was erased.
     Erased,
+    /// What proves to the endpoint who sends could not be had.
+    Auth,
 }
 
 impl Cause {
@@ -115,6 +117,7 @@ impl Cause {
             Self::Exhausted => "exhausted",
             Self::Lost => "lost",
             Self::Erased => "erased",
+            Self::Auth => "auth",
         }
     }
 }

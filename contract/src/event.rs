@@ -17,6 +17,11 @@ use std::fmt;
 pub struct Headers(pub Vec<(String, String)>);
 
 impl Headers {
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The first value of `name`, which is given in lower case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

@@ -38,10 +38,10 @@ pub struct ExchangeRecord {
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
     /// Headers that were sent beside the usual ones.
-    #[serde(rename = "a", skip_serializing_if = "is_empty")]
+    #[serde(rename = "a", skip_serializing_if = "Headers::is_empty")]
     pub added: Headers,
     /// Headers of the answer.
-    #[serde(rename = "r", skip_serializing_if = "is_empty")]
+    #[serde(rename = "r", skip_serializing_if = "Headers::is_empty")]
     pub response_headers: Headers,
     /// Body of the answer, from its beginning.
     #[serde(rename = "b", skip_serializing_if = "Bytes::is_empty")]
@@ -49,10 +49,6 @@ pub struct ExchangeRecord {
     /// The answer had more than is kept of it.
     #[serde(rename = "c", skip_serializing_if = "std::ops::Not::not")]
     pub response_cut: bool,
-}
-
-fn is_empty(headers: &Headers) -> bool {
-    headers.0.is_empty()
 }
 
 /// Headers that an attempt usually sends: those of the event, and what names the delivery.

@@ -20,6 +20,7 @@ pub mod stamp;
 pub mod schema;
 pub mod source;
 pub mod subscription;
+pub mod sending;
 pub mod backoff;
 pub mod delivery;
 pub mod exchange;

@@ -56,9 +56,22 @@ pub const SECRETS_MAX: usize = 8;
 pub const SECRET_KEPT_DEFAULT: Duration = Duration::from_secs(24 * 3600);
 /// Longest that it can.
 pub const SECRET_KEPT_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Most headers that a subscription adds to its deliveries.
+pub const CUSTOM_HEADERS_MAX: usize = 32;
+/// Most bytes of their names and values together.
+pub const CUSTOM_HEADERS_BYTES_MAX: usize = 8 * 1024;
+/// Longest user name, client id, audience or scope of a subscription's `auth`, in bytes.
+pub const AUTH_TEXT_LENGTH_MAX: usize = 255;
+/// Most scopes of a subscription's `auth`.
+pub const SCOPES_MAX: usize = 32;
+/// Longest secret of a subscription's `auth` in bytes: a private key of 8,192 bits in PEM fits.
+pub const AUTH_SECRET_BYTES_MAX: usize = 8 * 1024;
+/// Longest client certificate with those above it, in PEM, in bytes.
+pub const CERTIFICATES_BYTES_MAX: usize = 32 * 1024;
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
+const _: () = assert!(CUSTOM_HEADERS_BYTES_MAX < HEADERS_KEPT_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

@@ -3,7 +3,9 @@
 use crate::{
     backoff::BackoffPolicy,
     clock::Timestamp,
+    event::Headers,
     id::{SecretId, SubscriptionId, SubscriptionNumber},
+    sending::{Auth, Credential},
     uri::{EventPattern, EventUri},
 };
 use serde::{Deserialize, Serialize};
@@ -148,6 +150,20 @@ pub struct SubscriptionSpec {
     /// Which of its deliveries wait for each other.
     #[serde(default, skip_serializing_if = "Ordering::is_none")]
     pub ordering: Ordering,
+
+    /// Headers that are added to each delivery, names in lower case.
+    #[serde(default, skip_serializing_if = "Headers::is_empty")]
+    pub headers: Headers,
+    /// What proves who sends, beside the signatures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+}
+
+impl SubscriptionSpec {
+    /// The stored secret of its `auth`.
+    pub fn credential(&self) -> Option<&SecretRef> {
+        self.auth.as_ref().map(|auth| &auth.credential).and_then(Credential::stored)
+    }
 }
 
 /// Does a subscription get its deliveries now?
@@ -189,4 +205,11 @@ pub struct Subscription {
     pub secrets: Vec<SecretRef>,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl Subscription {
+    /// All its secrets: those that sign, and that of its `auth`.
+    pub fn all_secrets(&self) -> impl Iterator<Item = &SecretRef> {
+        self.secrets.iter().chain(self.spec.credential())
+    }
 }

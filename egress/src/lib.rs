@@ -10,4 +10,4 @@ mod client;
 pub use client::{GuardedClient, client};
 pub use dial::{DialError, Dialled, Dialler, Settings};
 pub use guard::{Guard, Refusal};
-pub use tls::client_config;
+pub use tls::{Identity, client_config, client_config_as};

@@ -18,6 +18,7 @@ mod put_event_type;
 mod put_source;
 mod put_backoff;
 mod put_subscription;
+mod credential;
 mod ensure_subscriptions;
 mod set_status;
 mod publish_schema;

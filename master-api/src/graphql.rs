@@ -22,6 +22,7 @@ mod retention;
 mod schemas;
 mod settings;
 mod subscriptions;
+mod sending;
 mod users;
 
 use async_graphql::parser::types::OperationType;

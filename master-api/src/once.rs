@@ -96,6 +96,7 @@ fn hide(value: &mut Value) {
                 match (name.as_str(), field) {
                     ("password", field) => *field = Value::Null,
                     ("secrets", Value::Array(secrets)) => secrets.iter_mut().for_each(fingerprint),
+                    ("given", secret) if secret.is_string() => fingerprint(secret),
                     (_, field) => hide(field),
                 }
             }

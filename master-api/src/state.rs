@@ -259,7 +259,7 @@ impl State {
     pub fn rules(&self, vault: &BTreeMap<SecretId, Secret>) -> Rules {
         let bytes = |secret: &SecretRef| Some((secret.id, vault.get(&secret.id)?.clone()));
         let of_sources = self.sources.values().flat_map(|source| &source.secrets);
-        let of_subscriptions = self.subscriptions.values().flat_map(|s| &s.secrets);
+        let of_subscriptions = self.subscriptions.values().flat_map(|s| s.all_secrets());
         let by_digest = |key: &Arc<ApiKey>| (key.token_sha256.clone(), Arc::clone(key));
         Rules {
             sequence: self.sequence,

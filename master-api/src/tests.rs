@@ -17,6 +17,7 @@ mod racing;
 mod looking;
 mod letting_in;
 mod ensuring;
+mod sending;
 mod repeating;
 mod retaining;
 mod erasing;

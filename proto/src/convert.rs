@@ -12,6 +12,7 @@ mod setting;
 mod backoff;
 mod source;
 mod subscription;
+mod sending;
 mod access;
 mod command;
 mod broker;

@@ -19,6 +19,15 @@ impl Debug for v1::PutSubscription {
     }
 }
 
+impl Debug for v1::SubscriptionAuth {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        f.debug_struct("SubscriptionAuth")
+            .field("secret", &self.secret.as_ref().map(|_secret| HIDDEN))
+            .field("stored", &self.stored)
+            .finish()
+    }
+}
+
 impl Debug for v1::CreateUser {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let (name, roles) = (&self.name, &self.roles);

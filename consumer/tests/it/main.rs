@@ -17,6 +17,7 @@ mod draining;
 mod fanning_out;
 mod guarding;
 mod outcomes;
+mod proving;
 mod recording;
 mod sending;
 mod settings;

@@ -6,6 +6,7 @@ use contract::{
     backoff::BackoffPolicy,
     limits,
     secret::Secret,
+    sending::{AuthMethod, check_headers},
     source::{Piece, Scheme, SourceSpec},
     subscription::SubscriptionSpec,
     uri::EventUri,
@@ -124,6 +125,19 @@ pub fn subscription(spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
     if spec.timeout_ms.is_some_and(|timeout| !TIMEOUT_MS.contains(&timeout)) {
         let (min, max) = TIMEOUT_MS.into_inner();
         return Err(refuse(format!("timeout_ms: allowed are {min} to {max}")));
+    }
+    check_headers(&spec.headers).map_err(refuse)?;
+    if let Some(auth) = &spec.auth {
+        auth.check().map_err(refuse)?;
+        match &auth.method {
+            AuthMethod::Oauth2(client) => {
+                url(&client.token_url).map_err(|why| refuse(format!("auth: token_url: {why}")))?;
+            }
+            AuthMethod::Mtls { .. } if !spec.url.starts_with("https:") => {
+                return Err(refuse("auth: mtls: it needs an https URL".into()));
+            }
+            _ => {}
+        }
     }
     count(secrets).map_err(refuse)?;
     let good = |secret: &Secret| {

@@ -1,6 +1,6 @@
 //! Creates or changes a subscription.
 
-use super::{Desk, check, conflict, refused};
+use super::{Desk, check, conflict, credential::with_stored_credential, refused};
 use crate::fact::FactBody;
 use contract::{
     Result,
@@ -24,7 +24,9 @@ pub(super) fn put_subscription(
     check::subscription(spec, secrets)?;
     check_format(desk, spec)?;
     check::subscriber(desk, "subscription", &spec.name, spec.subscriber.as_deref())?;
-    match desk.state.subscription_named(&spec.name).cloned() {
+    let held = desk.state.subscription_named(&spec.name).cloned();
+    let spec = &with_stored_credential(desk, spec, held.as_deref().map(|held| &held.spec))?;
+    match held {
         Some(held) => change(desk, &held, spec, secrets),
         None => return create(desk, spec, secrets),
     }
@@ -78,9 +80,11 @@ fn change(desk: &mut Desk<'_>, held: &Subscription, spec: &SubscriptionSpec, sec
     let kind = if held.spec == *spec && held.secrets == secrets {
         ChangeKind::Unchanged
     } else {
-        let (number, spec, kept) = (held.number, Box::new(spec.clone()), secrets.clone());
+        let kept: Vec<_> = secrets.iter().chain(spec.credential()).cloned().collect();
+        let before: Vec<_> = held.all_secrets().cloned().collect();
+        let (number, spec) = (held.number, Box::new(spec.clone()));
         desk.record(FactBody::SubscriptionChanged { number, spec, secrets });
-        desk.erase_secrets(&held.secrets, &kept);
+        desk.erase_secrets(&before, &kept);
         ChangeKind::Changed
     };
     desk.changed(kind, "subscription", &spec.name);

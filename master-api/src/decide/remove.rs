@@ -32,7 +32,8 @@ pub(super) fn remove(desk: &mut Desk<'_>, target: &Target) -> Result<()> {
         Target::Subscription(name) => {
             desk.state.subscription_named(name).cloned().map(|subscription| {
                 desk.record(FactBody::SubscriptionRemoved { number: subscription.number });
-                desk.erase_secrets(&subscription.secrets, &[]);
+                let all: Vec<_> = subscription.all_secrets().cloned().collect();
+                desk.erase_secrets(&all, &[]);
             })
         }
         Target::Schema(uri) => remove_schema(desk, uri)?,

@@ -14,6 +14,7 @@ use contract::{
     event::{Audience, Disposition, Headers, Origin, Trace},
     id::SubscriptionId,
     schema::{Rulebook, UnknownFields},
+    sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::SettingValue,
     source::{Scheme, SourceSpec, Template},
     stamp::Stamp,
@@ -92,6 +93,32 @@ fn subscription_spec() -> SubscriptionSpec {
         timeout_ms: Some(5_000),
         ..SubscriptionSpec::default()
     }
+}
+
+/// How deliveries are sent: in each way once.
+fn sent_so() -> Vec<(&'static str, FactBody)> {
+    let oauth2 = AuthMethod::Oauth2(ClientCredentials {
+        token_url: "https://login.example/token".into(),
+        client_id: "certes".into(),
+        scopes: vec!["hooks".into()],
+        audience: Some("api".into()),
+        secret_in_body: true,
+    });
+    let ways = [
+        ("subscription_changed.basic", AuthMethod::Basic { username: "ada".into() }),
+        ("subscription_changed.bearer", AuthMethod::Bearer),
+        ("subscription_changed.header", AuthMethod::Header { name: "x-api-key".into() }),
+        ("subscription_changed.oauth2", oauth2),
+        ("subscription_changed.mtls", AuthMethod::Mtls { certificate: "-----BEGIN".into() }),
+    ];
+    let changed = |(name, method)| {
+        let auth = Some(Auth { method, credential: Credential::Stored(secret_ref()) });
+        let headers = Headers(vec![("x-tenant".into(), "a".into())]);
+        let spec = Box::new(SubscriptionSpec { headers, auth, ..subscription_spec() });
+        let (number, secrets) = (SubscriptionNumber(1), vec![secret_ref()]);
+        (name, FactBody::SubscriptionChanged { number, spec, secrets })
+    };
+    ways.map(changed).to_vec()
 }
 
 fn traffic() -> Vec<(&'static str, FactBody)> {
@@ -307,7 +334,8 @@ fn set(value: Option<SettingValue>) -> FactBody {
 }
 
 fn samples() -> Vec<(&'static str, FactBody)> {
-    [traffic(), letting_go(), housekeeping(), objects(), subscriptions(), access()].concat()
+    [traffic(), letting_go(), housekeeping(), objects(), subscriptions(), sent_so(), access()]
+        .concat()
 }
 
 fn directory() -> &'static Path {

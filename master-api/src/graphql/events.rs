@@ -190,3 +190,9 @@ pub(super) struct HeaderNode {
     /// Credentials are `***` and a fingerprint.
     pub(super) value: String,
 }
+
+impl From<(String, String)> for HeaderNode {
+    fn from((name, value): (String, String)) -> Self {
+        Self { name, value }
+    }
+}

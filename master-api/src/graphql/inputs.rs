@@ -1,6 +1,9 @@
 //! What callers give: filters and declarations, turned into the contract's nouns.
 
-use super::access::{OrShow, Result, invalid};
+use super::{
+    access::{OrShow, Result, invalid},
+    sending::{AuthInput, HeaderInput, headers_of},
+};
 use async_graphql::{InputObject, Json};
 use contract::{
     backoff::BackoffPolicy,
@@ -63,7 +66,7 @@ impl TryFrom<SourceInput> for Command {
 }
 
 /// What is declared of a subscription.
-#[derive(Debug, InputObject)]
+#[derive(InputObject)]
 pub(super) struct SubscriptionInput {
     /// Its name, unique.
     pub(super) name: String,
@@ -85,6 +88,12 @@ pub(super) struct SubscriptionInput {
     max_in_flight: Option<u32>,
     /// Time limit of an attempt in milliseconds.
     timeout_ms: Option<u32>,
+
+    /// Headers that are added to each delivery.
+    #[graphql(default)]
+    headers: Vec<HeaderInput>,
+    /// What proves who sends, beside the signatures.
+    auth: Option<AuthInput>,
 }
 
 impl TryFrom<SubscriptionInput> for Command {
@@ -101,6 +110,8 @@ impl TryFrom<SubscriptionInput> for Command {
             backoff: input.backoff.map(|policy| policy.0),
             max_in_flight: input.max_in_flight,
             timeout_ms: input.timeout_ms,
+            headers: headers_of(input.headers),
+            auth: input.auth.map(Into::into),
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

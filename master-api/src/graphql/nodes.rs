@@ -3,9 +3,10 @@
 use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, master_api, rules},
     budget::{LIST, NODE_BYTES, spend},
-    events::EventSummaryNode,
+    events::{EventSummaryNode, HeaderNode},
     exchanges::{ExchangeNode, Exchanges},
     key_uses::KeyUses,
+    sending::AuthNode,
 };
 use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
@@ -217,6 +218,16 @@ impl SubscriptionNode {
     /// Time limit of an attempt in milliseconds; null: the consumer's.
     async fn timeout_ms(&self) -> Option<u32> {
         self.0.spec.timeout_ms
+    }
+    /// Headers that are added to each delivery. For those who may read subscriptions.
+    async fn headers(&self, context: &Context<'_>) -> Result<Vec<HeaderNode>> {
+        reads(context)?;
+        Ok(self.0.spec.headers.0.iter().cloned().map(HeaderNode::from).collect())
+    }
+    /// What proves who sends, beside the signatures. For those who may read subscriptions.
+    async fn auth(&self, context: &Context<'_>) -> Result<Option<AuthNode>> {
+        reads(context)?;
+        Ok(self.0.spec.auth.as_ref().map(AuthNode::from))
     }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {

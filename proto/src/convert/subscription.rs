@@ -1,13 +1,14 @@
 //! Subscriptions and their owners.
 
 use super::{
-    Malformed, each, into_each, message, moment, moment_from, narrow, one_of, optional, parsed,
-    parsed_each, required, text,
+    Malformed, each, event, into_each, message, moment, moment_from, narrow, one_of, optional,
+    parsed, parsed_each, required, sending, text,
 };
 use crate::v1;
 use contract::{
     backoff::BackoffPolicy,
     id::SubscriptionNumber,
+    sending::Auth,
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
@@ -78,6 +79,8 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             max_in_flight,
             timeout_ms,
             ordering,
+            headers,
+            auth,
         } = spec;
         Self {
             name,
@@ -89,6 +92,8 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             max_in_flight,
             timeout_ms,
             ordering: ordering_to(ordering),
+            headers: event::headers(headers),
+            auth: auth.map(Into::into),
         }
     }
 }
@@ -106,6 +111,8 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             max_in_flight: wire.max_in_flight,
             timeout_ms: wire.timeout_ms,
             ordering: ordering_from(wire.ordering)?,
+            headers: sending::headers_from(wire.headers)?,
+            auth: optional(wire.auth, "auth", Auth::try_from)?,
         })
     }
 }

@@ -27,6 +27,7 @@ mod roles;
 mod retention;
 mod rule_of_dependencies;
 mod schemas;
+mod sending;
 mod settings;
 mod test_fire;
 mod users;

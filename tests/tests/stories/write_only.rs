@@ -36,7 +36,13 @@ async fn writing_does_not_include_reading(wiring: Wiring) {
 
     let paused = ask(&certes, &writer, "mutation { pauseSubscription(name: \"ci\") { status } }");
     assert_eq!(paused.await["data"]["pauseSubscription"], json!({"status": "paused"}));
-    for field in ["url", "secretFingerprints", "secrets { fingerprint }"] {
+    for field in [
+        "url",
+        "secretFingerprints",
+        "secrets { fingerprint }",
+        "headers { name }",
+        "auth { method }",
+    ] {
         let resume = format!("mutation {{ resumeSubscription(name: \"ci\") {{ {field} }} }}");
         let refused = ask(&certes, &writer, &resume).await;
         let code = &refused["errors"][0]["extensions"]["code"];

@@ -8,7 +8,7 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
     clock::Timestamp,
     command::{Change, ChangeKind, Changeset, Command, DeclaredSubscription, Mode, Target},
-    event::{Direction, Disposition},
+    event::{Direction, Disposition, Headers},
     id::{KeyId, SecretId, Sequence, UserId},
     rules::Rules,
     schema::{
@@ -17,6 +17,7 @@ use contract::{
         Violation,
     },
     secret::Secret,
+    sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::{Setting, SettingValue, Settings},
     source::{Scheme, Source, SourceSpec, Template},
     subscription::{
@@ -180,6 +181,27 @@ pub fn source(verify: Scheme) -> Source {
     Source { spec, secrets: secret_refs() }
 }
 
+fn auths() -> Vec<Auth> {
+    let client = |full: bool| ClientCredentials {
+        token_url: "https://login.example/token".into(),
+        client_id: "certes".into(),
+        scopes: if full { vec!["a".into(), "b".into()] } else { Vec::new() },
+        audience: full.then(|| "api".into()),
+        secret_in_body: full,
+    };
+    let [stored, ..] = &secret_refs()[..] else { unreachable!("there are secrets") };
+    let given = || Credential::Given(Secret::new("hush"));
+    let pairs = [
+        (AuthMethod::Basic { username: "ada".into() }, given()),
+        (AuthMethod::Bearer, Credential::Kept),
+        (AuthMethod::Header { name: "x-api-key".into() }, Credential::Stored(stored.clone())),
+        (AuthMethod::Mtls { certificate: "-----BEGIN CERTIFICATE-----".into() }, given()),
+        (AuthMethod::Oauth2(client(false)), Credential::Kept),
+        (AuthMethod::Oauth2(client(true)), Credential::Stored(stored.clone())),
+    ];
+    pairs.map(|(method, credential)| Auth { method, credential }).to_vec()
+}
+
 fn full_spec() -> SubscriptionSpec {
     SubscriptionSpec {
         subscriber: Some("org_123".into()),
@@ -188,6 +210,8 @@ fn full_spec() -> SubscriptionSpec {
         max_in_flight: Some(1),
         timeout_ms: Some(60_000),
         ordering: Ordering::Key("event.id".into()),
+        headers: Headers(vec![("x-env".into(), "a".into()), ("x-tenant".into(), "b".into())]),
+        auth: auths().pop(),
         ..subscription_spec("ci")
     }
 }
@@ -208,7 +232,11 @@ pub fn subscriptions() -> Vec<Subscription> {
 
 pub fn commands() -> Vec<Command> {
     let target = |target: &str| target.parse().unwrap();
-    vec![
+    let each = auths().into_iter().map(|auth| Command::PutSubscription {
+        spec: SubscriptionSpec { auth: Some(auth), ..subscription_spec("ci") },
+        secrets: Vec::new(),
+    });
+    let all = vec![
         Command::PutSubscriber(Subscriber { id: "org_123".into(), name: String::new() }),
         Command::PutEventType(EventType { uri: uri(), priority: Priority::try_from(7).ok() }),
         Command::PutEventType(EventType { uri: uri(), priority: None }),
@@ -269,7 +297,8 @@ pub fn commands() -> Vec<Command> {
         Command::Remove(Target::Backoff(target("global"), Direction::Incoming)),
         Command::Remove(Target::Subscription("ci".into())),
         Command::Remove(Target::Schema(uri())),
-    ]
+    ];
+    all.into_iter().chain(each).collect()
 }
 
 pub fn changeset() -> Changeset {
