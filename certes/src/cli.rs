@@ -22,6 +22,7 @@ use crate::{
         source::SourceCommand,
         subscription::SubscriptionCommand,
         user::UserCommand,
+        verify::VerifyArgs,
     },
     config::Layers,
 };
@@ -69,6 +70,8 @@ pub enum Command {
     State(StateArgs),
     /// Follow events as they come.
     Tail(TailArgs),
+    /// Say to the receiver of a delivery why its signature is right or wrong.
+    Verify(VerifyArgs),
     /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),

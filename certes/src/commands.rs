@@ -20,3 +20,4 @@ pub mod send;
 pub mod source;
 pub mod subscription;
 pub mod user;
+pub mod verify;

@@ -18,6 +18,7 @@ mod receiver;
 pub mod manifest;
 pub mod client;
 pub mod remote;
+pub mod verify;
 pub mod commands;
 mod http_client;
 mod login_file;
