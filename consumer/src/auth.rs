@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
-    id::SecretId,
+    id::{SecretId, SubscriptionNumber},
     rules::Rules,
     secret::Secret,
     sending::{AuthMethod, ClientCredentials},
@@ -31,7 +31,7 @@ pub(crate) enum Proof {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     /// Its tokens are its subscription's own.
-    pub(crate) subscription: Subscription,
+    pub(crate) subscription: SubscriptionNumber,
     pub(crate) secret_id: SecretId,
     pub(crate) secret: Secret,
     pub(crate) credentials: ClientCredentials,
@@ -81,7 +81,7 @@ pub(crate) fn proof(
             shown(name, text)?
         }
         AuthMethod::Oauth2(credentials) => Proof::Token(Client {
-            subscription: subscription.clone(),
+            subscription: subscription.number,
             secret_id: stored.id,
             secret: secret.clone(),
             credentials: credentials.clone(),

@@ -184,7 +184,7 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Granted, String> {
 impl Client {
     /// Tells its tokens apart from those of others.
     fn name(&self) -> String {
-        let (number, secret) = (self.subscription.number.0, self.secret_id);
+        let (number, secret) = (self.subscription.0, self.secret_id);
         format!("{number} {secret} {:?}", self.credentials)
     }
 

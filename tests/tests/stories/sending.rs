@@ -12,7 +12,7 @@ async fn a_subscription_adds_headers_and_proves_who_sends(wiring: Wiring) {
     let subscriber = Subscriber::start().await.unwrap();
     let certes = Deployment::start(wiring).await.unwrap();
     let refused = manifest(&subscriber.url(), ", headers: {Webhook-Id: mine}");
-    let refused = certes.apply(&refused).await.unwrap_err().to_string();
+    let refused = format!("{:#}", certes.apply(&refused).await.unwrap_err());
     assert!(refused.contains("`webhook-id` cannot be set: it is the server's own"), "{refused}");
 
     let more = r#", headers: {X-Tenant: meetly},
