@@ -182,7 +182,9 @@ impl Announcer {
                 around.delivery = self.delivery(*delivery).await?;
                 around.subscription = self.subscription(fact, delivery.lane.subscription()).await?;
             }
-            News::Status { number, .. } => {
+            News::Status { number, .. }
+            | News::BreakerOpened { number, .. }
+            | News::BreakerClosed { number } => {
                 around.subscription = self.subscription(fact, *number).await?;
                 if let Some(found) = &around.subscription {
                     around.waiting = self.waiting(found.id).await?;

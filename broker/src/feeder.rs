@@ -12,6 +12,10 @@
 //!   their cursors, brings the retries that come due, and heals what was lost on the way: an offer
 //!   that was never made, a vacancy that was never reported, a queue that forgot.
 //!
+//! A lane that keeps an order is never fed by the shortcut: its deliveries come by turns, in the order
+//! of the log and with their keys, and after those that are to be tried again, however late they are
+//! due.
+//!
 //! So an offer may be lost, repeated or late, in any order: the queue tells repeats, and a cursor
 //! moves only over what the log says has been attempted.
 
@@ -27,6 +31,7 @@ use contract::{
     id::{LaneId, Sequence},
     master_api::{FeedItem, FeedPage, Lanes},
     queue::{Enqueued, MessageQueue},
+    rules::RulesReceiver,
 };
 use inspection::Inspection;
 use lead::{Lead, Leadership};
@@ -46,6 +51,11 @@ const NEVER: Timestamp = Timestamp(0);
 /// No delivery lies after it, and signed 64 bits hold it: asks a lane for retries only.
 const BEYOND: Sequence = Sequence(1 << 62);
 
+/// Most retries of a lane that keeps an order. All must be in the queue before what follows them.
+const ORDERED_RETRIES_MAX: u32 = 65_536;
+/// No retry is due later.
+const FAR: Duration = Duration::from_secs(100 * 365 * 86_400);
+
 /// Moves deliveries from the log into the queue.
 pub struct Feeder {
     config: FeederConfig,
@@ -56,6 +66,8 @@ pub struct Feeder {
     table: LaneTable,
     inspection: Mutex<Inspection>,
     leadership: Leadership,
+    /// Say which lanes keep an order; None: none does.
+    rules: Option<RulesReceiver>,
 }
 
 /// What a round of [`Feeder::run_once`] left.
@@ -77,7 +89,14 @@ impl Feeder {
         let table = LaneTable::new(config.shortcut_items_max);
         let inspection = Mutex::new(Inspection::default());
         let leadership = Leadership::new();
-        Self { config, log, queue, clock, metrics, table, inspection, leadership }
+        Self { config, log, queue, clock, metrics, table, inspection, leadership, rules: None }
+    }
+
+    /// The same where these rules say which lanes keep an order.
+    #[must_use]
+    pub fn ruled_by(mut self, rules: RulesReceiver) -> Self {
+        self.rules = Some(rules);
+        self
     }
 
     /// The same under a name of its own: needed where there are several feeders on one log.
@@ -103,9 +122,22 @@ impl Feeder {
     /// Offers the deliveries of an event that was just stored. Never waits, and may be forgotten
     /// without loss.
     pub fn offer(&self, sequence: Sequence, lanes: &[LaneId]) {
-        if !lanes.is_empty() {
-            self.table.offer(sequence, lanes, self.clock.now());
+        let (ordered, others): (Vec<_>, Vec<_>) =
+            lanes.iter().copied().partition(|lane| self.is_ordered(*lane));
+        if !others.is_empty() {
+            self.table.offer(sequence, &others, self.clock.now());
         }
+        if !ordered.is_empty() {
+            self.table.await_turn(&ordered);
+        }
+    }
+
+    /// Do some of the deliveries of a lane wait for each other?
+    fn is_ordered(&self, lane: LaneId) -> bool {
+        let Some(rules) = &self.rules else { return false };
+        let rules = rules.borrow();
+        let subscription = rules.subscriptions.get(&lane.subscription());
+        subscription.is_some_and(|subscription| !subscription.spec.ordering.is_none())
     }
 
     /// Feeds until `stop`, and returns when the work in hand is finished.
@@ -256,9 +288,13 @@ impl Feeder {
         within(self.config.timeout.0, "the log", page).await
     }
 
-    /// The retries of a lane that come due within the horizon.
+    /// The retries of a lane that come due within the horizon; all of one that keeps an order.
     async fn retries(&self, lane: LaneId) -> Result<Vec<FeedItem>> {
-        let page = self.log.feed(lane, BEYOND, self.horizon(), self.page_rows());
+        let (until, limit) = match self.is_ordered(lane) {
+            true => (self.clock.now().after(FAR), ORDERED_RETRIES_MAX),
+            false => (self.horizon(), self.page_rows()),
+        };
+        let page = self.log.feed(lane, BEYOND, until, limit);
         Ok(within(self.config.timeout.0, "the log", page).await?.due)
     }
 

@@ -88,6 +88,7 @@ impl Config {
         self.retention.check().map_err(component("retention"))?;
         self.consumer.check().map_err(component("consumer"))?;
         self.master_api.postgres.check().map_err(component("master_api.postgres"))?;
+        self.master_api.breaker.check().map_err(component("master_api.breaker"))?;
         self.schema_registry.check().map_err(|error| anyhow!("`schema_registry`: {error}"))?;
         self.identity.check().map_err(|error| anyhow!("`identity`: {error}"))?;
         self.queue.check().map_err(|error| anyhow!("`queue`: {error}"))?;

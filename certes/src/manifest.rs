@@ -9,6 +9,7 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
     command::{Changeset, Command},
     event::{Direction, Disposition},
+    rate_limit::RateLimit,
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     sending::custom_headers,
@@ -113,6 +114,7 @@ struct SubscriptionEntry {
     #[serde(default)]
     secrets: Vec<SecretEntry>,
     max_in_flight: Option<u32>,
+    rate_limit: Option<RateLimit>,
     timeout: Option<Span>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -298,6 +300,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             priority: entry.priority,
             backoff: entry.backoff,
             max_in_flight: entry.max_in_flight,
+            rate_limit: entry.rate_limit,
             timeout_ms,
             headers: custom_headers(entry.headers),
             auth: None,

@@ -208,6 +208,7 @@ impl Wiring<'_> {
         let (log, queue) = (self.master_api.clone(), self.queue_port()?);
         let feeder =
             Feeder::new(config.feeder.clone(), log.clone(), queue, clock.clone(), metrics.clone());
+        let feeder = feeder.ruled_by(log.rules());
         let feeder = feeder.known_as(uuid::Uuid::from_bytes(ids.uuid()).to_string());
         let own = self.config.has_own_queue();
         let feeder = Arc::new(if own { feeder.with_own_queue() } else { feeder });

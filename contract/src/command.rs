@@ -49,6 +49,11 @@ pub enum Command {
         /// Why.
         reason: Option<String>,
     },
+    /// Resume a subscription without what waits for it: that is taken back first.
+    ResumeSkipping {
+        /// Its name.
+        name: String,
+    },
     /// A version of a schema whose bundle is in the schema store.
     PublishSchema(SchemaVersion),
     /// A new API key.

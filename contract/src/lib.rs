@@ -21,6 +21,8 @@ pub mod schema;
 pub mod source;
 pub mod subscription;
 pub mod sending;
+pub mod rate_limit;
+pub mod breaker;
 pub mod backoff;
 pub mod delivery;
 pub mod exchange;

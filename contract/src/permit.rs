@@ -75,6 +75,7 @@ const fn noun(command: &Command) -> Noun {
         Command::PutSubscriber(_)
         | Command::PutSubscription { .. }
         | Command::SetSubscriptionStatus { .. }
+        | Command::ResumeSkipping { .. }
         | Command::RotateSecret { .. }
         | Command::RevealSecret { .. }
         | Command::EnsureSubscriptions { .. }
@@ -102,6 +103,7 @@ const fn scoped(command: &Command) -> bool {
         command,
         Command::PutSubscription { .. }
             | Command::SetSubscriptionStatus { .. }
+            | Command::ResumeSkipping { .. }
             | Command::RotateSecret { .. }
             | Command::RevealSecret { .. }
             | Command::EnsureSubscriptions { .. }

@@ -68,7 +68,8 @@ pub struct LaneDepth {
 ///
 /// Priority 9 goes first; inside a priority, turns are taken per subscriber, then per
 /// subscription; inside a lane, first in first out. The priority is the subscription's own as the
-/// rules in force say, else that of the lane. Caps and pauses come from the rules, too.
+/// rules in force say, else that of the lane. Caps, rate limits, pauses and open breakers come from
+/// the rules, too.
 #[async_trait]
 pub trait MessageQueue: Send + Sync {
     /// Puts deliveries in; one answer for each, in the same order.

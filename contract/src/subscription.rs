@@ -2,9 +2,11 @@
 
 use crate::{
     backoff::BackoffPolicy,
+    breaker::Breaker,
     clock::Timestamp,
     event::Headers,
     id::{SecretId, SubscriptionId, SubscriptionNumber},
+    rate_limit::RateLimit,
     sending::{Auth, Credential},
     uri::{EventPattern, EventUri},
 };
@@ -144,6 +146,9 @@ pub struct SubscriptionSpec {
     /// Most attempts at once; None: the queue adapts it.
     #[serde(default)]
     pub max_in_flight: Option<u32>,
+    /// How fast attempts start at most; None: as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
     /// Time limit of a whole attempt in milliseconds, 1,000 to 60,000; None: the consumer's.
     #[serde(default)]
     pub timeout_ms: Option<u32>,
@@ -201,6 +206,9 @@ pub struct Subscription {
     pub status: SubscriptionStatus,
     /// Why it is not active.
     pub status_reason: Option<String>,
+    /// Nearly all attempts fail: what is open since when; None: it is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
     /// Secrets that sign its deliveries, the newest first.
     pub secrets: Vec<SecretRef>,
     /// When it was created.

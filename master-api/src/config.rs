@@ -72,12 +72,65 @@ pub struct Config {
     pub commit_wait: Span,
     /// Memory for events on their way to a first attempt, in bytes. Default: 32 MiB.
     pub recent_bytes_max: usize,
+    /// When endpoints are left alone, and when they are given up.
+    pub breaker: BreakerConfig,
     /// How long things are kept. The process sets it.
     #[serde(skip)]
     pub retention: RetentionConfig,
     /// How much the store may take. The process sets it.
     #[serde(skip)]
     pub limits: StoreConfig,
+}
+
+/// When endpoints are left alone at which nearly all attempts fail, and when they are given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// Leave endpoints alone at all. Default: true.
+    pub enabled: bool,
+    /// Fewest attempts of the window to judge by. Default: 20.
+    pub attempts: u32,
+    /// How far back attempts count. Default: 1 minute.
+    pub window: Span,
+    /// Part of them that must have failed, above 0 up to 1. Default: 0.9.
+    pub failure_share: f64,
+    /// How often one delivery is let through to see whether the endpoint is back. Default: 30 s.
+    pub probe_every: Span,
+    /// A subscription is disabled when all attempts have failed for so long, since its breaker
+    /// opened or in `attempts` or more in a row. 0: never. Default: 5 days.
+    pub disable_after: Span,
+}
+
+impl Default for BreakerConfig {
+    fn default() -> Self {
+        let seconds = |seconds| Span(Duration::from_secs(seconds));
+        Self {
+            enabled: true,
+            attempts: 20,
+            window: seconds(60),
+            failure_share: 0.9,
+            probe_every: seconds(30),
+            disable_after: seconds(5 * 86_400),
+        }
+    }
+}
+
+impl BreakerConfig {
+    /// Values that make no sense, as a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.attempts == 0 {
+            return Err("`attempts` must be at least 1".to_owned());
+        }
+        if !(self.failure_share > 0.0 && self.failure_share <= 1.0) {
+            let found = self.failure_share;
+            return Err(format!("`failure_share` is {found}; allowed: above 0 up to 1"));
+        }
+        let least = [("window", self.window), ("probe_every", self.probe_every)];
+        match least.into_iter().find(|(_, value)| value.0 < ONE_SECOND) {
+            Some((key, value)) => Err(format!("`{key}` is {value}, and cannot be less than 1s")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How much the store may take.
@@ -219,6 +272,7 @@ impl Default for Config {
             queue_wait: millis(500),
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
+            breaker: BreakerConfig::default(),
             retention: RetentionConfig::default(),
             limits: StoreConfig::default(),
         }
@@ -235,6 +289,23 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_breaker_that_makes_no_sense_is_refused() {
+        let good = BreakerConfig::default();
+        assert_eq!(good.check(), Ok(()));
+        let wrong = [
+            ("`attempts`", BreakerConfig { attempts: 0, ..good.clone() }),
+            ("`failure_share`", BreakerConfig { failure_share: 0.0, ..good.clone() }),
+            ("`failure_share`", BreakerConfig { failure_share: 1.1, ..good.clone() }),
+            ("`failure_share`", BreakerConfig { failure_share: f64::NAN, ..good.clone() }),
+            ("`window`", BreakerConfig { window: Span(Duration::ZERO), ..good.clone() }),
+            ("`probe_every`", BreakerConfig { probe_every: Span(Duration::ZERO), ..good }),
+        ];
+        for (name, config) in wrong {
+            assert!(config.check().unwrap_err().starts_with(name));
+        }
+    }
 
     #[test]
     fn no_key_is_ever_printed() {

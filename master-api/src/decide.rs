@@ -5,6 +5,7 @@
 pub mod store_event;
 pub mod release_event;
 pub mod record_attempt;
+pub mod breaker;
 pub mod resend;
 pub mod cancel;
 

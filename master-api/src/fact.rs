@@ -15,6 +15,7 @@ pub use stored_event::StoredEvent;
 use contract::{
     access::{Actor, ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
+    breaker::Breaker,
     clock::Timestamp,
     command::Target,
     delivery::{Attempt, Cause, Delivery, Next},
@@ -230,7 +231,7 @@ pub enum FactBody {
         /// Which one.
         number: SubscriptionNumber,
     },
-    /// The last waiting delivery of a removed subscription was cancelled.
+    /// The last delivery of a subscription that was removed or skips was cancelled.
     SubscriptionCleared {
         /// Which one.
         number: SubscriptionNumber,
@@ -321,6 +322,25 @@ pub enum FactBody {
         /// How it stands.
         setting: Setting,
     },
+    /// Nearly all attempts at the endpoint of a subscription fail: its deliveries are held. Since
+    /// format 5.
+    BreakerOpened {
+        /// Which subscription.
+        number: SubscriptionNumber,
+        /// On what it opened, and how it goes on.
+        breaker: Breaker,
+    },
+    /// What waits for a subscription that is not active is being taken back, as far as it was
+    /// accepted before this; then the subscription is resumed. Since format 5.
+    DeliveriesSkipped {
+        /// Which subscription.
+        number: SubscriptionNumber,
+    },
+    /// The endpoint of a subscription is back. Since format 5.
+    BreakerClosed {
+        /// Which subscription.
+        number: SubscriptionNumber,
+    },
 }
 
 /// The newest format that this program reads and writes.
@@ -340,7 +360,9 @@ pub enum FactBody {
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
-/// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`.
+/// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`;
+/// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
+/// [`FactBody::DeliveriesSkipped`].
 pub const FORMAT: u32 = 5;
 
 impl FactBody {
@@ -389,6 +411,9 @@ impl FactBody {
             | Self::TokenKeyForgotten { .. }
             | Self::SecretRevealed { .. }
             | Self::ConfigSet { .. }
+            | Self::BreakerOpened { .. }
+            | Self::BreakerClosed { .. }
+            | Self::DeliveriesSkipped { .. }
             | Self::LossAccepted { .. }
             | Self::BucketRetired { .. }
             | Self::BucketDropped { .. }

@@ -12,8 +12,11 @@ use crate::{
     state::State,
     store::{Row, Rows, Scan, Table},
     tables::{self, CursorOf, Head},
+    tally,
 };
 use contract::{
+    breaker::tells,
+    clock::Timestamp,
     delivery::Next,
     id::{EventId, LaneId, Sequence, SubscriptionNumber},
 };
@@ -49,6 +52,10 @@ pub struct Followed {
     pub reloaded: Option<LaneTable>,
     /// The newest event id among what was written.
     pub newest_event: EventId,
+    /// How attempts ended: of which subscription, whether it was up, and when.
+    pub attempts: Vec<(SubscriptionNumber, bool, Timestamp)>,
+    /// Subscriptions of whose attempts is to be counted anew.
+    pub counted_anew: Vec<SubscriptionNumber>,
 }
 
 /// Where the log ends in the store.
@@ -86,6 +93,8 @@ pub fn follow(shared: &Shared, to: &Head) -> Result<Option<Followed>, LogError> 
         block: None,
         reloaded: None,
         newest_event: EventId::from_bytes([0; 16]),
+        attempts: Vec::new(),
+        counted_anew: Vec::new(),
     };
     followed.configuration(shared, &own)?;
     // The facts of a day that is gone may not be there any more.
@@ -139,6 +148,7 @@ impl Followed {
             FactBody::SubscriptionRemoved { number } => self.removed.push(*number),
             _ => {}
         }
+        self.counted_anew.extend(tally::counted_anew(&fact.body));
         Arc::make_mut(&mut self.state).apply(fact.sequence, &fact.body);
         Ok(())
     }
@@ -197,8 +207,13 @@ impl Followed {
             FactBody::EventQuarantined { event, .. } => {
                 self.newest_event = self.newest_event.max(event.id);
             }
-            FactBody::AttemptRecorded { delivery, next: Next::Retry(due), .. } => {
-                self.due(delivery.lane, *due);
+            FactBody::AttemptRecorded { delivery, attempt, next } => {
+                let number = delivery.lane.subscription();
+                let told = tells(attempt.cause).map(|up| (number, up, fact.time));
+                self.attempts.extend(told);
+                if let Next::Retry(due) = next {
+                    self.due(delivery.lane, *due);
+                }
             }
             FactBody::DeliveryResent { delivery } => self.due(delivery.lane, fact.time),
             // Nothing of what is in memory changes by the others.
@@ -206,7 +221,7 @@ impl Followed {
         }
     }
 
-    fn due(&mut self, lane: LaneId, due: contract::clock::Timestamp) {
+    fn due(&mut self, lane: LaneId, due: Timestamp) {
         let gain = self.lanes.entry(lane).or_default();
         gain.due = Some(gain.due.map_or(due, |earliest| earliest.min(due)));
     }
@@ -216,6 +231,8 @@ impl Followed {
         self.reloaded = Some(LaneTable::load(rows, self.state.subscriptions.keys().copied())?);
         self.newest_event = newest_event(rows)?;
         self.notable = Some(self.head.sequence);
+        // What was not read was not counted either.
+        self.counted_anew.extend(self.state.subscriptions.keys());
         // Among all that was written, some may have been removed.
         self.gone = shared.recent.sequences();
         Ok(())

@@ -8,6 +8,7 @@ pub mod state;
 pub mod decide;
 pub mod project;
 mod search;
+mod tally;
 mod past;
 
 // Where it is kept.

@@ -235,6 +235,9 @@ impl<'a> Projector<'a> {
             | FactBody::TokenKeyForgotten { .. }
             | FactBody::SecretRevealed { .. }
             | FactBody::ConfigSet { .. }
+            | FactBody::BreakerOpened { .. }
+            | FactBody::BreakerClosed { .. }
+            | FactBody::DeliveriesSkipped { .. }
             | FactBody::LossAccepted { .. }
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }

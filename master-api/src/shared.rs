@@ -13,6 +13,7 @@ use crate::{
     state::State,
     store::{Noting, Rows, StateStore, StoreError},
     tables::Head,
+    tally::Tallies,
 };
 use arc_swap::{ArcSwap, ArcSwapOption};
 use contract::{
@@ -112,6 +113,7 @@ pub struct Shared {
     followers: Mutex<Followers>,
     lanes: Mutex<LaneTable>,
     feeding: Mutex<Feeding>,
+    tallies: Mutex<Tallies>,
 }
 
 impl Shared {
@@ -143,6 +145,7 @@ impl Shared {
             lanes: Mutex::new(lanes),
             block: ArcSwapOption::from_pointee(block),
             feeding: Mutex::default(),
+            tallies: Mutex::default(),
         }
     }
 
@@ -169,6 +172,11 @@ impl Shared {
     /// Who feeds.
     pub fn feeding(&self) -> MutexGuard<'_, Feeding> {
         self.feeding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted of the attempts at endpoints.
+    pub fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// May this process do what only one does?

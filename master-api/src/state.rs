@@ -14,7 +14,9 @@ use contract::{
     secret::Secret,
     setting::Settings,
     source::Source,
-    subscription::{EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec},
+    subscription::{
+        EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
+    },
     uri::EventUri,
 };
 use std::{
@@ -71,6 +73,8 @@ pub struct State {
     pub last_number: SubscriptionNumber,
     /// Removed subscriptions that may still have waiting deliveries.
     pub clearing: BTreeSet<SubscriptionNumber>,
+    /// Subscriptions that are resumed when what waited before this position is taken back.
+    pub skipping: BTreeMap<SubscriptionNumber, Sequence>,
     /// What manifests put.
     pub managed: BTreeSet<Target>,
     /// What operators have set.
@@ -227,6 +231,8 @@ impl State {
             FactBody::SubscriptionCreated(subscription) => self.create(subscription),
             FactBody::SubscriptionChanged { number, spec, secrets } => {
                 self.change(*number, |subscription| {
+                    // Of another endpoint nothing is known yet.
+                    subscription.breaker.take_if(|_| subscription.spec.url != spec.url);
                     subscription.spec = SubscriptionSpec::clone(spec);
                     subscription.secrets.clone_from(secrets);
                 });
@@ -235,10 +241,24 @@ impl State {
                 self.change(*number, |subscription| {
                     subscription.status = *status;
                     subscription.status_reason.clone_from(reason);
+                    // Who resumes wants it tried.
+                    subscription.breaker.take_if(|_| *status == SubscriptionStatus::Active);
                 });
             }
+            FactBody::BreakerOpened { number, breaker } => {
+                self.change(*number, |subscription| subscription.breaker = Some(*breaker));
+            }
+            FactBody::BreakerClosed { number } => {
+                self.change(*number, |subscription| subscription.breaker = None);
+            }
             FactBody::SubscriptionRemoved { number } => self.remove_subscription(*number),
-            FactBody::SubscriptionCleared { number } => _ = self.clearing.remove(number),
+            FactBody::SubscriptionCleared { number } => {
+                self.clearing.remove(number);
+                self.skipping.remove(number);
+            }
+            FactBody::DeliveriesSkipped { number } => {
+                self.skipping.insert(*number, sequence);
+            }
             FactBody::UserCreated(user) => self.create_user(user),
             FactBody::UserRolesSet { id, roles } => self.set_roles(*id, roles),
             FactBody::UserPasswordSet { id, password } => self.set_password(*id, password),
@@ -332,6 +352,9 @@ impl State {
             | FactBody::TokenKeyForgotten { .. }
             | FactBody::SecretRevealed { .. }
             | FactBody::ConfigSet { .. }
+            | FactBody::BreakerOpened { .. }
+            | FactBody::BreakerClosed { .. }
+            | FactBody::DeliveriesSkipped { .. }
             | FactBody::LossAccepted { .. }
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }
@@ -403,6 +426,7 @@ impl State {
             self.subscription_names.remove(&name);
             self.managed.remove(&Target::Subscription(name));
         }
+        self.skipping.remove(&number);
         self.clearing.insert(number);
     }
 }

@@ -4,6 +4,8 @@ mod harness;
 mod start;
 mod storing;
 mod delivering;
+mod breaking;
+mod skipping;
 mod searching;
 mod past;
 mod live;

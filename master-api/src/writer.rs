@@ -66,11 +66,10 @@ impl Drop for StopOnExit {
 impl Loop {
     fn run(mut self) {
         loop {
-            let clearing = self.shared.state.load().clearing.first().copied();
-            let clearing = clearing.filter(|_| self.is_clearing());
+            let clearing = self.next_to_clear().filter(|_| self.is_clearing());
             self.cancelling = match (self.cancelling, clearing) {
-                (Some(progress), Some(number)) if progress.number == number => Some(progress),
-                (_, clearing) => clearing.map(Progress::new),
+                (Some(progress), Some(next)) if progress.is_of(&next) => Some(progress),
+                (_, clearing) => clearing,
             };
             let work = self.inbox.gather(self.cancelling.is_some());
             let Some((commands, reports)) = work else { break };
@@ -82,6 +81,14 @@ impl Loop {
         }
         // Cursors that moved since the last batch; falling back would only cost a second look.
         self.commit(Vec::new(), Vec::new());
+    }
+
+    /// Whose deliveries are to be cancelled: removed subscriptions, then those that skip.
+    fn next_to_clear(&self) -> Option<Progress> {
+        let state = self.shared.state.load();
+        let removed = state.clearing.first().map(|number| Progress::new(*number, None));
+        let skipping = || state.skipping.first_key_value();
+        removed.or_else(|| skipping().map(|(number, until)| Progress::new(*number, Some(*until))))
     }
 
     /// Only one replica cancels, and only while something can be written.
@@ -194,7 +201,11 @@ impl Loop {
 
 /// Shows the world what is durable now.
 pub fn publish(shared: &Shared, round: Round<'_>) {
-    let Round { head, state, vault, removed, projector, notable, .. } = round;
+    let Round { head, state, vault, removed, projector, notable, tallies, .. } = round;
+    let mut counted = shared.tallies();
+    counted.extend(tallies);
+    removed.iter().for_each(|number| _ = counted.remove(number));
+    drop(counted);
     let mut lanes = shared.lanes();
     lanes.gain(projector.lanes);
     shared.block.store(projector.block);

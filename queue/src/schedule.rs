@@ -16,7 +16,10 @@ mod reserve;
 mod shares;
 mod turns;
 mod cap;
+mod line;
 mod lane;
+mod pace;
+mod gates;
 mod subscription;
 mod leases;
 #[cfg(test)]
@@ -35,8 +38,10 @@ use contract::{
     rules::Rules,
     subscription::Priority,
 };
+use gates::Gates;
 use lane::Lane;
 use leases::Leases;
+use line::Order;
 use reserve::Reserve;
 use shares::Shares;
 use std::{
@@ -73,6 +78,8 @@ pub(crate) struct Schedule {
     counts: [Counts; LEVELS],
     /// For each lane with delayed deliveries, when its next one is due.
     timers: BTreeSet<(Timestamp, LaneId)>,
+    /// Subscriptions whose pace lets nothing through yet.
+    gates: Gates,
     leases: Leases,
     /// Lanes that turned something away and have room again.
     vacant: BTreeSet<LaneId>,
@@ -97,6 +104,7 @@ impl Schedule {
             turns: std::array::from_fn(|_| Turns::default()),
             counts: [Counts::default(); LEVELS],
             timers: BTreeSet::new(),
+            gates: Gates::default(),
             leases: Leases::new(config.lease.0, epoch),
             vacant: BTreeSet::new(),
             strangers: BTreeMap::new(),
@@ -113,6 +121,7 @@ impl Schedule {
             let Some((_, lane)) = self.timers.pop_first() else { break };
             self.change(lane, |held| held.wake(now));
         }
+        self.open_gates(now);
         let mut expired = 0;
         while let Some((delivery, due)) = self.leases.expire(now) {
             self.change(delivery.lane, |held| held.take_back(delivery.sequence, due, now));
@@ -124,7 +133,8 @@ impl Schedule {
     /// When time next changes something by itself.
     pub(crate) fn next_change(&self) -> Option<Timestamp> {
         let due = self.timers.first().map(|(due, _)| *due);
-        due.into_iter().chain(self.leases.next_deadline()).min()
+        let next = [due, self.gates.next_opening(), self.leases.next_deadline()];
+        next.into_iter().flatten().min()
     }
 
     /// Takes a delivery in.
@@ -141,11 +151,11 @@ impl Schedule {
         let put = self.change(lane, |held| {
             if held.holds(sequence) {
                 Enqueued::Held
-            } else if held.len() >= window {
+            } else if held.room(window) == 0 {
                 held.turned_away = true;
                 Enqueued::Full
             } else {
-                held.put(sequence, item.due, now);
+                held.put(&item, now);
                 Enqueued::Queued
             }
         });
@@ -161,6 +171,7 @@ impl Schedule {
         self.starts += 1;
         let member = subscription.member;
         self.turns[level].serve(member, subscription.place(level)?, self.starts);
+        self.pass_gate(number, now);
         let (sequence, due) = self.change(lane, Lane::start)??;
         Some(self.leases.grant(DeliveryId { lane, sequence }, due, now))
     }
@@ -189,8 +200,10 @@ impl Schedule {
         }
         let held_until = now.after(self.config.hold_delayed.0);
         self.change(lane, |held| match settlement {
-            Settlement::Nack(due) if due <= held_until => held.take_back(sequence, due, now),
-            Settlement::Nack(_) | Settlement::Ack => held.finish(sequence),
+            Settlement::Nack(due) if due <= held_until || held.is_ordered() => {
+                held.take_back(sequence, due, now);
+            }
+            Settlement::Nack(_) | Settlement::Ack => held.finish(sequence, now),
         });
     }
 
@@ -206,7 +219,7 @@ impl Schedule {
         for lane in std::mem::take(&mut self.vacant) {
             let subscription = self.subscriptions.get_mut(&lane.subscription());
             let mut held = subscription.and_then(|subscription| subscription.lane_mut(lane));
-            let room = window - held.as_ref().map_or(0, |held| held.len());
+            let room = held.as_ref().map_or(window, |held| held.room(window));
             match &mut held {
                 // Others have filled it since: whoever was turned away still waits for room.
                 Some(held) if room == 0 => held.turned_away = true,
@@ -288,6 +301,7 @@ impl Schedule {
         let subscriber = self.subscriber(subscription.spec.subscriber.as_ref());
         let terms = Terms::from(subscription.as_ref());
         self.subscriptions.insert(number, Subscription::new(number, subscriber, terms));
+        self.set_pace(number, terms.pace());
         true
     }
 
@@ -311,10 +325,18 @@ impl Schedule {
         let subscriber = self.subscriber(rule.spec.subscriber.as_ref());
         let terms = Terms::from(rule.as_ref());
         let Some(before) = self.subscriptions.get(&number) else { return };
+        let is_repaced =
+            (before.terms.rate_limit, before.terms.breaker) != (terms.rate_limit, terms.breaker);
         if before.terms == terms && before.member.subscriber == subscriber {
             return;
         }
+        if before.terms.order != terms.order {
+            self.reorder(number, terms.order);
+        }
         self.leave_turns(number);
+        if is_repaced {
+            self.set_pace(number, terms.pace());
+        }
         if let Some(subscription) = self.subscriptions.get_mut(&number) {
             if subscription.terms.max_in_flight != terms.max_in_flight {
                 subscription.cap = cap::Cap::new(terms.max_in_flight);
@@ -323,6 +345,16 @@ impl Schedule {
             subscription.member.subscriber = subscriber;
         }
         self.enter_turns(number);
+    }
+
+    /// From now on the lanes of a subscription keep this order.
+    fn reorder(&mut self, number: SubscriptionNumber, order: Order) {
+        let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
+        subscription.terms.order = order;
+        let lanes: Vec<_> = subscription.lanes.iter().map(|(lane, _)| *lane).collect();
+        for lane in lanes {
+            self.change(lane, |held| held.set_order(order));
+        }
     }
 
     /// Takes a subscription out of the turns and counts of its priorities.
@@ -353,6 +385,7 @@ impl Schedule {
     /// Drops all that is held of a subscription that is no more.
     fn drop_lanes(&mut self, number: SubscriptionNumber) {
         self.leases.forget(number);
+        self.set_pace(number, None);
         let Some(subscription) = self.subscriptions.remove(&number) else { return };
         for (lane, held) in &subscription.lanes {
             self.vacant.remove(lane);
@@ -365,7 +398,7 @@ impl Schedule {
     /// Changes a lane. Every change passes through here, so that what is derived from lanes
     /// (counts, timers, vacancies, turns) cannot disagree with them.
     fn change<R>(&mut self, id: LaneId, act: impl FnOnce(&mut Lane) -> R) -> Option<R> {
-        let room_at = self.window() / 2;
+        let window = self.window();
         let subscription = self.subscriptions.get_mut(&id.subscription())?;
         let level = subscription.level(id);
         if subscription.open_lane(id) && subscription.terms.active {
@@ -377,7 +410,7 @@ impl Schedule {
         let result = act(lane);
         let (counts_now, due_now) = (lane.counts(), lane.next_due());
 
-        if lane.turned_away && lane.len() <= room_at {
+        if lane.turned_away && lane.room(window) >= window.div_ceil(2) {
             lane.turned_away = false;
             self.vacant.insert(id);
         }
@@ -394,6 +427,11 @@ impl Schedule {
     /// Lists a subscription at each of its priorities if it may start something there.
     fn relist(&mut self, number: SubscriptionNumber) {
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
+        if !subscription.has_ready()
+            && let Some(pace) = &mut subscription.pace
+        {
+            pace.waited_for(false);
+        }
         for at in 0..subscription.places.len() {
             let level = subscription.places[at].level;
             let head = subscription.head(level, self.most_of_one).map(|(_, due)| due);

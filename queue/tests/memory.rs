@@ -7,7 +7,7 @@ use contract::{
     id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
     master_api::FeedItem,
     queue::{Enqueued, MessageQueue},
-    subscription::Priority,
+    subscription::{Ordering, OrderingKey, Priority, SubscriptionSpec},
     testing::{ManualClock, rules_with, subscription_spec},
 };
 use prometheus_client::registry::Registry;
@@ -25,10 +25,14 @@ fn resident_bytes() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// A queue full of deliveries due in a while, and the bytes that each of them took.
-async fn fill(due_in: Duration) -> (u64, Arc<MemoryQueue>) {
+/// A queue full of deliveries due in a while, in lanes of this order, where a key is shared by so
+/// many, and the bytes that each of them took.
+async fn fill(due_in: Duration, order: Ordering, share: u64) -> (u64, Arc<MemoryQueue>) {
     let clock = ManualClock::new(Timestamp(1_795_224_556_000_000));
-    let specs = (1..=LANES).map(|number| subscription_spec(&number.to_string()));
+    let specs = (1..=LANES).map(|number| SubscriptionSpec {
+        ordering: order.clone(),
+        ..subscription_spec(&number.to_string())
+    });
     let (_rules, receiver) = watch::channel(Arc::new(rules_with(specs)));
     let metrics = Metrics::new(&mut Registry::default());
     let config = Config::default();
@@ -41,7 +45,9 @@ async fn fill(due_in: Duration) -> (u64, Arc<MemoryQueue>) {
         let item = |number| {
             let lane = LaneId::new(SubscriptionNumber(number), Priority::default());
             let delivery = DeliveryId { lane, sequence: Sequence(sequence) };
-            FeedItem { delivery, due, key: None }
+            // Keys are hashes: they come in no order.
+            let key = OrderingKey((sequence / share).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            FeedItem { delivery, due, key: Some(key) }
         };
         let answers = queue.enqueue((1..=LANES).map(item).collect()).await.unwrap();
         assert!(answers.iter().all(|answer| *answer == Enqueued::Queued));
@@ -53,11 +59,24 @@ async fn fill(due_in: Duration) -> (u64, Arc<MemoryQueue>) {
 // One test, so that nothing else in the process grows meanwhile.
 #[tokio::test]
 async fn a_waiting_delivery_costs_at_most_a_hundred_bytes() {
-    let (ready, first) = fill(Duration::ZERO).await;
-    let (delayed, second) = fill(Duration::from_secs(30)).await;
+    let none = || Ordering::None;
+    let by_key = || Ordering::Key("event.id".to_owned());
+    let soon = Duration::from_secs(30);
+    let (ready, first) = fill(Duration::ZERO, none(), 1).await;
+    let (delayed, second) = fill(soon, none(), 1).await;
     println!("{ready} bytes for a delivery that is ready, {delayed} for one that is delayed");
+    let ordered = [
+        ("in strict order", fill(Duration::ZERO, Ordering::Strict, 1).await),
+        ("with a key of its own", fill(Duration::ZERO, by_key(), 1).await),
+        ("with a key of its own, delayed", fill(soon, by_key(), 1).await),
+        ("with a key that four share", fill(Duration::ZERO, by_key(), 4).await),
+    ];
+    for (what, (bytes, _)) in &ordered {
+        println!("{bytes} bytes for one {what}");
+        assert!((16..=BYTES_MAX).contains(bytes), "{bytes} bytes for one {what}");
+    }
     // An id and a due time alone are 16 bytes: less means that nothing was measured.
     assert!((16..=BYTES_MAX).contains(&ready), "{ready} bytes for one that is ready");
     assert!((16..=BYTES_MAX).contains(&delayed), "{delayed} bytes for one that is delayed");
-    drop((first, second));
+    drop((first, second, ordered));
 }

@@ -95,6 +95,15 @@ impl Deployment {
         Self::in_dir(wiring, Arc::new(SystemClock), Arc::new(tempfile::tempdir()?), adjust).await
     }
 
+    /// The same on this clock.
+    pub async fn configured_on(
+        wiring: Wiring,
+        clock: Arc<dyn Clock>,
+        adjust: impl Fn(&mut Config),
+    ) -> Result<Self> {
+        Self::in_dir(wiring, clock, Arc::new(tempfile::tempdir()?), adjust).await
+    }
+
     /// Stops this deployment and starts it again on the same data.
     pub async fn restart(self, wiring: Wiring) -> Result<Self> {
         let dir = self.dir.clone();

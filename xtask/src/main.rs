@@ -67,6 +67,9 @@ enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         events: u64,
     },
+    /// What a dead endpoint, a backlog of the unimportant and a growing one cost the others, in the
+    /// queue. Takes a minute
+    Queue,
 }
 
 fn main() -> Result<()> {
@@ -91,6 +94,9 @@ fn main() -> Result<()> {
             let variables =
                 [("CERTES_BENCH_EVENTS", events.to_string().into()), postgres.variable()];
             run::cargo(&["bench", "--package", "master-api", "--bench", "store"], &variables)
+        }
+        Command::Bench { what: Bench::Queue } => {
+            run::cargo(&["bench", "--package", "queue", "--bench", "lanes"], &[])
         }
         Command::Soak { minutes, seed, debug, what: None } => run::soak(minutes * 60, seed, debug),
         Command::Soak { minutes, seed, debug, what: Some(Soak::Power) } => {

@@ -3,6 +3,7 @@
 
 use contract::{
     access::{Actor, ApiKey},
+    breaker::Breaker,
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, Next},
     event::Event,
@@ -24,6 +25,10 @@ pub(crate) enum News {
     Dead { delivery: DeliveryId, attempt: Option<Box<Attempt>>, cause: Cause },
     /// A subscription was paused, disabled or resumed.
     Status { number: SubscriptionNumber, status: SubscriptionStatus, reason: Option<String> },
+    /// The deliveries of a subscription are held, because nearly all attempts fail.
+    BreakerOpened { number: SubscriptionNumber, breaker: Breaker },
+    /// They go on.
+    BreakerClosed { number: SubscriptionNumber },
     /// A version of a schema is in force.
     Published(Box<SchemaVersion>),
     /// A schema is in force no more.
@@ -79,6 +84,17 @@ struct StatusChanged {
 }
 
 #[derive(Deserialize)]
+struct Opened {
+    number: SubscriptionNumber,
+    breaker: Breaker,
+}
+
+#[derive(Deserialize)]
+struct Closed {
+    number: SubscriptionNumber,
+}
+
+#[derive(Deserialize)]
 struct SourcePut {
     spec: Box<SourceSpec>,
 }
@@ -117,6 +133,11 @@ pub(crate) fn read(fact: &LoggedFact) -> Result<Option<News>, serde_json::Error>
             let StatusChanged { number, status, reason } = body(fact)?;
             Some(News::Status { number, status, reason })
         }
+        "breaker_opened" => {
+            let Opened { number, breaker } = body(fact)?;
+            Some(News::BreakerOpened { number, breaker })
+        }
+        "breaker_closed" => Some(News::BreakerClosed { number: body::<Closed>(fact)?.number }),
         "schema_published" => {
             let version: Box<SchemaVersion> = body(fact)?;
             // The contracts of these very events come with the program.
@@ -162,6 +183,10 @@ pub(crate) fn tell(fact: &LoggedFact, news: &News, around: &Circumstances) -> Op
         News::Status { status, reason, .. } => {
             return tell_status(fact, *status, reason.as_deref(), around);
         }
+        News::BreakerOpened { breaker, .. } => {
+            return tell_breaker(fact, Some(breaker), around);
+        }
+        News::BreakerClosed { .. } => return tell_breaker(fact, None, around),
         News::Published(version) => {
             let SchemaVersion { uri, minor, message, digest, unknown_fields, rulebook, .. } =
                 &**version;
@@ -233,6 +258,35 @@ fn tell_status(
             let waiting = around.waiting;
             let more = json!({"disabled_at": time, "deliveries_waiting": waiting});
             ("subscription_disabled", more)
+        }
+    };
+    payload.extend(object(more));
+    Some(Announcement { name, payload: Value::Object(payload) })
+}
+
+/// How an endpoint that is left alone, or is back, is told.
+fn tell_breaker(
+    fact: &LoggedFact,
+    opened: Option<&Breaker>,
+    around: &Circumstances,
+) -> Option<Announcement> {
+    if caused_by_news(fact, around) {
+        return None;
+    }
+    let time = fact.time.to_string();
+    let mut payload = subscription(around);
+    let (name, more) = match opened {
+        Some(Breaker { since, attempts, failures, probe_every }) => {
+            let more = json!({
+                "attempts": attempts, "failures": failures, "opened_at": since,
+                "probe_every": format!("{}s", probe_every.0.as_secs_f64()),
+                "deliveries_waiting": around.waiting,
+            });
+            ("breaker_opened", more)
+        }
+        None => {
+            let waiting = around.waiting;
+            ("breaker_closed", json!({"closed_at": time, "deliveries_waiting": waiting}))
         }
     };
     payload.extend(object(more));

@@ -6,7 +6,7 @@
 //! lane is read again from its cursor. The same happens when it has not moved for `refeed_after`,
 //! because others behind it may be missing.
 
-use super::Feeder;
+use super::{ENQUEUE_ITEMS_MAX, Feeder};
 use crate::{deadline::within, metrics::Way};
 use contract::{
     Result,
@@ -43,8 +43,9 @@ struct Finding {
     /// Where the durable cursor can go.
     cursor: Option<Sequence>,
     seen: Seen,
-    /// The oldest fresh delivery, if it was there at the last tick, too.
-    probe: Option<FeedItem>,
+    /// The oldest fresh delivery, if it was there at the last tick, too; where an order is kept,
+    /// behind all that are to be tried again.
+    probe: Vec<FeedItem>,
     /// Nothing has moved for too long.
     overdue: bool,
 }
@@ -119,7 +120,10 @@ impl Feeder {
             }
         }
         self.advance(fence, &findings).await?;
-        self.probe(findings.iter().filter_map(|finding| finding.probe).collect()).await?;
+        let probes: Vec<_> = findings.into_iter().flat_map(|finding| finding.probe).collect();
+        for some in probes.chunks(ENQUEUE_ITEMS_MAX) {
+            self.probe(some.to_vec()).await?;
+        }
         failure.map_or(Ok(()), Err)
     }
 
@@ -135,7 +139,12 @@ impl Feeder {
         let since = before.map_or(now, |before| before.since);
         let overdue = now.since(since) >= self.config.refeed_after.0;
         let seen = Seen { oldest, since: if overdue { now } else { since } };
-        let probe = page.fresh.first().copied().filter(|_| before.is_some() && !overdue);
+        let stuck = page.fresh.first().copied().filter(|_| before.is_some() && !overdue);
+        let mut probe = match stuck {
+            Some(_) if self.is_ordered(lane) => self.retries(lane).await?,
+            Some(_) | None => Vec::new(),
+        };
+        probe.extend(stuck);
         let cursor = Some(cursor(status, &page)).filter(|cursor| *cursor > status.cursor);
         Ok(Finding { lane, cursor, seen, probe, overdue })
     }

@@ -125,6 +125,13 @@ impl LaneTable {
         self.wake(state);
     }
 
+    /// Lets these lanes have a turn, which brings what was stored and what is to be tried again.
+    pub fn await_turn(&self, lanes: &[LaneId]) {
+        let mut state = self.lock();
+        lanes.iter().for_each(|lane| state.await_turn(*lane));
+        self.wake(state);
+    }
+
     /// Takes up to `max` offers and gives those that may go to the queue directly, in the order in
     /// which they were stored. None: nothing was offered.
     pub fn admit(&self, max: usize) -> Option<Vec<FeedItem>> {
@@ -297,6 +304,15 @@ impl State {
                 }
             }
             // Its turns still come to it, or have brought it already.
+            Some(_) => {}
+        }
+    }
+
+    fn await_turn(&mut self, lane: LaneId) {
+        match self.behind.get_mut(&lane) {
+            None => self.fall_behind(lane, true),
+            // It may have been stored after the log was asked.
+            Some(Behind { phase: Phase::Reading(meanwhile), .. }) => meanwhile.missed_more = true,
             Some(_) => {}
         }
     }

@@ -32,6 +32,7 @@ pub fn rules(rows: &[Row<'_>]) -> Rules {
             },
             status: SubscriptionStatus::Active,
             status_reason: None,
+            breaker: None,
             secrets: Vec::new(),
             created_at: Timestamp(0),
         };

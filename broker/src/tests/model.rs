@@ -10,13 +10,14 @@ use contract::{
     clock::{Clock, Timestamp},
     id::{DeliveryId, LaneId, Sequence, SubscriptionNumber},
     rules::Rules,
-    subscription::Priority,
-    testing::ManualClock,
+    subscription::{Ordering, Priority, SubscriptionSpec},
+    testing::{ManualClock, rules_with, subscription_spec},
 };
 pub use log::ModelLog;
 use prometheus_client::registry::Registry;
 pub use queue::ModelQueue;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// A feeder between the two models, on a clock that stands still.
 pub struct World {
@@ -37,15 +38,39 @@ impl World {
         Self::with_queue(config, |log| ModelQueue::new(window, log, false))
     }
 
+    /// Like [`Self::new`], where the first subscription keeps an order.
+    pub fn ruled(window: usize, config: FeederConfig, ordering: Ordering) -> Self {
+        let queue = |log| ModelQueue::new(window, log, true);
+        Self::with_rules(config, queue, Some(ordering))
+    }
+
+    /// Like [`Self::busy`], where the first subscription keeps an order.
+    pub fn ruled_busy(window: usize, config: FeederConfig, ordering: Ordering) -> Self {
+        let queue = |log| ModelQueue::new(window, log, false);
+        Self::with_rules(config, queue, Some(ordering))
+    }
+
     fn with_queue(
         config: FeederConfig,
         queue: impl FnOnce(Arc<ModelLog>) -> Arc<ModelQueue>,
+    ) -> Self {
+        Self::with_rules(config, queue, None)
+    }
+
+    fn with_rules(
+        config: FeederConfig,
+        queue: impl FnOnce(Arc<ModelLog>) -> Arc<ModelQueue>,
+        ordering: Option<Ordering>,
     ) -> Self {
         let clock = ManualClock::new(Timestamp(1_000_000_000));
         let log = ModelLog::new(Rules::default());
         let queue = queue(Arc::clone(&log));
         let metrics = Metrics::new(&mut Registry::default());
-        let feeder = Feeder::new(config, log.clone(), queue.clone(), clock.clone(), metrics);
+        let mut feeder = Feeder::new(config, log.clone(), queue.clone(), clock.clone(), metrics);
+        if let Some(ordering) = ordering {
+            let rules = rules_with([SubscriptionSpec { ordering, ..subscription_spec("first") }]);
+            feeder = feeder.ruled_by(watch::channel(Arc::new(rules)).1);
+        }
         Self { clock, log, queue, feeder: Arc::new(feeder) }
     }
 

@@ -34,6 +34,9 @@ pub enum SubscriptionCommand {
     Resume {
         /// Its name
         name: String,
+        /// Take back what was kept, instead
+        #[arg(long)]
+        skip: bool,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -124,7 +127,17 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             return show_secret(Command::RevealSecret { name }, &server).await;
         }
         SubscriptionCommand::Pause { name, server } => (name, SubscriptionStatus::Paused, server),
-        SubscriptionCommand::Resume { name, server } => (name, SubscriptionStatus::Active, server),
+        SubscriptionCommand::Resume { name, skip: true, server } => {
+            let command = Command::ResumeSkipping { name };
+            let change = Remote::find(&server).await?.execute_one(command).await?;
+            return match server.json {
+                true => output::json(&change),
+                false => output::line(&format!("{} skips what waits for it", change.name)),
+            };
+        }
+        SubscriptionCommand::Resume { name, skip: false, server } => {
+            (name, SubscriptionStatus::Active, server)
+        }
     };
     let command = Command::SetSubscriptionStatus { name, status, reason: None };
     let change = Remote::find(&server).await?.execute_one(command).await?;

@@ -4,6 +4,9 @@
 
 mod order;
 mod bounds;
+mod pace;
+mod breaker;
+mod ordering;
 mod time;
 mod waiting;
 
@@ -12,9 +15,19 @@ pub use bounds::{
     full_windows_and_vacancies, nothing_is_held_twice, paused_deliveries_are_kept,
     removed_deliveries_leave, the_important_find_slots,
 };
+pub use breaker::{an_open_breaker_lets_probes_through, probes_go_on_after_a_restart};
 pub use order::{
     every_priority_gets_its_share, first_in_first_out, important_first,
     own_priority_is_for_all_lanes, turns_among_subscribers, turns_among_subscriptions,
+};
+pub use ordering::{
+    a_failing_key_parks_alone, a_strict_lane_waits_for_a_far_retry, keys_go_side_by_side,
+    order_follows_the_rules, order_outlives_leases_and_late_comers, strict_is_one_at_a_time,
+    what_is_parked_leaves_room,
+};
+pub use pace::{
+    a_burst_starts_at_once, a_rate_limit_counts_every_start, a_rate_limit_follows_the_rules,
+    a_rate_limit_is_kept_to_two_percent,
 };
 pub use time::{
     a_far_retry_leaves, a_lease_ends_and_fences, a_nack_at_once_returns, a_sooner_delay_wakes,
@@ -106,6 +119,19 @@ macro_rules! queue_conformance {
             a_waiter_that_leaves_loses_nothing
             many_consumers_share_the_work
             depth_tells_all
+            a_rate_limit_is_kept_to_two_percent
+            a_burst_starts_at_once
+            a_rate_limit_counts_every_start
+            a_rate_limit_follows_the_rules
+            an_open_breaker_lets_probes_through
+            probes_go_on_after_a_restart
+            strict_is_one_at_a_time
+            a_strict_lane_waits_for_a_far_retry
+            keys_go_side_by_side
+            a_failing_key_parks_alone
+            order_outlives_leases_and_late_comers
+            order_follows_the_rules
+            what_is_parked_leaves_room
         }
     };
     (@cases $harness:expr; $($case:ident)*) => {
@@ -182,6 +208,11 @@ impl Case {
             leases.extend(more);
         }
         leases
+    }
+
+    /// The next lease, if something may start now.
+    async fn try_take(&self) -> Option<Lease> {
+        self.queue.lease(1, Duration::ZERO).await.expect("lease").pop()
     }
 
     /// The next delivery, settled with an ack.

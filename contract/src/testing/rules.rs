@@ -28,6 +28,7 @@ pub fn subscription(number: u32, spec: SubscriptionSpec) -> Subscription {
         spec,
         status: SubscriptionStatus::Active,
         status_reason: None,
+        breaker: None,
         secrets: Vec::new(),
         created_at: Timestamp(0),
     }

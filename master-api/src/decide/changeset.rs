@@ -16,7 +16,7 @@ use super::{
     revoke_key::revoke_key,
     rotate::{reveal_secret, rotate_secret, rotate_stamp_key, rotate_token_key},
     set_setting::set_setting,
-    set_status::set_status,
+    set_status::{resume_skipping, set_status},
     users,
 };
 use crate::fact::FactBody;
@@ -65,6 +65,7 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         Command::SetSubscriptionStatus { name, status, reason } => {
             set_status(desk, name, *status, reason.as_deref())
         }
+        Command::ResumeSkipping { name } => resume_skipping(desk, name),
         Command::PublishSchema(version) => publish_schema(desk, version),
         Command::IssueKey { name, roles, subscriber, expires_at } => {
             issue_key(desk, name, roles, (subscriber.as_deref(), *expires_at))
@@ -118,6 +119,7 @@ pub(super) fn put_by(command: &Command) -> Option<Target> {
         Command::PutBackoff(rule) => Some(Target::Backoff(rule.target.clone(), rule.direction)),
         Command::PutSubscription { spec, .. } => Some(Target::Subscription(spec.name.clone())),
         Command::SetSubscriptionStatus { .. }
+        | Command::ResumeSkipping { .. }
         | Command::PublishSchema(_)
         | Command::IssueKey { .. }
         | Command::RevokeKey(_)

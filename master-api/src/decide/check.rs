@@ -122,6 +122,9 @@ pub fn subscription(spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
     if spec.max_in_flight.is_some_and(|max| !(1..=IN_FLIGHT_MAX).contains(&max)) {
         return Err(refuse(format!("max_in_flight: allowed are 1 to {IN_FLIGHT_MAX}")));
     }
+    if let Some(limit) = spec.rate_limit {
+        limit.check().map_err(|why| refuse(format!("rate_limit: {why}")))?;
+    }
     if spec.timeout_ms.is_some_and(|timeout| !TIMEOUT_MS.contains(&timeout)) {
         let (min, max) = TIMEOUT_MS.into_inner();
         return Err(refuse(format!("timeout_ms: allowed are {min} to {max}")));

@@ -44,6 +44,7 @@ fn owned(desk: &Desk<'_>, mode: Mode, subscriber: &str, command: &Command) -> Re
             };
         }
         Command::SetSubscriptionStatus { name, .. }
+        | Command::ResumeSkipping { name }
         | Command::RotateSecret { name, .. }
         | Command::RevealSecret { name }
         | Command::Remove(Target::Subscription(name)) => (name, false),

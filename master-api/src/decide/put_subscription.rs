@@ -12,6 +12,8 @@ use contract::{
 
 /// Since then, deliveries of a subscription may wait for each other.
 const ORDERING_SINCE_FORMAT: u32 = 5;
+/// Since then, a subscription may have a rate limit.
+const RATE_LIMITS_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
 
@@ -35,13 +37,15 @@ pub(super) fn put_subscription(
 
 /// What an older replica would not heed has to wait until there is none.
 fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
-    let needed = if spec.ordering.is_none() { 0 } else { ORDERING_SINCE_FORMAT };
-    match desk.state.format < needed {
-        true => {
-            Err(conflict("subscription", &spec.name, "some replica is too old to keep an order"))
-        }
-        false => Ok(()),
-    }
+    let needs = [
+        (!spec.ordering.is_none(), ORDERING_SINCE_FORMAT, "to keep an order"),
+        (spec.rate_limit.is_some(), RATE_LIMITS_SINCE_FORMAT, "to keep to a rate limit"),
+    ];
+    let missing = needs.into_iter().find(|(used, since, _)| *used && desk.state.format < *since);
+    missing.map_or(Ok(()), |(_, _, what)| {
+        let why = format!("some replica is too old {what}");
+        Err(conflict("subscription", &spec.name, why))
+    })
 }
 
 fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
@@ -58,6 +62,7 @@ fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> R
         spec: spec.clone(),
         status: SubscriptionStatus::Active,
         status_reason: None,
+        breaker: None,
         secrets: desk.exchange_secrets(&[], secrets),
         created_at: desk.given.now,
     };

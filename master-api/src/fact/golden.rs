@@ -13,6 +13,7 @@ use contract::{
     delivery::Cause,
     event::{Audience, Disposition, Headers, Origin, Trace},
     id::SubscriptionId,
+    rate_limit::RateLimit,
     schema::{Rulebook, UnknownFields},
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::SettingValue,
@@ -90,6 +91,7 @@ fn subscription_spec() -> SubscriptionSpec {
         priority: Priority::try_from(9).ok(),
         backoff: Some(BackoffPolicy::default()),
         max_in_flight: Some(4),
+        rate_limit: None,
         timeout_ms: Some(5_000),
         ..SubscriptionSpec::default()
     }
@@ -274,6 +276,7 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
         spec: subscription_spec(),
         status: SubscriptionStatus::Active,
         status_reason: None,
+        breaker: None,
         secrets: vec![secret_ref()],
         created_at: time(0),
     };
@@ -333,9 +336,33 @@ fn set(value: Option<SettingValue>) -> FactBody {
     FactBody::ConfigSet { key: "delivery.timeout".into(), setting }
 }
 
+fn breakers() -> Vec<(&'static str, FactBody)> {
+    let number = SubscriptionNumber(1);
+    let probe_every = Span(std::time::Duration::from_secs(30));
+    let breaker = Breaker { since: time(7), attempts: 20, failures: 19, probe_every };
+    let rate_limit = Some(RateLimit { per_second: 2.5, burst: 4 });
+    let spec = Box::new(SubscriptionSpec { rate_limit, ..subscription_spec() });
+    let secrets = vec![secret_ref()];
+    vec![
+        ("breaker_opened", FactBody::BreakerOpened { number, breaker }),
+        ("breaker_closed", FactBody::BreakerClosed { number }),
+        ("deliveries_skipped", FactBody::DeliveriesSkipped { number }),
+        ("subscription_changed.limited", FactBody::SubscriptionChanged { number, spec, secrets }),
+    ]
+}
+
 fn samples() -> Vec<(&'static str, FactBody)> {
-    [traffic(), letting_go(), housekeeping(), objects(), subscriptions(), sent_so(), access()]
-        .concat()
+    [
+        traffic(),
+        letting_go(),
+        housekeeping(),
+        objects(),
+        subscriptions(),
+        sent_so(),
+        access(),
+        breakers(),
+    ]
+    .concat()
 }
 
 fn directory() -> &'static Path {

@@ -9,6 +9,7 @@ use contract::{
     backoff::BackoffPolicy,
     command::{Command, Target},
     event::{Direction, Disposition},
+    rate_limit::RateLimit,
     secret::Secret,
     source::{SourceSpec, Template},
     subscription::{Priority, SubscriptionSpec},
@@ -86,6 +87,8 @@ pub(super) struct SubscriptionInput {
     secrets: Vec<String>,
     /// Most attempts at once.
     max_in_flight: Option<u32>,
+    /// How fast attempts start at most; null: as fast as it goes.
+    rate_limit: Option<RateLimitInput>,
     /// Time limit of an attempt in milliseconds.
     timeout_ms: Option<u32>,
 
@@ -94,6 +97,22 @@ pub(super) struct SubscriptionInput {
     headers: Vec<HeaderInput>,
     /// What proves who sends, beside the signatures.
     auth: Option<AuthInput>,
+}
+
+/// A bound on how fast attempts start. What exceeds it waits.
+#[derive(Debug, InputObject)]
+pub(super) struct RateLimitInput {
+    /// Attempts a second, 0.001 to 100,000; need not be whole.
+    per_second: f64,
+    /// How many may start at once after a pause, 1 to 10,000.
+    #[graphql(default_with = "RateLimit::default_burst()")]
+    burst: u32,
+}
+
+impl From<RateLimitInput> for RateLimit {
+    fn from(input: RateLimitInput) -> Self {
+        Self { per_second: input.per_second, burst: input.burst }
+    }
 }
 
 impl TryFrom<SubscriptionInput> for Command {
@@ -109,6 +128,7 @@ impl TryFrom<SubscriptionInput> for Command {
             priority: priority(input.priority)?,
             backoff: input.backoff.map(|policy| policy.0),
             max_in_flight: input.max_in_flight,
+            rate_limit: input.rate_limit.map(Into::into),
             timeout_ms: input.timeout_ms,
             headers: headers_of(input.headers),
             auth: input.auth.map(Into::into),

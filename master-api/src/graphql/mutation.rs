@@ -108,13 +108,20 @@ impl ConfigurationMutation {
         set_status(context, name, SubscriptionStatus::Paused, reason).await
     }
 
-    /// Delivers again, beginning with what was kept.
+    /// Delivers again, beginning with what was kept; or without it, which is taken back first: then
+    /// it is active a moment later.
     async fn resume_subscription(
         &self,
         context: &Context<'_>,
         name: String,
+        #[graphql(default)] skip: bool,
     ) -> Result<SubscriptionNode> {
-        set_status(context, name, SubscriptionStatus::Active, None).await
+        if !skip {
+            return set_status(context, name, SubscriptionStatus::Active, None).await;
+        }
+        let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
+        let change = execute(context, principal, Command::ResumeSkipping { name }).await?;
+        subscription(context, &change)
     }
 
     /// Takes a subscription out of service until it is resumed. Deliveries are kept.

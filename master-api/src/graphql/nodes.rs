@@ -11,9 +11,11 @@ use super::{
 use async_graphql::{Context, ID, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
+    breaker::Breaker,
     delivery::{Attempt, Delivery},
     event::Event,
     master_api::Stats,
+    rate_limit::RateLimit,
     source::Source,
     subscription::{SecretRef, Subscription},
 };
@@ -211,9 +213,17 @@ impl SubscriptionNode {
     async fn status_reason(&self) -> Option<&str> {
         self.0.status_reason.as_deref()
     }
+    /// Nearly all attempts fail, so its deliveries are held; null: they are not.
+    async fn breaker(&self) -> Option<BreakerNode> {
+        self.0.breaker.map(BreakerNode::from)
+    }
     /// Most attempts at once; null: adapted.
     async fn max_in_flight(&self) -> Option<u32> {
         self.0.spec.max_in_flight
+    }
+    /// How fast attempts start at most; null: as fast as it goes.
+    async fn rate_limit(&self) -> Option<RateLimitNode> {
+        self.0.spec.rate_limit.map(RateLimitNode::from)
     }
     /// Time limit of an attempt in milliseconds; null: the consumer's.
     async fn timeout_ms(&self) -> Option<u32> {
@@ -259,6 +269,44 @@ impl SubscriptionNode {
 fn reads(context: &Context<'_>) -> Result<()> {
     let past = allowed_everywhere(context, Noun::Config, Access::Read);
     past.or_else(|_| allowed(context, Noun::Subscriptions, Access::Read)).map(drop)
+}
+
+/// An open breaker: deliveries are held, and one at a time is let through to see whether the
+/// endpoint is back.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Breaker")]
+pub(super) struct BreakerNode {
+    /// Since when it is open, RFC 3339.
+    since: String,
+    /// How many attempts it opened on.
+    attempts: u32,
+    /// How many of them had failed.
+    failures: u32,
+    /// How often a delivery is let through, as in `30s`.
+    probe_every: String,
+}
+
+impl From<Breaker> for BreakerNode {
+    fn from(Breaker { since, attempts, failures, probe_every }: Breaker) -> Self {
+        let (since, probe_every) = (since.to_string(), probe_every.to_string());
+        Self { since, attempts, failures, probe_every }
+    }
+}
+
+/// A bound on how fast attempts start. What exceeds it waits.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "RateLimit")]
+pub(super) struct RateLimitNode {
+    /// Attempts a second, on average.
+    per_second: f64,
+    /// How many may start at once after a pause.
+    burst: u32,
+}
+
+impl From<RateLimit> for RateLimitNode {
+    fn from(RateLimit { per_second, burst }: RateLimit) -> Self {
+        Self { per_second, burst }
+    }
 }
 
 /// A secret that signs deliveries.

@@ -1,6 +1,7 @@
 //! Changesets: what they change, and what is refused.
 
 use super::harness::{Bench, operator, put_subscription, signing_secret, subscription};
+use crate::state::State;
 use contract::{
     ErrorCode,
     access::Roles,
@@ -10,12 +11,13 @@ use contract::{
     event::{Direction, Disposition},
     id::SubscriptionNumber,
     master_api::{Configuration, Deliveries},
+    rate_limit::RateLimit,
     schema::{Rulebook, SchemaVersion, UnknownFields},
     secret::Secret,
     source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec, SubscriptionStatus},
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 fn source(name: &str) -> SourceSpec {
     SourceSpec {
@@ -352,6 +354,24 @@ async fn what_others_point_to_stays() {
 }
 
 /// A change that makes a definition unacceptable.
+#[tokio::test]
+async fn what_older_replicas_would_not_keep_to_waits_for_them() {
+    let bench = Bench::memory();
+    let limited = SubscriptionSpec {
+        rate_limit: Some(RateLimit { per_second: 2.5, burst: 1 }),
+        ..subscription("ci")
+    };
+    let state = State::clone(&bench.api.shared.state.load());
+    bench.api.shared.state.store(Arc::new(State { format: 4, ..state.clone() }));
+    let refused = bench.execute(vec![put(limited.clone())]).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Conflict, "{refused}");
+    bench.execute(vec![put(subscription("ci"))]).await.unwrap();
+    bench.api.shared.state.store(Arc::new(state));
+    bench.execute(vec![put(limited.clone())]).await.unwrap();
+    let rules = bench.api.rules().borrow().clone();
+    assert_eq!(rules.subscription_named("ci").unwrap().spec, limited);
+}
+
 type Spoil<T> = fn(&mut T);
 
 #[tokio::test]
@@ -365,6 +385,9 @@ async fn definitions_that_cannot_work_are_refused_with_a_sentence() {
         ("user name or password", |spec| spec.url = "http://a:b@example.com/".into()),
         ("1 to 64 patterns", |spec| spec.events.clear()),
         ("max_in_flight", |spec| spec.max_in_flight = Some(0)),
+        ("rate_limit: per_second", |spec| {
+            spec.rate_limit = Some(RateLimit { per_second: 0.0, burst: 1 });
+        }),
         ("timeout_ms", |spec| spec.timeout_ms = Some(999)),
         ("there is no subscriber `org_9`", |spec| spec.subscriber = Some("org_9".into())),
         ("max_retries", |spec| {

@@ -257,6 +257,13 @@ pub fn install(shared: &Shared, followed: Followed) {
     let Followed { head, state, vault, removed, notable, .. } = followed;
     let Followed { lanes: gains, reloaded, block, .. } = followed;
     shared.block.store(block.map(Arc::new));
+    let mut counted = shared.tallies();
+    for (number, up, time) in &followed.attempts {
+        counted.entry(*number).or_default().note(*up, shared.config.breaker.window.0, *time);
+    }
+    let gone = followed.counted_anew.iter().chain(&removed);
+    gone.for_each(|number| _ = counted.remove(number));
+    drop(counted);
     followed.gone.iter().for_each(|sequence| shared.recent.remove(*sequence));
     let mut lanes = shared.lanes();
     if let Some(reloaded) = reloaded {

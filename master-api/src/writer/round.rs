@@ -2,6 +2,7 @@
 //! left, and gathers their rows. A refused command leaves no trace in it.
 
 mod answers;
+mod breaker;
 mod place;
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     state::State,
     store::{Batch, Rows, Table},
     tables::{self, EventIdRow, Head, IdempotencyRow},
+    tally::Tallies,
 };
 use bytes::Bytes;
 use contract::{
@@ -31,6 +33,7 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     id::{DeliveryId, EventId, SecretId, Sequence, SubscriptionNumber},
     master_api::Stored,
+    subscription::SubscriptionStatus,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,6 +64,8 @@ pub struct Round<'a> {
     pub notable: Option<Sequence>,
     /// The read models.
     pub projector: Projector<'a>,
+    /// What was counted of the attempts at endpoints, with what is in the batch.
+    pub(super) tallies: Tallies,
     idempotency: HashMap<Vec<u8>, IdempotencyRow>,
     answers: HashMap<Vec<u8>, AnswerRow>,
     sealed: BTreeMap<SecretId, Option<Vec<u8>>>,
@@ -92,6 +97,7 @@ impl<'a> Round<'a> {
                 shared.block.load_full(),
             ),
             state,
+            tallies: Tallies::new(),
             idempotency: HashMap::new(),
             answers: HashMap::new(),
             sealed: BTreeMap::new(),
@@ -177,6 +183,7 @@ impl<'a> Round<'a> {
                 self.record(&actor, &pause)?;
             }
         }
+        self.judge(report)?;
         Ok(true)
     }
 
@@ -296,8 +303,8 @@ impl<'a> Round<'a> {
         Ok(Ok(decided.changes))
     }
 
-    /// Cancels some waiting deliveries of a removed subscription; None: that were all, and it is
-    /// noted.
+    /// Cancels some waiting deliveries of a subscription that was removed or skips them; None: that
+    /// were all, and it is noted. One that skips is resumed then.
     pub fn cancel(&mut self, progress: Progress) -> Result<Option<Progress>, LogError> {
         let actor = component("master-api");
         let (facts, next) = decide::cancel::cancel(self.rows, progress, CANCELLED_PER_BATCH)?;
@@ -310,7 +317,13 @@ impl<'a> Round<'a> {
             }
         }
         if next.is_none() {
-            self.record(&actor, &FactBody::SubscriptionCleared { number: progress.number })?;
+            let number = progress.number;
+            self.record(&actor, &FactBody::SubscriptionCleared { number })?;
+            if progress.until.is_some() {
+                let (status, reason) = (SubscriptionStatus::Active, None);
+                let resumed = FactBody::SubscriptionStatusChanged { number, status, reason };
+                self.record(&actor, &resumed)?;
+            }
         }
         Ok(next)
     }

@@ -56,6 +56,7 @@ impl From<Command> for v1::Command {
                 let status = v1::SubscriptionStatus::from(status).into();
                 Wire::SetSubscriptionStatus(v1::SetSubscriptionStatus { name, status, reason })
             }
+            Command::ResumeSkipping { name } => Wire::ResumeSkipping(name),
             Command::PublishSchema(version) => Wire::PublishSchema(version.into()),
             Command::IssueKey { name, roles, subscriber, expires_at } => {
                 let (roles, expires_at) = (roles.names(), expires_at.map(moment));
@@ -119,6 +120,9 @@ impl TryFrom<v1::Command> for Command {
             }
             Wire::PutSubscription(wire) => at("put_subscription", put_subscription(wire))?,
             Wire::SetSubscriptionStatus(wire) => at("set_subscription_status", set_status(wire))?,
+            Wire::ResumeSkipping(name) => {
+                Self::ResumeSkipping { name: text(name, "resume_skipping")? }
+            }
             Wire::PublishSchema(wire) => {
                 Self::PublishSchema(at("publish_schema", SchemaVersion::try_from(wire))?)
             }

@@ -1,13 +1,15 @@
 //! Subscriptions and their owners.
 
 use super::{
-    Malformed, each, event, into_each, message, moment, moment_from, narrow, one_of, optional,
-    parsed, parsed_each, required, sending, text,
+    Malformed, backoff::span, duration, each, event, into_each, message, moment, moment_from,
+    narrow, one_of, optional, parsed, parsed_each, required, sending, text,
 };
 use crate::v1;
 use contract::{
     backoff::BackoffPolicy,
+    breaker::Breaker,
     id::SubscriptionNumber,
+    rate_limit::RateLimit,
     sending::Auth,
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
@@ -77,6 +79,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             priority,
             backoff,
             max_in_flight,
+            rate_limit,
             timeout_ms,
             ordering,
             headers,
@@ -90,6 +93,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             priority: priority.map(|level| u8::from(level).into()),
             backoff: backoff.map(Into::into),
             max_in_flight,
+            rate_limit: rate_limit.map(Into::into),
             timeout_ms,
             ordering: ordering_to(ordering),
             headers: event::headers(headers),
@@ -109,6 +113,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             priority: priority_from(wire.priority)?,
             backoff: optional(wire.backoff, "backoff", BackoffPolicy::try_from)?,
             max_in_flight: wire.max_in_flight,
+            rate_limit: wire.rate_limit.map(Into::into),
             timeout_ms: wire.timeout_ms,
             ordering: ordering_from(wire.ordering)?,
             headers: sending::headers_from(wire.headers)?,
@@ -134,9 +139,42 @@ fn ordering_from(wire: Option<v1::Ordering>) -> Result<Ordering, Malformed> {
     })
 }
 
+impl From<RateLimit> for v1::RateLimit {
+    fn from(RateLimit { per_second, burst }: RateLimit) -> Self {
+        Self { per_second, burst: Some(burst) }
+    }
+}
+
+impl From<v1::RateLimit> for RateLimit {
+    fn from(wire: v1::RateLimit) -> Self {
+        let burst = wire.burst.unwrap_or_else(Self::default_burst);
+        Self { per_second: wire.per_second, burst }
+    }
+}
+
+impl From<Breaker> for v1::Breaker {
+    fn from(breaker: Breaker) -> Self {
+        let Breaker { since, attempts, failures, probe_every } = breaker;
+        let probe_every = Some(duration(probe_every.0));
+        Self { since: Some(moment(since)), attempts, failures, probe_every }
+    }
+}
+
+impl TryFrom<v1::Breaker> for Breaker {
+    type Error = Malformed;
+    fn try_from(wire: v1::Breaker) -> Result<Self, Malformed> {
+        Ok(Self {
+            since: message(wire.since, "since", moment_from)?,
+            attempts: wire.attempts,
+            failures: wire.failures,
+            probe_every: message(wire.probe_every, "probe_every", span)?,
+        })
+    }
+}
+
 impl From<Subscription> for v1::Subscription {
     fn from(subscription: Subscription) -> Self {
-        let Subscription { id, number, spec, status, status_reason, secrets, created_at } =
+        let Subscription { id, number, spec, status, status_reason, breaker, secrets, created_at } =
             subscription;
         Self {
             id: id.to_string(),
@@ -144,6 +182,7 @@ impl From<Subscription> for v1::Subscription {
             spec: Some(spec.into()),
             status: v1::SubscriptionStatus::from(status).into(),
             status_reason,
+            breaker: breaker.map(Into::into),
             secrets: into_each(secrets),
             created_at: Some(moment(created_at)),
         }
@@ -159,6 +198,7 @@ impl TryFrom<v1::Subscription> for Subscription {
             spec: message(wire.spec, "spec", SubscriptionSpec::try_from)?,
             status: one_of::<v1::SubscriptionStatus, _>(wire.status, "status")?,
             status_reason: wire.status_reason,
+            breaker: optional(wire.breaker, "breaker", Breaker::try_from)?,
             secrets: each(wire.secrets, "secrets", SecretRef::try_from)?,
             created_at: message(wire.created_at, "created_at", moment_from)?,
         })

@@ -2,7 +2,7 @@
 //! in whatever order, nothing is lost, nothing is leased twice, caps and windows hold, and the
 //! order is that of the promise.
 
-use super::{Counts, LEVELS, Schedule};
+use super::{Counts, LEVELS, Order, Schedule};
 use crate::Config;
 use contract::{
     backoff::Span,
@@ -11,7 +11,7 @@ use contract::{
     master_api::FeedItem,
     queue::{Enqueued, Lease, Settlement, Vacancy},
     rules::Rules,
-    subscription::{Priority, SubscriptionSpec, SubscriptionStatus},
+    subscription::{Ordering, OrderingKey, Priority, SubscriptionSpec, SubscriptionStatus},
     testing::{rules_with, subscription_spec},
 };
 use proptest::prelude::*;
@@ -62,9 +62,25 @@ struct Terms {
     active: bool,
     priority: Option<u8>,
     cap: u32,
+    order: Order,
 }
 
-const PLAIN: Terms = Terms { exists: true, active: true, priority: None, cap: 2 };
+const PLAIN: Terms =
+    Terms { exists: true, active: true, priority: None, cap: 2, order: Order::None };
+
+/// The key that a delivery is put in with.
+fn given_key(sequence: u64) -> Option<OrderingKey> {
+    (sequence % 5 > 0).then_some(OrderingKey(sequence % 3))
+}
+
+/// Those with the same one stand in one line.
+fn line_of(order: Order, sequence: u64, key: Option<OrderingKey>) -> u64 {
+    match (order, key) {
+        (Order::Strict, _) => 0,
+        (Order::Key, Some(key)) => key.0,
+        (Order::Key | Order::None, _) => 1_000 + sequence,
+    }
+}
 
 fn step() -> impl Strategy<Value = Step> {
     let enqueue = (1..=SUBSCRIPTIONS, 3_u8..7, 1_u64..30, prop_oneof![Just(0), 0..130_i64])
@@ -74,8 +90,16 @@ fn step() -> impl Strategy<Value = Step> {
             sequence,
             delay_us,
         });
-    let terms = (prop::bool::weighted(0.8), any::<bool>(), prop::option::of(0_u8..10), 1_u32..4)
-        .prop_map(|(exists, active, priority, cap)| Terms { exists, active, priority, cap });
+    let order = prop_oneof![Just(Order::None), Just(Order::Strict), Just(Order::Key)];
+    let terms =
+        (prop::bool::weighted(0.8), any::<bool>(), prop::option::of(0_u8..10), 1_u32..4, order)
+            .prop_map(|(exists, active, priority, cap, order)| Terms {
+                exists,
+                active,
+                priority,
+                cap,
+                order,
+            });
     prop_oneof![
         8 => enqueue,
         8 => Just(Step::Start),
@@ -91,13 +115,20 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stand {
     Waiting,
-    Leased { token: u64, deadline: Timestamp },
+    /// `stray`: it started under another order, and nobody waits for it.
+    Leased {
+        token: u64,
+        deadline: Timestamp,
+        stray: bool,
+    },
 }
 
 #[derive(Debug)]
 struct Model {
     now: Timestamp,
     held: BTreeMap<DeliveryId, (Timestamp, Stand)>,
+    /// In which line of its lane each stands, where an order is kept.
+    lines: BTreeMap<DeliveryId, u64>,
     terms: BTreeMap<u32, Terms>,
     /// Every lease ever given, so that old ones are tried, too.
     leases: Vec<Lease>,
@@ -117,6 +148,21 @@ impl Model {
         }
     }
 
+    /// Is it the one of its line that may go?
+    fn is_first(&self, id: DeliveryId) -> bool {
+        if self.terms(id.lane).order == Order::None {
+            return true;
+        }
+        let line = self.held.iter().filter(|(other, (_, stand))| {
+            other.lane == id.lane
+                && self.lines.get(other) == self.lines.get(&id)
+                && !matches!(stand, Stand::Leased { stray: true, .. })
+        });
+        let mut line = line.map(|(other, (_, stand))| (*other, *stand == Stand::Waiting));
+        let first = line.next();
+        first == Some((id, true)) && line.all(|(_, is_waiting)| is_waiting)
+    }
+
     fn in_flight(&self, subscription: SubscriptionNumber) -> usize {
         let leased = |(id, (_, stand)): &(&DeliveryId, &(Timestamp, Stand))| {
             id.lane.subscription() == subscription && *stand != Stand::Waiting
@@ -132,6 +178,7 @@ impl Model {
             *stand == Stand::Waiting
                 && *due <= self.now
                 && terms.active
+                && self.is_first(**id)
                 && self.in_flight(id.lane.subscription()) < terms.cap as usize
         });
         let eligible: Vec<_> = may_start.collect();
@@ -147,18 +194,23 @@ impl Model {
         oldest.into_values().map(|(sequence, lane)| DeliveryId { lane, sequence }).collect()
     }
 
-    fn in_lane(&self, lane: LaneId) -> usize {
-        self.held.keys().filter(|id| id.lane == lane).count()
+    /// For how many more a lane has room. Who stands behind another takes none in a lane with keys.
+    fn room(&self, lane: LaneId) -> usize {
+        let by_key = self.terms(lane).order == Order::Key;
+        let takes = self.held.iter().filter(|(id, (_, stand))| {
+            id.lane == lane && (!by_key || *stand != Stand::Waiting || self.is_first(**id))
+        });
+        WINDOW.saturating_sub(takes.count())
     }
 
     /// Takes those that have room from the lanes that are to be told.
     fn vacancies(&mut self) -> Vec<Vacancy> {
         let mut vacancies = Vec::new();
         for lane in self.turned_away.clone() {
-            let in_lane = self.in_lane(lane);
-            if self.terms(lane).exists && in_lane <= WINDOW / 2 {
+            let room = self.room(lane);
+            if self.terms(lane).exists && room >= WINDOW.div_ceil(2) {
                 self.turned_away.remove(&lane);
-                vacancies.push(Vacancy { lane, room: u32::try_from(WINDOW - in_lane).unwrap() });
+                vacancies.push(Vacancy { lane, room: u32::try_from(room).unwrap() });
             }
         }
         vacancies
@@ -179,7 +231,7 @@ impl Model {
             let counts = &mut counts[usize::from(self.level(id.lane))];
             match stand {
                 Stand::Leased { .. } => counts.in_flight += 1,
-                Stand::Waiting if *due <= self.now => counts.ready += 1,
+                Stand::Waiting if *due <= self.now && self.is_first(*id) => counts.ready += 1,
                 Stand::Waiting => counts.delayed += 1,
             }
         }
@@ -198,6 +250,11 @@ impl Model {
         let mut rules = rules_with(self.terms.iter().map(|(number, terms)| SubscriptionSpec {
             priority: terms.priority.and_then(|level| Priority::try_from(level).ok()),
             max_in_flight: Some(terms.cap),
+            ordering: match terms.order {
+                Order::None => Ordering::None,
+                Order::Strict => Ordering::Strict,
+                Order::Key => Ordering::Key("any".to_owned()),
+            },
             // Two of each subscriber.
             subscriber: (number % 2 == 0).then(|| "other".to_owned()),
             ..subscription_spec(&number.to_string())
@@ -228,6 +285,7 @@ impl Pair {
         let model = Model {
             now,
             held: BTreeMap::new(),
+            lines: BTreeMap::new(),
             terms: (1..=SUBSCRIPTIONS).map(|number| (number, PLAIN)).collect(),
             leases: Vec::new(),
             turned_away: BTreeSet::new(),
@@ -244,12 +302,15 @@ impl Pair {
 
     fn enqueue(&mut self, delivery: DeliveryId, due: Timestamp) {
         let model = &mut self.model;
-        let in_lane = model.in_lane(delivery.lane);
+        let room = model.room(delivery.lane);
+        let key = given_key(delivery.sequence.0);
+        let order = model.terms(delivery.lane).order;
         let expected = if !model.terms(delivery.lane).exists {
             Enqueued::Full
         } else if let Entry::Vacant(free) = model.held.entry(delivery) {
-            if in_lane < WINDOW {
+            if room > 0 {
                 free.insert((due, Stand::Waiting));
+                model.lines.insert(delivery, line_of(order, delivery.sequence.0, key));
                 Enqueued::Queued
             } else {
                 Enqueued::Full
@@ -260,10 +321,8 @@ impl Pair {
         if expected == Enqueued::Full {
             model.turned_away.insert(delivery.lane);
         }
-        assert_eq!(
-            self.schedule.enqueue(FeedItem { delivery, due, key: None }, model.now),
-            expected
-        );
+        let item = FeedItem { delivery, due, key };
+        assert_eq!(self.schedule.enqueue(item, model.now), expected);
     }
 
     fn start(&mut self) -> Option<Lease> {
@@ -277,7 +336,7 @@ impl Pair {
         assert!(self.model.leases.iter().all(|other| other.token != lease.token));
         let Lease { token, deadline, .. } = lease;
         let (_, stand) = self.model.held.get_mut(&lease.delivery).unwrap();
-        *stand = Stand::Leased { token, deadline };
+        *stand = Stand::Leased { token, deadline, stray: false };
         self.model.leases.push(lease);
         Some(lease)
     }
@@ -285,10 +344,11 @@ impl Pair {
     fn settle(&mut self, pick: usize, settlement: Settlement) {
         let Some((lease, held)) = self.model.lease(pick) else { return };
         let now = self.model.now;
+        let stays = self.model.terms(lease.delivery.lane).order != Order::None;
         self.schedule.settle(&lease, settlement, now);
         match settlement {
             _ if !held => {}
-            Settlement::Nack(due) if due.0 <= now.0 + HOLD_US => {
+            Settlement::Nack(due) if due.0 <= now.0 + HOLD_US || stays => {
                 self.model.held.insert(lease.delivery, (due, Stand::Waiting));
             }
             Settlement::Nack(_) | Settlement::Ack => {
@@ -322,7 +382,23 @@ impl Pair {
             self.model.held.retain(|id, _| id.lane.subscription().0 != subscription);
             self.model.turned_away.retain(|lane| lane.subscription().0 != subscription);
         }
+        if before.is_some_and(|before| before.order != terms.order) {
+            self.reorder(subscription, terms.order);
+        }
         self.schedule.set_rules(self.model.rules());
+        self.schedule.advance(self.model.now);
+    }
+
+    /// What waits stands in line anew, and its keys are forgotten.
+    fn reorder(&mut self, subscription: u32, order: Order) {
+        let Model { held, lines, .. } = &mut self.model;
+        let of = |id: &DeliveryId| id.lane.subscription().0 == subscription;
+        for (id, (_, stand)) in held.iter_mut().filter(|(id, _)| of(id)) {
+            lines.insert(*id, line_of(order, id.sequence.0, None));
+            if let Stand::Leased { stray, .. } = stand {
+                *stray = true;
+            }
+        }
     }
 
     fn take(&mut self, step: &Step) {

@@ -5,16 +5,20 @@ use super::{
     cap::Cap,
     lane::Lane,
     level_of,
+    line::Order,
+    pace::Pace,
     turns::{Member, Place, SubscriberNumber},
 };
 use contract::{
+    breaker::Breaker,
     clock::Timestamp,
     id::{LaneId, SubscriptionNumber},
+    rate_limit::RateLimit,
     subscription::{self, Priority, SubscriptionStatus},
 };
 
 /// What the rules in force say of a subscription, as far as the queue cares.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Terms {
     /// Its deliveries may start.
     pub(super) active: bool,
@@ -22,6 +26,20 @@ pub(super) struct Terms {
     pub(super) priority: Option<Priority>,
     /// Its own cap.
     pub(super) max_in_flight: Option<u32>,
+    /// How fast they may start.
+    pub(super) rate_limit: Option<RateLimit>,
+    /// Its deliveries are held, but for a probe now and then.
+    pub(super) breaker: Option<Breaker>,
+    /// Which of its deliveries wait for each other.
+    pub(super) order: Order,
+}
+
+impl Terms {
+    /// How its deliveries start.
+    pub(super) fn pace(&self) -> Option<Pace> {
+        let limit = self.rate_limit.map(Pace::new);
+        self.breaker.map(|breaker| Pace::probing(breaker, limit)).or(limit)
+    }
 }
 
 impl From<&subscription::Subscription> for Terms {
@@ -30,6 +48,9 @@ impl From<&subscription::Subscription> for Terms {
             active: subscription.status == SubscriptionStatus::Active,
             priority: subscription.spec.priority,
             max_in_flight: subscription.spec.max_in_flight,
+            rate_limit: subscription.spec.rate_limit,
+            breaker: subscription.breaker,
+            order: Order::from(&subscription.spec.ordering),
         }
     }
 }
@@ -40,6 +61,10 @@ pub(super) struct Subscription {
     pub(super) member: Member,
     pub(super) terms: Terms,
     pub(super) cap: Cap,
+    /// None: it starts as fast as it goes.
+    pub(super) pace: Option<Pace>,
+    /// Its pace lets nothing through before this.
+    pub(super) gate: Option<Timestamp>,
     /// Attempts in flight, all lanes together.
     pub(super) in_flight: usize,
     /// Its lanes: one for each priority at which it was sent something.
@@ -58,6 +83,8 @@ impl Subscription {
             member: Member { subscriber, subscription: number },
             terms,
             cap: Cap::new(terms.max_in_flight),
+            pace: None,
+            gate: None,
             in_flight: 0,
             lanes: Vec::new(),
             places: Vec::new(),
@@ -80,7 +107,7 @@ impl Subscription {
         }
         // Most subscriptions have one lane for ever.
         self.lanes.reserve_exact(1);
-        self.lanes.push((lane, Lane::default()));
+        self.lanes.push((lane, Lane::new(self.terms.order)));
         let level = self.level(lane);
         if self.place(level).is_none() {
             self.places.reserve_exact(1);
@@ -97,16 +124,23 @@ impl Subscription {
         self.places.iter_mut().find(|place| place.level == level)
     }
 
+    /// Is something due and waiting for a worker?
+    pub(super) fn has_ready(&self) -> bool {
+        self.lanes.iter().any(|(_, held)| held.head().is_some())
+    }
+
     /// Its cap, of which what is replayed leaves the last fifth to what is live.
     fn limit(&self, level: usize) -> usize {
-        let cap = self.cap.limit();
+        // Behind an open breaker one at a time is let through.
+        let cap = if self.terms.breaker.is_some() { 1 } else { self.cap.limit() };
         if level == BEHIND { cap - cap / 5 } else { cap }
     }
 
     /// The delivery that may start next at a level, if fewer than `most` are in flight: its
     /// lane and since when it is due.
     pub(super) fn head(&self, level: usize, most: usize) -> Option<(LaneId, Timestamp)> {
-        if !self.terms.active || self.in_flight >= self.limit(level).min(most) {
+        let held_back = !self.terms.active || self.gate.is_some();
+        if held_back || self.in_flight >= self.limit(level).min(most) {
             return None;
         }
         let lanes = self.lanes.iter().filter(|(lane, _)| self.level(*lane) == level);

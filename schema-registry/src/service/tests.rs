@@ -154,6 +154,7 @@ fn subscription(number: u32, pattern: &str) -> contract::subscription::Subscript
         spec: serde_json::from_value(spec).unwrap(),
         status: subscription::SubscriptionStatus::Paused,
         status_reason: None,
+        breaker: None,
         secrets: Vec::new(),
         created_at: Timestamp(0),
     }

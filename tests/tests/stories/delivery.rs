@@ -14,6 +14,7 @@ stories!(
     fails_twice_then_succeeds,
     dead_after_exactly_the_configured_attempts,
     a_gone_endpoint_pauses_its_subscription,
+    resuming_delivers_or_skips_as_asked,
     a_restart_keeps_everything,
     a_stop_finishes_what_is_in_flight,
 );
@@ -87,6 +88,38 @@ async fn a_gone_endpoint_pauses_its_subscription(wiring: Wiring) {
     certes.graphql("mutation { resumeSubscription(name: \"ci\") { status } }").await.unwrap();
     subscriber.wait_for(3).await;
     certes.stop().await.unwrap();
+}
+
+async fn resuming_delivers_or_skips_as_asked(wiring: Wiring) {
+    let subscriber = Subscriber::start().await.unwrap();
+    let certes = Deployment::start(wiring).await.unwrap();
+    certes.apply(&manifest(&subscriber.url(), QUICK)).await.unwrap();
+    let mut ids = Vec::new();
+    for (n, skip) in [("1", true), ("2", false)] {
+        certes.graphql("mutation { pauseSubscription(name: \"ci\") { status } }").await.unwrap();
+        let kept = github(&certes.http, "push", &format!("kept-{n}"), PUSH).await.unwrap().id();
+        let resume =
+            format!("mutation {{ resumeSubscription(name: \"ci\", skip: {skip}) {{ status }} }}");
+        certes.graphql(&resume).await.unwrap();
+        if skip {
+            let query = format!("{{ event(id: \"{kept}\") {{ deliveries {{ state }} }} }}");
+            eventually("it is skipped", async || {
+                let found = certes.graphql(&query).await.ok()?;
+                (found["event"]["deliveries"][0]["state"] == "cancelled").then_some(())
+            })
+            .await;
+        } else {
+            ids.push(kept);
+        }
+        ids.push(github(&certes.http, "push", &format!("new-{n}"), PUSH).await.unwrap().id());
+        subscriber.wait_for(ids.len()).await;
+    }
+    certes.stop().await.unwrap();
+    let mut received: Vec<_> =
+        subscriber.received().iter().map(|got| got.header("webhook-id").to_owned()).collect();
+    received.sort_unstable();
+    ids.sort();
+    assert_eq!(received, ids);
 }
 
 async fn a_restart_keeps_everything(wiring: Wiring) {

@@ -1,10 +1,18 @@
 //! Important first, and nobody in anybody's way.
 
+use contract::{
+    clock::{Clock, SystemClock},
+    testing::ManualClock,
+};
 use http::StatusCode;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tests::{Deployment, Subscriber, Wiring, post, stories};
 
-stories!(the_important_goes_first, a_dead_endpoint_delays_only_itself);
+stories!(
+    the_important_goes_first,
+    a_dead_endpoint_delays_only_itself,
+    a_rate_limit_is_kept_and_delays_nobody_else,
+);
 
 async fn send(certes: &Deployment, uri: &str) -> String {
     let bearer = format!("Bearer {}", certes.key.expose());
@@ -85,5 +93,45 @@ subscriptions:
     let stats = certes.graphql("{ stats { waiting dead } }").await.unwrap();
     assert_eq!(stats["stats"]["dead"], 0, "back-off goes on");
     assert!(stats["stats"]["waiting"].as_u64().unwrap() >= 200);
+    certes.stop().await.unwrap();
+}
+
+/// The clock moves in steps, so that nothing but the limit holds anything up.
+async fn a_rate_limit_is_kept_and_delays_nobody_else(wiring: Wiring) {
+    let (polite, other) = (Subscriber::start().await.unwrap(), Subscriber::start().await.unwrap());
+    let clock = ManualClock::new(SystemClock.now());
+    let certes = Deployment::configured_on(wiring, clock.clone(), |config| {
+        config.gateway.unvalidated = contract::event::Disposition::Accept;
+    })
+    .await
+    .unwrap();
+    let manifest = format!(
+        r#"
+subscriptions:
+  - {{name: polite, url: "{}", events: ["x/1/*"], priority: 9, rate_limit: {{per_second: 2, burst: 2}}}}
+  - {{name: other, url: "{}", events: ["x/1/*"], priority: 1}}
+"#,
+        polite.url(),
+        other.url()
+    );
+    certes.apply(&manifest).await.unwrap();
+    for n in 0..6 {
+        send(&certes, &format!("x/1/e{n}")).await;
+    }
+    assert_eq!(other.wait_for(6).await.len(), 6);
+    assert_eq!(polite.wait_for(2).await.len(), 2, "the burst");
+    for started in 3..=6 {
+        clock.advance(Duration::from_millis(499));
+        assert_eq!(polite.received().len(), started - 1, "an attempt came before its time");
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(polite.wait_for(started).await.len(), started);
+    }
+    let order = polite.received();
+    let order: Vec<_> = order.iter().map(|got| got.header("certes-event-type")).collect();
+    assert_eq!(order[2..], ["x/1/e2", "x/1/e3", "x/1/e4", "x/1/e5"]);
+    let query = "{ subscription(name: \"polite\") { rateLimit { perSecond burst } } }";
+    let shown = certes.graphql(query).await.unwrap();
+    let limit = &shown["subscription"]["rateLimit"];
+    assert_eq!(limit, &serde_json::json!({"perSecond": 2.0, "burst": 2}));
     certes.stop().await.unwrap();
 }

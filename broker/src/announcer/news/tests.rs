@@ -259,3 +259,30 @@ proptest! {
         prop_assert_eq!((id[6] >> 4, id[8] >> 6), (7, 2), "version and variant of RFC 9562");
     }
 }
+
+#[test]
+fn an_endpoint_that_is_left_alone_and_one_that_is_back_are_told() {
+    let around = |patterns: &[&str]| {
+        let events = patterns.iter().map(|pattern| pattern.parse().unwrap()).collect();
+        let spec = contract::subscription::SubscriptionSpec { events, ..subscription_spec("ci") };
+        let subscription = Some(subscription(3, spec));
+        Circumstances { subscription, waiting: 7, ..Circumstances::default() }
+    };
+    let breaker = json!({"since": NOON, "attempts": 21, "failures": 20, "probe_every": "30s"});
+    let opened = fact("breaker_opened", server(), json!({"number": 3, "breaker": breaker}));
+    let Announcement { name, payload } = told(&opened, &around(&["shop/1/*"])).unwrap();
+    assert_eq!(name, "breaker_opened");
+    assert_eq!((&payload["attempts"], &payload["failures"]), (&json!(21), &json!(20)));
+    assert_eq!(
+        (&payload["probe_every"], &payload["deliveries_waiting"]),
+        (&json!("30s"), &json!(7))
+    );
+    assert_eq!(payload["opened_at"], NOON.to_string());
+
+    let closed = fact("breaker_closed", server(), json!({"number": 3}));
+    let Announcement { name, payload } = told(&closed, &around(&["shop/1/*"])).unwrap();
+    assert_eq!((name, &payload["subscription_name"]), ("breaker_closed", &json!("ci")));
+    assert_eq!(payload["closed_at"], NOON.to_string());
+    // Of an endpoint that takes nothing but news there are none.
+    assert_eq!(told(&opened, &around(&["_certes/1/breaker_opened"])), None);
+}

@@ -93,6 +93,7 @@ impl Round<'_> {
         if let FactBody::SubscriptionRemoved { number } = body {
             self.removed.push(*number);
         }
+        self.count_anew(body);
         Arc::make_mut(&mut self.state).apply(sequence, body);
         if let FactBody::BucketDropped { gone, .. } = body {
             self.projector.drop_day(self.state.dropped, gone);

@@ -6,10 +6,12 @@ use contract::{
     Error, ErrorCode,
     access::{ApiKey, Roles, Session, TokenKey, User, token_digest},
     backoff::{BackoffPolicy, BackoffRule, Jitter, Kind, Span},
+    breaker::Breaker,
     clock::Timestamp,
     command::{Change, ChangeKind, Changeset, Command, DeclaredSubscription, Mode, Target},
     event::{Direction, Disposition, Headers},
     id::{KeyId, SecretId, Sequence, UserId},
+    rate_limit::RateLimit,
     rules::Rules,
     schema::{
         Difference, ProtoFile, PublishSettings, Published, Rulebook, SchemaBundle, SchemaSet,
@@ -208,6 +210,7 @@ fn full_spec() -> SubscriptionSpec {
         priority: Some(Priority::try_from(9).unwrap()),
         backoff: Some(BackoffPolicy::default()),
         max_in_flight: Some(1),
+        rate_limit: Some(RateLimit { per_second: 0.5, burst: 3 }),
         timeout_ms: Some(60_000),
         ordering: Ordering::Key("event.id".into()),
         headers: Headers(vec![("x-env".into(), "a".into()), ("x-tenant".into(), "b".into())]),
@@ -221,6 +224,12 @@ pub fn subscriptions() -> Vec<Subscription> {
     let with = |status| Subscription {
         status,
         status_reason: Some("410".into()),
+        breaker: Some(Breaker {
+            since: NOW,
+            attempts: 20,
+            failures: 19,
+            probe_every: Span(Duration::from_secs(30)),
+        }),
         secrets: secret_refs(),
         created_at: NOW,
         ..subscription(2, full_spec())
@@ -252,6 +261,7 @@ pub fn commands() -> Vec<Command> {
             status: SubscriptionStatus::Paused,
             reason: Some("tired".into()),
         },
+        Command::ResumeSkipping { name: "ci".into() },
         Command::PublishSchema(schema_version()),
         Command::IssueKey {
             name: "producer".into(),
