@@ -256,7 +256,11 @@ fn tell_status(
         }
         SubscriptionStatus::Disabled => {
             let waiting = around.waiting;
-            let more = json!({"disabled_at": time, "deliveries_waiting": waiting});
+            let since = around.subscription.as_ref().and_then(|found| found.breaker);
+            let since = since.map(|breaker| breaker.since);
+            let more = json!({
+                "disabled_at": time, "deliveries_waiting": waiting, "failing_since": since,
+            });
             ("subscription_disabled", more)
         }
     };

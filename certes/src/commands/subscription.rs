@@ -99,7 +99,12 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
                 let events: Vec<_> = spec.events.iter().map(ToString::to_string).collect();
                 vec![
                     spec.name.clone(),
-                    subscription.status.to_string(),
+                    match subscription.breaker {
+                        Some(breaker) => {
+                            format!("{}, held since {}", subscription.status, breaker.since)
+                        }
+                        None => subscription.status.to_string(),
+                    },
                     spec.priority.map(|priority| priority.to_string()).unwrap_or_default(),
                     spec.subscriber.clone().unwrap_or_default(),
                     spec.url.clone(),

@@ -269,7 +269,7 @@ fn an_endpoint_that_is_left_alone_and_one_that_is_back_are_told() {
         Circumstances { subscription, waiting: 7, ..Circumstances::default() }
     };
     let breaker = json!({"since": NOON, "attempts": 21, "failures": 20, "probe_every": "30s"});
-    let opened = fact("breaker_opened", server(), json!({"number": 3, "breaker": breaker}));
+    let opened = fact("breaker_opened", server(), json!({"number": 3, "breaker": &breaker}));
     let Announcement { name, payload } = told(&opened, &around(&["shop/1/*"])).unwrap();
     assert_eq!(name, "breaker_opened");
     assert_eq!((&payload["attempts"], &payload["failures"]), (&json!(21), &json!(20)));
@@ -283,6 +283,11 @@ fn an_endpoint_that_is_left_alone_and_one_that_is_back_are_told() {
     let Announcement { name, payload } = told(&closed, &around(&["shop/1/*"])).unwrap();
     assert_eq!((name, &payload["subscription_name"]), ("breaker_closed", &json!("ci")));
     assert_eq!(payload["closed_at"], NOON.to_string());
+    let mut failing = around(&["shop/1/*"]);
+    failing.subscription.as_mut().unwrap().breaker = serde_json::from_value(breaker).unwrap();
+    let body = json!({"number": 3, "status": "disabled", "reason": "why"});
+    let disabled = told(&fact("subscription_status_changed", server(), body), &failing).unwrap();
+    assert_eq!(disabled.payload["failing_since"], NOON.to_string());
     // Of an endpoint that takes nothing but news there are none.
     assert_eq!(told(&opened, &around(&["_certes/1/breaker_opened"])), None);
 }
