@@ -12,7 +12,7 @@ use contract::{
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     sending::custom_headers,
-    source::{Scheme, SourceSpec, Template},
+    source::{Replay, Scheme, SignatureRule, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
     uri::{EventPattern, EventUri},
 };
@@ -68,6 +68,10 @@ struct SourceEntry {
     backoff: Option<BackoffPolicy>,
     body_bytes_max: Option<u64>,
     tolerance: Option<Span>,
+    public_url: Option<String>,
+    #[serde(default)]
+    replay: Replay,
+    signature: Option<SignatureRule>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -261,6 +265,9 @@ impl From<SourceEntry> for SourceSpec {
             tolerance_s: entry
                 .tolerance
                 .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
+            public_url: entry.public_url,
+            replay: entry.replay,
+            signature: entry.signature,
         }
     }
 }

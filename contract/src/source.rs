@@ -1,5 +1,11 @@
 //! Sources: third parties that post webhooks to us.
 
+mod scheme;
+mod rule;
+
+pub use rule::{Algorithm, ContentPiece, Encoding, Replay, SignatureRule, TimeUnit};
+pub use scheme::{Facts, Scheme, SecretForm, StandardWebhooksKey, Tolerance};
+
 use crate::{
     backoff::BackoffPolicy,
     event::Disposition,
@@ -8,50 +14,6 @@ use crate::{
     subscription::{Priority, SecretRef},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
-
-/// How a request of a source proves who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// `X-Hub-Signature-256` (docs.github.com, "Validating webhook deliveries").
-    Github,
-    /// Standard Webhooks 1.0.0, `v1`.
-    StandardWebhooks,
-    /// No proof at all.
-    None,
-}
-
-impl Scheme {
-    /// All schemes.
-    pub const ALL: &'static [Self] = &[Self::Github, Self::StandardWebhooks, Self::None];
-
-    /// Its name in manifests and the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::StandardWebhooks => "standard-webhooks",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Scheme {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().copied().find(|scheme| scheme.as_str() == text);
-        found.ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|scheme| scheme.as_str()).collect();
-            format!("`{text}` is no verification scheme; allowed: {}", names.join(", "))
-        })
-    }
-}
 
 /// A text with holes that a request fills: `{header:x-github-event}`, `{json:repository.name}`.
 /// The holes are checked when a source is created.
@@ -107,8 +69,7 @@ pub struct SourceSpec {
     pub verify: Scheme,
     /// How to find the event type.
     pub event_type: Template,
-    /// Where the key against repeats is; None: the scheme's own (`X-GitHub-Delivery`,
-    /// `webhook-id`).
+    /// Where the key against repeats is; None: the scheme's own ([`Facts::delivery_id`]).
     #[serde(default)]
     pub idempotency_key: Option<Template>,
     /// For types without a schema.
@@ -129,9 +90,40 @@ pub struct SourceSpec {
     /// Largest body in bytes; None: the gateway's default for the scheme.
     #[serde(default)]
     pub body_bytes_max: Option<u64>,
-    /// How old a signed timestamp may be, in seconds; None: 300.
+    /// How old a signed timestamp may be, in seconds; None: as the scheme or the gateway says.
     #[serde(default)]
     pub tolerance_s: Option<u32>,
+    /// The whole URL that the provider was given, for schemes that sign it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// What is against repeats that were not meant.
+    #[serde(default, skip_serializing_if = "Replay::is_default")]
+    pub replay: Replay,
+    /// Where the proof is and over what it was made, for `hmac` and `api-key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SignatureRule>,
+}
+
+impl SourceSpec {
+    /// A source with these, and what holds where nothing is said.
+    pub fn new(name: impl Into<String>, verify: Scheme, event_type: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            verify,
+            event_type: Template(event_type.into()),
+            idempotency_key: None,
+            unvalidated: Disposition::default(),
+            invalid: Disposition::default(),
+            subscriber: None,
+            priority: None,
+            backoff: None,
+            body_bytes_max: None,
+            tolerance_s: None,
+            public_url: None,
+            replay: Replay::default(),
+            signature: None,
+        }
+    }
 }
 
 /// A source as it stands.

@@ -1,6 +1,6 @@
 //! `POST /events/...`: one event on its way from a request to the broker, and its answer back.
 
-use crate::{body::Received, respond, service::Gateway, trace, typed, webhook};
+use crate::{body::Received, respond, service::Gateway, trace, typed, verify::Head, webhook};
 use axum::{
     body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
@@ -13,13 +13,15 @@ use contract::{
     limits::IDEMPOTENCY_KEY_LENGTH_MAX,
     uri::EventUri,
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, Uri, header, request::Parts};
 use std::sync::Arc;
 
 /// A request whose body has not been read yet.
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) received_at: Timestamp,
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Body,
     pub(crate) trace: Trace,
@@ -68,7 +70,8 @@ async fn take(
 ) -> Result<Accepted> {
     let (head, body) = request.into_parts();
     let trace = trace::of(&head.headers, gateway.random.as_ref())?;
-    let arrival = Arrival { received_at, headers: head.headers, body, trace };
+    let Parts { method, uri, headers, .. } = head;
+    let arrival = Arrival { received_at, method, uri, headers, body, trace };
     let Admitted { event, body } = match path.contains('/') {
         false => webhook::admit(gateway, path, arrival).await?,
         true => typed::admit(gateway, path, arrival).await?,
@@ -83,6 +86,12 @@ async fn take(
 }
 
 impl Arrival {
+    /// What is known before the body.
+    pub(crate) fn head(&self) -> Head<'_> {
+        let Self { method, uri, headers, received_at, .. } = self;
+        Head { method, query: uri.query(), headers, now: *received_at }
+    }
+
     /// Value of a header, if it is there and readable.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()

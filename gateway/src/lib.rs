@@ -23,6 +23,7 @@ mod typed;
 mod sources;
 mod body;
 mod verify;
+pub mod sign;
 mod template;
 mod json_path;
 mod headers;

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
     rules::{Rules, RulesReceiver},
-    source::{Scheme, Source},
+    source::{Scheme, Source, Template},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -24,6 +24,8 @@ pub(crate) struct Door {
     pub(crate) verifier: Verifier,
     pub(crate) event_type: Filler,
     pub(crate) idempotency_key: Option<Filler>,
+    /// The scheme's own id of a delivery; fills to nothing where it has none.
+    pub(crate) delivery_id: Filler,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -98,15 +100,17 @@ impl Door {
         let spec = &source.spec;
         let default = match spec.verify {
             Scheme::Github => defaults.body_bytes_max_github,
-            Scheme::StandardWebhooks | Scheme::None => defaults.body_bytes_max,
+            _ => defaults.body_bytes_max,
         };
         let own = spec.body_bytes_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        let tolerance_s = spec.tolerance_s.unwrap_or(defaults.tolerance_s);
+        let secrets = rules.secrets_of(&source.secrets);
+        let delivery_id = Template(spec.verify.facts().delivery_id.to_owned());
         Ok(Self {
             source: Arc::clone(source),
-            verifier: Verifier::new(spec.verify, rules.secrets_of(&source.secrets), tolerance_s)?,
+            verifier: Verifier::new(spec, secrets, defaults.tolerance_s)?,
             event_type: Filler::of_uri(&spec.event_type)?,
             idempotency_key: spec.idempotency_key.as_ref().map(Filler::of_text).transpose()?,
+            delivery_id: Filler::of_text(&delivery_id)?,
             body_bytes_max: own.unwrap_or(default).min(defaults.bodies_bytes_max),
         })
     }

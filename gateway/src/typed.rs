@@ -25,7 +25,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
     let max = gateway.config.body_bytes_max;
     body::check_length(&arrival.headers, max)?;
 
-    let Arrival { received_at, headers, body, trace } = arrival;
+    let Arrival { received_at, headers, body, trace, .. } = arrival;
     let body = gateway.bodies.read(&headers, body, max).await?;
     let event = NewEvent {
         uri,

@@ -6,10 +6,12 @@ use crate::{
     service::Gateway,
     sources::Door,
     template::{Request, Unfilled},
+    verify::Proof,
 };
 use contract::{
     Error, ErrorCode, Result,
     event::{Audience, Direction, NewEvent, Origin},
+    source::Replay,
     uri::EventUri,
 };
 
@@ -18,18 +20,25 @@ use contract::{
 pub(crate) async fn admit(gateway: &Gateway, name: &str, arrival: Arrival) -> Result<Admitted> {
     let door = gateway.sources.get(name)?;
     body::check_length(&arrival.headers, door.body_bytes_max)?;
-    let claim = door.verifier.claim(&arrival.headers, arrival.received_at)?;
+    let claim = door.verifier.claim(arrival.head())?;
     let content_type = arrival.content_type().to_owned();
 
-    let Arrival { received_at, headers, body, trace } = arrival;
+    let Arrival { received_at, headers, body, trace, .. } = arrival;
     let body = gateway.bodies.read(&headers, body, door.body_bytes_max).await?;
-    if let Some(claim) = claim {
-        door.verifier.verify(&claim, &body.bytes).await?;
-    }
+    let proof = match claim {
+        Some(claim) => Some(door.verifier.verify(&claim, &body.bytes).await?),
+        None => None,
+    };
 
     let request = Request { headers: &headers, content_type: &content_type, body: &body.bytes };
     let uri = event_type(&door, request)?;
-    let idempotency_key = idempotency_key(&door, request)?;
+    let idempotency_key = match proof {
+        Some(proof) if door.source.spec.replay == Replay::Signature => Some(replay_key(&proof)),
+        _ => idempotency_key(&door, request)?,
+    };
+    let mut kept = gateway.keeper.keep(&headers);
+    let is_key = |name: &str| door.verifier.key_header().is_some_and(|key| key.eq_ignore_ascii_case(name));
+    kept.0.retain(|(name, _)| !is_key(name));
     let spec = &door.source.spec;
     let event = NewEvent {
         uri,
@@ -37,7 +46,7 @@ pub(crate) async fn admit(gateway: &Gateway, name: &str, arrival: Arrival) -> Re
         audience: spec.subscriber.clone().map_or(Audience::Own, Audience::Subscriber),
         origin: Origin::Source(spec.name.clone()),
         payload: body.bytes.clone(),
-        headers: gateway.keeper.keep(&headers),
+        headers: kept,
         content_type,
         idempotency_key,
         received_at,
@@ -67,7 +76,7 @@ fn event_type(door: &Door, request: Request<'_>) -> Result<EventUri> {
 /// accepted all the same: nobody can tell whether it is a repeat.
 fn idempotency_key(door: &Door, request: Request<'_>) -> Result<Option<String>> {
     let key = match &door.idempotency_key {
-        None => door.verifier.delivery_id(request.headers).map(str::to_owned),
+        None => delivery_id(door, request),
         Some(template) => match template.fill(request) {
             Ok(key) => Some(key),
             Err(Unfilled::Missing(_)) => None,
@@ -76,4 +85,17 @@ fn idempotency_key(door: &Door, request: Request<'_>) -> Result<Option<String>> 
     };
     key.as_deref().map(check_idempotency_key).transpose()?;
     Ok(key)
+}
+
+/// The scheme's own, as far as the request has it: nobody asked for it.
+fn delivery_id(door: &Door, request: Request<'_>) -> Option<String> {
+    let own = door.verifier.delivery_id(request.headers).map(str::to_owned);
+    own.or_else(|| door.delivery_id.fill(request).ok().filter(|key| !key.is_empty()))
+}
+
+/// Whoever sends the same signature again is told of the first time. The broker remembers keys for
+/// its window, on disk and for all replicas.
+fn replay_key(proof: &Proof) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, &proof.0);
+    format!("signature-{}", hex::encode(&digest.as_ref()[..16]))
 }

@@ -8,6 +8,7 @@ mod searching;
 mod past;
 mod live;
 mod configuring;
+mod sources;
 mod damage;
 mod copies;
 mod sequences;

@@ -16,10 +16,10 @@ use contract::{
     subscription::SecretRef,
     testing::{ManualClock, SeededRandom},
 };
-use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use ring::hmac;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
@@ -210,9 +210,8 @@ pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
 }
 
 pub(super) fn github_signature(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("sha256={}", hex::encode(hmac::sign(&key, body)))
 }
 
 pub(super) fn unavailable() -> Error {
@@ -234,19 +233,7 @@ pub(super) fn put_source(rules: &mut Rules, spec: SourceSpec, secrets: &[&str]) 
 }
 
 pub(super) fn source(name: &str, verify: Scheme, event_type: &str) -> SourceSpec {
-    SourceSpec {
-        name: name.to_owned(),
-        verify,
-        event_type: Template(event_type.to_owned()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: None,
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    }
+    SourceSpec::new(name, verify, event_type)
 }
 
 fn put_key(rules: &mut Rules, name: &str, roles: &[&str], subscriber: Option<&str>) {

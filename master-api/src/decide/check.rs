@@ -7,7 +7,7 @@ use contract::{
     limits,
     secret::Secret,
     sending::{AuthMethod, check_headers},
-    source::{Piece, Scheme, SourceSpec},
+    source::{Piece, Replay, Scheme, SecretForm, SignatureRule, SourceSpec},
     subscription::SubscriptionSpec,
     uri::EventUri,
 };
@@ -92,22 +92,57 @@ pub fn source(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<()> 
         return Err(refuse(format!("tolerance_s: allowed are 0 to {TOLERANCE_S_MAX}")));
     }
     backoff("source", &spec.name, spec.backoff.as_ref())?;
-    count(secrets).map_err(refuse)?;
-    let any = held > 0 || !secrets.is_empty();
-    match spec.verify {
-        Scheme::None => Ok(()),
-        Scheme::Github if any && secrets.iter().all(|s| !s.expose().is_empty()) => Ok(()),
-        Scheme::StandardWebhooks if any => {
-            let good = |secret: &Secret| secret.webhook_key().is_some_and(|key| !key.is_empty());
-            match secrets.iter().all(good) {
-                true => Ok(()),
-                false => Err(refuse("secret: expected `whsec_` and base64".into())),
-            }
-        }
-        Scheme::Github | Scheme::StandardWebhooks => {
-            Err(refuse(format!("verify `{}` needs a secret", spec.verify)))
+    count(secrets).and_then(|()| proof(spec, secrets, held)).map_err(refuse)
+}
+
+/// How the requests of a source are proved: everything its scheme needs is there, and nothing
+/// that it cannot use.
+fn proof(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<(), String> {
+    let scheme = spec.verify;
+    let facts = scheme.facts();
+    if facts.secret != SecretForm::Nothing && held == 0 && secrets.is_empty() {
+        return Err(format!("verify `{scheme}` needs a secret"));
+    }
+    secrets.iter().try_for_each(|secret| scheme.check_secret(secret))?;
+    let rule = spec.signature.as_ref();
+    if rule.is_some() && !matches!(scheme, Scheme::Hmac | Scheme::ApiKey) {
+        return Err(format!("signature: `{scheme}` has its own; only `hmac` and `api-key` take it"));
+    }
+    if let Some(rule) = rule {
+        self::rule(scheme, rule).map_err(|why| format!("signature: {why}"))?;
+    }
+    if let Some(url) = &spec.public_url {
+        self::url(url).map_err(|why| format!("public_url: {why}"))?;
+    } else if facts.signs_url || rule.is_some_and(SignatureRule::signs_url) {
+        return Err(format!(
+            "verify `{scheme}` signs the URL: set `public_url` to the whole URL given to the \
+             provider"
+        ));
+    }
+    if spec.replay == Replay::Signature && !facts.signs {
+        return Err(format!("replay: `{scheme}` makes no signature that could be remembered"));
+    }
+    Ok(())
+}
+
+/// A proof that a source describes itself.
+fn rule(scheme: Scheme, rule: &SignatureRule) -> Result<(), String> {
+    let headers = [&rule.header, &rule.id_header, &rule.timestamp_header];
+    for header in headers.into_iter().flatten() {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if header.is_empty() || header.len() > limits::NAME_LENGTH_MAX || !header.bytes().all(token) {
+            let shown: String = header.chars().take(80).collect();
+            return Err(format!("`{shown}` is no name of a header"));
         }
     }
+    if scheme == Scheme::ApiKey {
+        let SignatureRule { header, prefix, .. } = rule.clone();
+        return match SignatureRule { header, prefix, ..SignatureRule::default() } == *rule {
+            true => Ok(()),
+            false => Err("`api-key` takes only `header` and `prefix`".to_owned()),
+        };
+    }
+    rule.content().map(drop)
 }
 
 /// A subscription and its secrets.

@@ -16,7 +16,7 @@ use contract::{
     schema::{Rulebook, UnknownFields},
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::SettingValue,
-    source::{Scheme, SourceSpec, Template},
+    source::{Algorithm, Encoding, Replay, Scheme, SignatureRule, SourceSpec, Template, TimeUnit},
     stamp::Stamp,
     subscription::{Ordering, OrderingKey, Priority},
 };
@@ -225,6 +225,22 @@ fn objects() -> Vec<(&'static str, FactBody)> {
         backoff: Some(policy()),
         body_bytes_max: Some(1_000_000),
         tolerance_s: Some(60),
+        ..SourceSpec::new("", Scheme::None, "")
+    };
+    let described = SourceSpec {
+        public_url: Some("https://in.example.com/events/till".into()),
+        replay: Replay::Signature,
+        signature: Some(SignatureRule {
+            header: Some("x-till-signature".into()),
+            prefix: Some("v1=".into()),
+            algorithm: Algorithm::Sha512,
+            encoding: Encoding::Base64,
+            content: Some("{id}.{timestamp}.{url}.{body}".into()),
+            id_header: Some("x-till-id".into()),
+            timestamp_header: Some("x-till-time".into()),
+            timestamp_unit: TimeUnit::Milliseconds,
+        }),
+        ..SourceSpec::new("till", Scheme::Hmac, "till/1/paid")
     };
     let schema = SchemaVersion {
         uri: uri(),
@@ -240,12 +256,14 @@ fn objects() -> Vec<(&'static str, FactBody)> {
     let subscriber = Subscriber { id: "org_123".into(), name: "Meetly".into() };
     let event_type = EventType { uri: uri(), priority: Priority::try_from(7).ok() };
     let source = Source { spec: source, secrets: vec![secret_ref()] };
+    let described = Source { spec: described, secrets: vec![secret_ref()] };
     vec![
         ("subscriber_put", FactBody::SubscriberPut(subscriber)),
         ("subscriber_removed", FactBody::SubscriberRemoved { id: "org_123".into() }),
         ("event_type_put", FactBody::EventTypePut(event_type)),
         ("event_type_removed", FactBody::EventTypeRemoved { uri: uri() }),
         ("source_put", FactBody::SourcePut(Box::new(source))),
+        ("source_put.described", FactBody::SourcePut(Box::new(described))),
         ("source_removed", FactBody::SourceRemoved { name: "github".into() }),
         ("backoff_put", FactBody::BackoffPut(Box::new(rule))),
         (

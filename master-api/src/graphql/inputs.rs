@@ -10,7 +10,7 @@ use contract::{
     command::{Command, Target},
     event::{Direction, Disposition},
     secret::Secret,
-    source::{SourceSpec, Template},
+    source::{Replay, SignatureRule, SourceSpec, Template},
     subscription::{Priority, SubscriptionSpec},
 };
 
@@ -19,7 +19,7 @@ use contract::{
 pub(super) struct SourceInput {
     /// Its name, the path segment after `/events/`.
     pub(super) name: String,
-    /// `github`, `standard-webhooks` or `none`.
+    /// How requests are verified, as in `github`, `stripe`, `standard-webhooks`, `none`.
     verify: String,
     /// Secrets that verify, the newest first. None given: it keeps those it has.
     #[graphql(default)]
@@ -42,6 +42,14 @@ pub(super) struct SourceInput {
     body_bytes_max: Option<u64>,
     /// How old a signed timestamp may be, in seconds.
     tolerance_s: Option<u32>,
+    /// The whole URL that the provider was given, for schemes that sign it.
+    public_url: Option<String>,
+    /// What is against repeats that were not meant: `delivery_id` (default), `signature`.
+    replay: Option<String>,
+    /// Where the proof is, for `hmac` and `api-key`, as in
+    /// `{"header": "x-sig", "algorithm": "sha512", "content": "{timestamp}.{body}",
+    /// "timestamp_header": "x-time"}`.
+    signature: Option<Json<SignatureRule>>,
 }
 
 impl TryFrom<SourceInput> for Command {
@@ -60,6 +68,9 @@ impl TryFrom<SourceInput> for Command {
             backoff: input.backoff.map(|policy| policy.0),
             body_bytes_max: input.body_bytes_max,
             tolerance_s: input.tolerance_s,
+            public_url: input.public_url,
+            replay: input.replay.map_or(Ok(Replay::default()), |text| text.parse()).map_err(invalid)?,
+            signature: input.signature.map(|rule| rule.0),
         };
         Ok(Self::PutSource { spec, secrets: secrets(input.secrets) })
     }

@@ -14,7 +14,7 @@ use contract::{
     delivery::{Attempt, Delivery},
     event::Event,
     master_api::Stats,
-    source::Source,
+    source::{SignatureRule, Source},
     subscription::{SecretRef, Subscription},
 };
 use std::{
@@ -304,6 +304,18 @@ impl SourceNode {
     /// Default priority of what it brings.
     async fn priority(&self) -> Option<u8> {
         self.0.spec.priority.map(Into::into)
+    }
+    /// The whole URL that the provider was given.
+    async fn public_url(&self) -> Option<&str> {
+        self.0.spec.public_url.as_deref()
+    }
+    /// What is against repeats that were not meant: `delivery_id`, `signature`.
+    async fn replay(&self) -> &str {
+        self.0.spec.replay.as_str()
+    }
+    /// Where the proof is, for `hmac` and `api-key`.
+    async fn signature(&self) -> Option<Json<SignatureRule>> {
+        self.0.spec.signature.clone().map(Json)
     }
     /// Fingerprints of its secrets.
     async fn secret_fingerprints(&self) -> Vec<&str> {

@@ -8,9 +8,10 @@ use crate::v1;
 use contract::{
     backoff::BackoffPolicy,
     event::Disposition,
-    source::{Source, SourceSpec, Template},
+    source::{SignatureRule, Source, SourceSpec, Template},
     subscription::SecretRef,
 };
+use std::str::FromStr;
 
 impl From<SourceSpec> for v1::SourceSpec {
     fn from(spec: SourceSpec) -> Self {
@@ -26,6 +27,9 @@ impl From<SourceSpec> for v1::SourceSpec {
             backoff,
             body_bytes_max,
             tolerance_s,
+            public_url,
+            replay,
+            signature,
         } = spec;
         Self {
             name,
@@ -39,8 +43,50 @@ impl From<SourceSpec> for v1::SourceSpec {
             backoff: backoff.map(Into::into),
             body_bytes_max,
             tolerance_s,
+            public_url,
+            replay: replay.as_str().to_owned(),
+            signature: signature.map(Into::into),
         }
     }
+}
+
+impl From<SignatureRule> for v1::SignatureRule {
+    fn from(rule: SignatureRule) -> Self {
+        Self {
+            header: rule.header,
+            prefix: rule.prefix,
+            algorithm: rule.algorithm.as_str().to_owned(),
+            encoding: rule.encoding.as_str().to_owned(),
+            content: rule.content,
+            id_header: rule.id_header,
+            timestamp_header: rule.timestamp_header,
+            timestamp_unit: rule.timestamp_unit.as_str().to_owned(),
+        }
+    }
+}
+
+impl TryFrom<v1::SignatureRule> for SignatureRule {
+    type Error = Malformed;
+    fn try_from(wire: v1::SignatureRule) -> Result<Self, Malformed> {
+        Ok(Self {
+            header: wire.header,
+            prefix: wire.prefix,
+            algorithm: parsed_or_default(&wire.algorithm, "algorithm")?,
+            encoding: parsed_or_default(&wire.encoding, "encoding")?,
+            content: wire.content,
+            id_header: wire.id_header,
+            timestamp_header: wire.timestamp_header,
+            timestamp_unit: parsed_or_default(&wire.timestamp_unit, "timestamp_unit")?,
+        })
+    }
+}
+
+/// A name; empty: what holds where nothing is said.
+fn parsed_or_default<T>(text: &str, field: &str) -> Result<T, Malformed>
+where
+    T: Default + FromStr<Err: std::fmt::Display>,
+{
+    if text.is_empty() { Ok(T::default()) } else { parsed(text, field) }
 }
 
 fn disposition(wire: i32, field: &str) -> Result<Disposition, Malformed> {
@@ -62,6 +108,9 @@ impl TryFrom<v1::SourceSpec> for SourceSpec {
             backoff: optional(wire.backoff, "backoff", BackoffPolicy::try_from)?,
             body_bytes_max: wire.body_bytes_max,
             tolerance_s: wire.tolerance_s,
+            public_url: wire.public_url,
+            replay: parsed_or_default(&wire.replay, "replay")?,
+            signature: optional(wire.signature, "signature", SignatureRule::try_from)?,
         })
     }
 }

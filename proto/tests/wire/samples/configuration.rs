@@ -19,7 +19,7 @@ use contract::{
     secret::Secret,
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::{Setting, SettingValue, Settings},
-    source::{Scheme, Source, SourceSpec, Template},
+    source::{Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceSpec, Template, TimeUnit},
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
@@ -177,6 +177,18 @@ pub fn source(verify: Scheme) -> Source {
         backoff: Some(BackoffPolicy::default()),
         body_bytes_max: Some(u64::MAX),
         tolerance_s: Some(60),
+        public_url: Some("https://in.example.com/events/github".into()),
+        replay: Replay::Signature,
+        signature: Some(SignatureRule {
+            header: Some("x-sig".into()),
+            prefix: Some("v1=".into()),
+            algorithm: Algorithm::Sha512,
+            encoding: Encoding::Base64,
+            content: Some("{id}.{timestamp}.{body}".into()),
+            id_header: Some("x-id".into()),
+            timestamp_header: Some("x-time".into()),
+            timestamp_unit: TimeUnit::Milliseconds,
+        }),
     };
     Source { spec, secrets: secret_refs() }
 }

@@ -58,19 +58,7 @@ fn subscriptions() -> Vec<Row> {
 }
 
 fn source() -> SourceSpec {
-    SourceSpec {
-        name: "/".into(),
-        verify: Scheme::None,
-        event_type: Template("a/1/b".into()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: None,
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    }
+    SourceSpec::new("/", Scheme::None, "a/1/b")
 }
 
 fn configuration() -> Vec<Row> {
