@@ -47,12 +47,8 @@ pub async fn sign(
         .then(|| format!("bodySHA256={}", hex::encode(sha256(outgoing.body))));
     // What is signed does not depend on the signature: read it with one that says nothing.
     let blank = headers(spec, secret, outgoing, &[0; 32])?;
-    let head = Head {
-        method: &Method::POST,
-        query: query.as_deref(),
-        headers: &blank,
-        now: outgoing.now,
-    };
+    let head =
+        Head { method: &Method::POST, query: query.as_deref(), headers: &blank, now: outgoing.now };
     let claim = verifier.claim(head).map_err(|error| error.message)?;
     let signature = match claim {
         Some(claim) => verifier.sign(&claim, outgoing.body).await?,
@@ -84,26 +80,77 @@ fn named(
     outgoing: Outgoing<'_>,
     signature: &[u8],
 ) -> Vec<(String, String)> {
-    let Outgoing { id, event, .. } = outgoing;
-    let (hex, base64) = (hex::encode(signature), STANDARD.encode(signature));
-    let seconds = outgoing.now.unix_seconds();
     let shown = secret.map_or("", Secret::expose);
-    let headers: Vec<(&str, String)> = match spec.verify {
-        Scheme::None => vec![],
+    let headers = match spec.verify {
+        Scheme::Hmac | Scheme::ApiKey => {
+            let rule = spec.signature.clone().unwrap_or_default();
+            return described(spec.verify, &rule, shown, outgoing, signature);
+        }
+        Scheme::Basic => vec![("authorization", format!("Basic {}", STANDARD.encode(shown)))],
+        Scheme::Gitlab if !shown.starts_with("whsec_") => vec![
+            ("x-gitlab-event", outgoing.event.to_owned()),
+            ("idempotency-key", outgoing.id.to_owned()),
+            ("x-gitlab-token", shown.to_owned()),
+        ],
+        scheme => {
+            let mut headers = of_bodies(scheme, outgoing, signature);
+            headers.extend(stamped(scheme, outgoing, signature));
+            headers
+        }
+    };
+    let event = [("webhook-event", outgoing.event.to_owned())];
+    headers.into_iter().chain(event).map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Of third parties that sign no time.
+fn of_bodies(
+    scheme: Scheme,
+    outgoing: Outgoing<'_>,
+    signature: &[u8],
+) -> Vec<(&'static str, String)> {
+    let (id, event) = (outgoing.id.to_owned(), outgoing.event.to_owned());
+    let (hex, base64) = (hex::encode(signature), STANDARD.encode(signature));
+    match scheme {
         Scheme::Github => vec![
             ("user-agent", "GitHub-Hookshot/certes".to_owned()),
-            ("x-github-event", event.to_owned()),
-            ("x-github-delivery", id.to_owned()),
+            ("x-github-event", event),
+            ("x-github-delivery", id),
             ("x-hub-signature-256", format!("sha256={hex}")),
         ],
         Scheme::Meta => vec![("x-hub-signature-256", format!("sha256={hex}"))],
-        Scheme::Gitlab if !shown.starts_with("whsec_") => vec![
-            ("x-gitlab-event", event.to_owned()),
-            ("idempotency-key", id.to_owned()),
-            ("x-gitlab-token", shown.to_owned()),
+        Scheme::Shopify => vec![
+            ("x-shopify-topic", event),
+            ("x-shopify-webhook-id", id),
+            ("x-shopify-hmac-sha256", base64),
         ],
+        Scheme::Twilio => {
+            vec![("i-twilio-idempotency-token", id), ("x-twilio-signature", base64)]
+        }
+        Scheme::Square => vec![("x-square-hmacsha256-signature", base64)],
+        Scheme::HubspotV1 | Scheme::HubspotV2 => vec![("x-hubspot-signature", hex)],
+        Scheme::Linear => vec![("linear-delivery", id), ("linear-signature", hex)],
+        Scheme::X => vec![("x-twitter-webhooks-signature", format!("sha256={base64}"))],
+        Scheme::Outpost => vec![
+            ("x-outpost-event-id", id),
+            ("x-outpost-topic", event),
+            ("x-outpost-signature", format!("v0={hex}")),
+        ],
+        Scheme::Hookdeck => vec![("x-hookdeck-eventid", id), ("x-hookdeck-signature", base64)],
+        _ => Vec::new(),
+    }
+}
+
+/// Of third parties that sign the time, too.
+fn stamped(
+    scheme: Scheme,
+    outgoing: Outgoing<'_>,
+    signature: &[u8],
+) -> Vec<(&'static str, String)> {
+    let (id, seconds) = (outgoing.id.to_owned(), outgoing.now.unix_seconds());
+    let (hex, base64) = (hex::encode(signature), STANDARD.encode(signature));
+    match scheme {
         Scheme::StandardWebhooks | Scheme::Gitlab => vec![
-            ("webhook-id", id.to_owned()),
+            ("webhook-id", id),
             ("webhook-timestamp", seconds.to_string()),
             ("webhook-signature", format!("v1,{base64}")),
         ],
@@ -116,62 +163,28 @@ fn named(
             ("x-zm-request-timestamp", seconds.to_string()),
             ("x-zm-signature", format!("v0={hex}")),
         ],
-        Scheme::Shopify => vec![
-            ("x-shopify-topic", event.to_owned()),
-            ("x-shopify-webhook-id", id.to_owned()),
-            ("x-shopify-hmac-sha256", base64),
-        ],
-        Scheme::Twilio => vec![
-            ("i-twilio-idempotency-token", id.to_owned()),
-            ("x-twilio-signature", base64),
-        ],
-        Scheme::Square => vec![("x-square-hmacsha256-signature", base64)],
         Scheme::Hubspot => vec![
             ("x-hubspot-request-timestamp", (seconds * 1000).to_string()),
             ("x-hubspot-signature-v3", base64),
         ],
-        Scheme::HubspotV1 | Scheme::HubspotV2 => vec![("x-hubspot-signature", hex)],
-        Scheme::Linear => {
-            vec![("linear-delivery", id.to_owned()), ("linear-signature", hex)]
+        Scheme::Discord => {
+            vec![("x-signature-timestamp", seconds.to_string()), ("x-signature-ed25519", hex)]
         }
-        Scheme::Discord | Scheme::Sendgrid => vec![
-            ("x-signature-timestamp", seconds.to_string()),
-            ("x-signature-ed25519", hex),
+        Scheme::Sendgrid => vec![
             ("x-twilio-email-event-webhook-timestamp", seconds.to_string()),
             ("x-twilio-email-event-webhook-signature", base64),
         ],
-        Scheme::X => vec![("x-twitter-webhooks-signature", format!("sha256={base64}"))],
         Scheme::Convoy => vec![
-            ("x-convoy-idempotency-key", id.to_owned()),
+            ("x-convoy-idempotency-key", id),
             ("x-convoy-signature", format!("t={seconds},v1={hex}")),
         ],
-        Scheme::Outpost => vec![
-            ("x-outpost-event-id", id.to_owned()),
-            ("x-outpost-topic", event.to_owned()),
-            ("x-outpost-signature", format!("v0={hex}")),
+        Scheme::Hook0 => vec![
+            ("x-event-id", id),
+            ("x-event-type", outgoing.event.to_owned()),
+            ("x-hook0-signature", format!("t={seconds},h=x-event-id x-event-type,v1={hex}")),
         ],
-        Scheme::Hook0 => {
-            let list = format!("t={seconds},h=x-event-id x-event-type,v1={hex}");
-            vec![
-                ("x-event-id", id.to_owned()),
-                ("x-event-type", event.to_owned()),
-                ("x-hook0-signature", list),
-            ]
-        }
-        Scheme::Hookdeck => vec![
-            ("x-hookdeck-eventid", id.to_owned()),
-            ("x-hookdeck-signature", base64),
-        ],
-        Scheme::Basic => {
-            vec![("authorization", format!("Basic {}", STANDARD.encode(shown)))]
-        }
-        Scheme::Hmac | Scheme::ApiKey => {
-            let rule = spec.signature.clone().unwrap_or_default();
-            return described(spec.verify, &rule, shown, outgoing, signature);
-        }
-    };
-    let event = [("webhook-event", event.to_owned())];
-    headers.into_iter().chain(event).map(|(name, value)| (name.to_owned(), value)).collect()
+        _ => Vec::new(),
+    }
 }
 
 /// Headers as the source itself describes them.

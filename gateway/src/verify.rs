@@ -166,9 +166,7 @@ impl Verifier {
             Scheme::StandardWebhooks => standard::claim(settings, head),
             Scheme::Gitlab => standard::gitlab(settings, head),
             Scheme::Github | Scheme::Meta => bodies::claim(head, hub, "sha256=", Encoding::Hex),
-            Scheme::Shopify => {
-                bodies::claim(head, "x-shopify-hmac-sha256", "", Encoding::Base64)
-            }
+            Scheme::Shopify => bodies::claim(head, "x-shopify-hmac-sha256", "", Encoding::Base64),
             Scheme::X => {
                 let header = "x-twitter-webhooks-signature";
                 bodies::claim(head, header, "sha256=", Encoding::Base64)
@@ -227,7 +225,9 @@ impl Verifier {
             (Some(key), Some(content)) => key.sign(content).await,
             _ => None,
         }
-        .ok_or_else(|| format!("`{}` is signed with a private key; a public key is here", self.scheme))
+        .ok_or_else(|| {
+            format!("`{}` is signed with a private key; a public key is here", self.scheme)
+        })
     }
 
     /// The header of the source's own choice that carries a key: nobody else may see it.

@@ -37,7 +37,8 @@ pub(crate) async fn admit(gateway: &Gateway, name: &str, arrival: Arrival) -> Re
         _ => idempotency_key(&door, request)?,
     };
     let mut kept = gateway.keeper.keep(&headers);
-    let is_key = |name: &str| door.verifier.key_header().is_some_and(|key| key.eq_ignore_ascii_case(name));
+    let is_key =
+        |name: &str| door.verifier.key_header().is_some_and(|key| key.eq_ignore_ascii_case(name));
     kept.0.retain(|(name, _)| !is_key(name));
     let spec = &door.source.spec;
     let event = NewEvent {

@@ -3,10 +3,10 @@
 use crate::matcher::Matcher;
 use contract::{
     clock::Timestamp,
-    event::{Audience, Disposition, Origin},
+    event::{Audience, Origin},
     id::{KeyId, LaneId, Sequence, SubscriptionId, SubscriptionNumber},
     rules::Rules,
-    source::{Scheme, Source, SourceSpec, Template},
+    source::{Scheme, Source, SourceSpec},
     subscription::{EventType, Priority, Subscription, SubscriptionSpec, SubscriptionStatus},
     uri::EventUri,
 };

@@ -166,8 +166,9 @@ impl SignatureRule {
             }
         }
         if self.timestamp_header.is_some() && count(ContentPiece::Timestamp) == 0 {
-            return Err("content has no `{timestamp}`: a time that is not signed proves nothing"
-                .to_owned());
+            return Err(
+                "content has no `{timestamp}`: a time that is not signed proves nothing".to_owned()
+            );
         }
         Ok(pieces)
     }
@@ -245,7 +246,10 @@ mod tests {
         for (stored, name) in [
             (serde_json::to_value(Algorithm::Sha1).unwrap(), Algorithm::Sha1.as_str()),
             (serde_json::to_value(Encoding::Base64).unwrap(), Encoding::Base64.as_str()),
-            (serde_json::to_value(TimeUnit::Milliseconds).unwrap(), TimeUnit::Milliseconds.as_str()),
+            (
+                serde_json::to_value(TimeUnit::Milliseconds).unwrap(),
+                TimeUnit::Milliseconds.as_str(),
+            ),
             (serde_json::to_value(Replay::Signature).unwrap(), Replay::Signature.as_str()),
         ] {
             assert_eq!(stored, name);

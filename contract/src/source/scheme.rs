@@ -111,7 +111,9 @@ pub struct Facts {
     pub delivery_id: &'static str,
 }
 
-use SecretForm::{Ed25519, Nothing, P256, StandardWebhooks, Text, Token, TokenAndSecret, UserPassword};
+use SecretForm::{
+    Ed25519, Nothing, P256, StandardWebhooks, Text, Token, TokenAndSecret, UserPassword,
+};
 use Tolerance::{Any, Gateway, Seconds};
 
 /// Signs the body, perhaps with something beside it.
@@ -168,9 +170,10 @@ impl Scheme {
     pub const fn facts(self) -> Facts {
         match self {
             Self::Github => signs("github", Text, Any, "{header:x-github-delivery}"),
-            Self::Gitlab => {
-                Facts { signs: false, ..signs("gitlab", Token, Gateway, "{header:idempotency-key}") }
-            }
+            Self::Gitlab => Facts {
+                signs: false,
+                ..signs("gitlab", Token, Gateway, "{header:idempotency-key}")
+            },
             Self::Stripe => signs("stripe", Text, Gateway, "{json:id}"),
             Self::Slack => signs("slack", Text, Gateway, "{json:event_id}"),
             Self::Shopify => signs("shopify", Text, Any, "{header:x-shopify-webhook-id}"),

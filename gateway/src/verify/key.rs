@@ -43,11 +43,7 @@ impl Key {
 
     /// Is one of the claimed signatures this key's over the content? Where it is, the bytes that
     /// tell this proof from others: nobody without the key can make others for the same content.
-    pub(super) async fn fits(
-        &self,
-        content: Content<'_>,
-        claimed: &[Vec<u8>],
-    ) -> Option<Vec<u8>> {
+    pub(super) async fn fits(&self, content: Content<'_>, claimed: &[Vec<u8>]) -> Option<Vec<u8>> {
         match self {
             Self::Hmac(key) => {
                 let length = key.algorithm().digest_algorithm().output_len();

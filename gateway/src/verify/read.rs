@@ -81,8 +81,9 @@ impl Window {
             TimeUnit::Seconds => ("seconds", 1),
             TimeUnit::Milliseconds => ("milliseconds", 1000),
         };
-        let time: i64 =
-            text.parse().map_err(|_digits| refuse(format!("`{name}` is not whole unix {named}")))?;
+        let time: i64 = text
+            .parse()
+            .map_err(|_digits| refuse(format!("`{name}` is not whole unix {named}")))?;
         let Some(tolerance_s) = self.tolerance_s else { return Ok(()) };
         let now = self.now.unix_seconds().saturating_mul(per_second);
         let bound = u64::from(tolerance_s).saturating_mul(per_second.unsigned_abs());

@@ -106,7 +106,9 @@ fn proof(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<(), Strin
     secrets.iter().try_for_each(|secret| scheme.check_secret(secret))?;
     let rule = spec.signature.as_ref();
     if rule.is_some() && !matches!(scheme, Scheme::Hmac | Scheme::ApiKey) {
-        return Err(format!("signature: `{scheme}` has its own; only `hmac` and `api-key` take it"));
+        return Err(format!(
+            "signature: `{scheme}` has its own; only `hmac` and `api-key` take it"
+        ));
     }
     if let Some(rule) = rule {
         self::rule(scheme, rule).map_err(|why| format!("signature: {why}"))?;
@@ -130,14 +132,16 @@ fn rule(scheme: Scheme, rule: &SignatureRule) -> Result<(), String> {
     let headers = [&rule.header, &rule.id_header, &rule.timestamp_header];
     for header in headers.into_iter().flatten() {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if header.is_empty() || header.len() > limits::NAME_LENGTH_MAX || !header.bytes().all(token) {
+        if header.is_empty() || header.len() > limits::NAME_LENGTH_MAX || !header.bytes().all(token)
+        {
             let shown: String = header.chars().take(80).collect();
             return Err(format!("`{shown}` is no name of a header"));
         }
     }
     if scheme == Scheme::ApiKey {
         let SignatureRule { header, prefix, .. } = rule.clone();
-        return match SignatureRule { header, prefix, ..SignatureRule::default() } == *rule {
+        let plain = SignatureRule { header, prefix, ..SignatureRule::default() };
+        return match plain == *rule {
             true => Ok(()),
             false => Err("`api-key` takes only `header` and `prefix`".to_owned()),
         };

@@ -14,12 +14,8 @@ const SCHEMES_SINCE_FORMAT: u32 = 5;
 
 /// Does the source say nothing that came later?
 fn known_before(spec: &SourceSpec) -> bool {
-    let before = SourceSpec {
-        public_url: None,
-        replay: Replay::default(),
-        signature: None,
-        ..spec.clone()
-    };
+    let before =
+        SourceSpec { public_url: None, replay: Replay::default(), signature: None, ..spec.clone() };
     let schemes = [Scheme::Github, Scheme::StandardWebhooks, Scheme::None];
     schemes.contains(&spec.verify) && before == *spec
 }

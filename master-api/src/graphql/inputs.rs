@@ -69,7 +69,10 @@ impl TryFrom<SourceInput> for Command {
             body_bytes_max: input.body_bytes_max,
             tolerance_s: input.tolerance_s,
             public_url: input.public_url,
-            replay: input.replay.map_or(Ok(Replay::default()), |text| text.parse()).map_err(invalid)?,
+            replay: input
+                .replay
+                .map_or(Ok(Replay::default()), |text| text.parse())
+                .map_err(invalid)?,
             signature: input.signature.map(|rule| rule.0),
         };
         Ok(Self::PutSource { spec, secrets: secrets(input.secrets) })

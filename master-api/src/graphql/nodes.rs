@@ -8,7 +8,7 @@ use super::{
     key_uses::KeyUses,
     sending::AuthNode,
 };
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
@@ -230,8 +230,8 @@ impl SubscriptionNode {
         Ok(self.0.spec.auth.as_ref().map(AuthNode::from))
     }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
-    async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {
-        self.0.spec.backoff.clone().map(async_graphql::Json)
+    async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
+        self.0.spec.backoff.clone().map(Json)
     }
     /// Fingerprints of its signing secrets, the newest first. For those who may read
     /// subscriptions.

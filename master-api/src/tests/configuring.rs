@@ -7,7 +7,7 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::{Change, ChangeKind, Changeset, Command, Target},
-    event::{Direction, Disposition},
+    event::Direction,
     id::SubscriptionNumber,
     master_api::{Configuration, Deliveries},
     schema::{Rulebook, SchemaVersion, UnknownFields},

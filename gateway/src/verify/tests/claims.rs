@@ -155,11 +155,7 @@ fn described() -> Vec<(SignatureRule, Vec<(&'static str, &'static str)>, &'stati
             vec![],
             "body|POST https://in.example.com/x",
         ),
-        (
-            SignatureRule { algorithm: Algorithm::Sha1, ..SignatureRule::default() },
-            vec![],
-            "body",
-        ),
+        (SignatureRule { algorithm: Algorithm::Sha1, ..SignatureRule::default() }, vec![], "body"),
     ]
 }
 

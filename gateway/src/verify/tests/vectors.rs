@@ -129,7 +129,8 @@ async fn one_changed_byte_of_the_signature_the_time_or_what_else_is_signed_is_re
         let mut names = vec![vector.signature_header.clone()];
         names.extend(vector.time_header.clone());
         names.extend(["webhook-id", "svix-id", "x-event-id", "x-event-type"].map(str::to_owned));
-        let signed = vector.headers.contains_key("webhook-signature") || vector.scheme != Scheme::Gitlab;
+        let signed =
+            vector.headers.contains_key("webhook-signature") || vector.scheme != Scheme::Gitlab;
         names.retain(|name| signed || *name == vector.signature_header);
         for name in names.iter().filter(|name| vector.headers.contains_key(*name)) {
             for value in changed(&vector.headers[name]) {
@@ -153,7 +154,9 @@ async fn one_changed_byte_of_the_secret_is_refused() {
         for key in changed(key) {
             let secret = Secret::new(format!("{before}{key}"));
             if vector.scheme.check_secret(&secret).is_ok() {
-                Vector { secret: secret.expose().to_owned(), ..vector.clone() }.refused("key").await;
+                Vector { secret: secret.expose().to_owned(), ..vector.clone() }
+                    .refused("key")
+                    .await;
             }
         }
     }
@@ -172,7 +175,9 @@ async fn the_method_and_the_url_count_where_they_are_signed() {
         }
         if vector.scheme != Scheme::Square {
             let more = if vector.url.contains('?') { "&x=1" } else { "?x=1" };
-            Vector { url: format!("{}{more}", vector.url), ..vector.clone() }.refused("query").await;
+            Vector { url: format!("{}{more}", vector.url), ..vector.clone() }
+                .refused("query")
+                .await;
         }
     }
 }

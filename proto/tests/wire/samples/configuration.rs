@@ -19,7 +19,9 @@ use contract::{
     secret::Secret,
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::{Setting, SettingValue, Settings},
-    source::{Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceSpec, Template, TimeUnit},
+    source::{
+        Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceSpec, Template, TimeUnit,
+    },
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,

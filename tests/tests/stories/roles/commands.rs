@@ -7,11 +7,11 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::{Command, DeclaredSubscription, Target},
-    event::{Direction, Disposition},
+    event::Direction,
     id::KeyId,
     schema::{Rulebook, SchemaVersion, UnknownFields},
     secret::Secret,
-    source::{Scheme, SourceSpec, Template},
+    source::{Scheme, SourceSpec},
     subscription::{EventType, Subscriber, SubscriptionStatus},
     uri::EventUri,
 };
