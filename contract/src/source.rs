@@ -2,7 +2,9 @@
 
 mod scheme;
 mod rule;
+mod policy;
 
+pub use policy::{SourceLimits, StaticResponse, check_event_types};
 pub use rule::{Algorithm, ContentPiece, Encoding, Replay, SignatureRule, TimeUnit};
 pub use scheme::{Facts, Scheme, SecretForm, StandardWebhooksKey, Tolerance};
 
@@ -12,8 +14,10 @@ use crate::{
     id::SecretId,
     secret::Secret,
     subscription::{Priority, SecretRef},
+    uri::EventUri,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A text with holes that a request fills: `{header:x-github-event}`, `{json:repository.name}`.
 /// The holes are checked when a source is created.
@@ -101,7 +105,22 @@ pub struct SourceSpec {
     pub replay: Replay,
     /// Where the proof is and over what it was made, for `hmac` and `api-key`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<SignatureRule>,
+    pub signature: Option<Box<SignatureRule>>,
+    /// What `event_type` finds, and the event type that it means; empty: it is the event type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub event_types: BTreeMap<String, EventUri>,
+    /// The type of events for which no other is found; None: they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<EventUri>,
+    /// What the provider hears of a webhook that was taken; None: 202 and JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Box<StaticResponse>>,
+    /// How much it may bring, from where, and of what.
+    #[serde(default, skip_serializing_if = "SourceLimits::is_empty")]
+    pub limits: SourceLimits,
+    /// Hosts that are told that they may deliver here, as CloudEvents senders ask; `*`: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
 }
 
 impl SourceSpec {
@@ -122,6 +141,11 @@ impl SourceSpec {
             public_url: None,
             replay: Replay::default(),
             signature: None,
+            event_types: BTreeMap::new(),
+            otherwise: None,
+            response: None,
+            limits: SourceLimits::default(),
+            origins: Vec::new(),
         }
     }
 }

@@ -21,6 +21,8 @@ mod events;
 mod webhook;
 mod typed;
 mod sources;
+mod policy;
+mod challenge;
 mod body;
 mod verify;
 pub mod sign;

@@ -83,7 +83,7 @@ fn named(
     let shown = secret.map_or("", Secret::expose);
     let headers = match spec.verify {
         Scheme::Hmac | Scheme::ApiKey => {
-            let rule = spec.signature.clone().unwrap_or_default();
+            let rule = spec.signature.as_deref().cloned().unwrap_or_default();
             return described(spec.verify, &rule, shown, outgoing, signature);
         }
         Scheme::Basic => vec![("authorization", format!("Basic {}", STANDARD.encode(shown)))],
@@ -231,7 +231,7 @@ mod tests {
             id: "d1",
             event: "paid",
             content_type: "application/json",
-            body: br#"{"webhookTimestamp": 1795000000000}"#,
+            body: br#"{"webhookTimestamp": 1795000000000, "value": [{"clientState": "hush"}]}"#,
             now: Timestamp(1_795_000_000 * 1_000_000),
         };
         let form = Outgoing {

@@ -1,6 +1,6 @@
 //! The sources in force, with everything set up that a request would otherwise set up anew.
 
-use crate::{config::Config, template::Filler, verify::Verifier};
+use crate::{config::Config, policy::Policy, template::Filler, verify::Verifier};
 use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
@@ -23,6 +23,7 @@ pub(crate) struct Door {
     pub(crate) source: Arc<Source>,
     pub(crate) verifier: Verifier,
     pub(crate) event_type: Filler,
+    pub(crate) policy: Policy,
     pub(crate) idempotency_key: Option<Filler>,
     /// The scheme's own id of a delivery; fills to nothing where it has none.
     pub(crate) delivery_id: Filler,
@@ -108,7 +109,11 @@ impl Door {
         Ok(Self {
             source: Arc::clone(source),
             verifier: Verifier::new(spec, secrets, defaults.tolerance_s)?,
-            event_type: Filler::of_uri(&spec.event_type)?,
+            event_type: match spec.event_types.is_empty() {
+                true => Filler::of_uri(&spec.event_type)?,
+                false => Filler::of_text(&spec.event_type)?,
+            },
+            policy: Policy::new(&spec.limits),
             idempotency_key: spec.idempotency_key.as_ref().map(Filler::of_text).transpose()?,
             delivery_id: Filler::of_text(&delivery_id)?,
             body_bytes_max: own.unwrap_or(default).min(defaults.bodies_bytes_max),

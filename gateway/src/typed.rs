@@ -42,7 +42,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
         invalid: Disposition::Reject,
         rules: gateway.rules.borrow().sequence,
     };
-    Ok(Admitted { event, body })
+    Ok(Admitted { event, body, response: None })
 }
 
 /// Whom the header `certes-subscriber` addresses: nobody else's subscriptions than our own without

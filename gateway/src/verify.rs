@@ -11,6 +11,7 @@ mod stamped;
 mod urls;
 mod standard;
 mod generic;
+mod graph;
 
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use contract::{
 use http::{HeaderMap, Method};
 use key::{Content, Key};
 use read::{Window, refuse};
+use subtle::ConstantTimeEq;
 
 /// How requests of one source are verified; its keys are set up once.
 #[derive(Clone)]
@@ -55,9 +57,14 @@ pub(crate) struct Claim {
     signed: Signed,
 }
 
-/// Bytes that tell a proof from all others that were made with the same key.
+/// What has been proved.
 #[derive(Debug)]
-pub(crate) struct Proof(pub(crate) Vec<u8>);
+pub(crate) struct Proof {
+    /// Bytes that tell this proof from all others that were made with the same key.
+    pub(crate) bytes: Vec<u8>,
+    /// Which of the source's keys it was.
+    pub(crate) key: usize,
+}
 
 /// How the signed bytes come from the body.
 #[derive(Debug)]
@@ -68,6 +75,8 @@ enum Signed {
     Around { before: Vec<u8>, after: Vec<u8> },
     /// They are the body, which tells when it was signed.
     Timed { window: Window },
+    /// They are not: the body shows a token in each of its notifications.
+    Shown,
     /// They are one of these URLs and the fields of a form.
     TwilioForm { urls: [String; 2] },
     /// They are one of these URLs, which tell the digest of the body.
@@ -78,7 +87,7 @@ impl Signed {
     /// What may have been signed: one of these.
     fn contents<'c>(&'c self, made: &'c [Vec<u8>], body: &'c [u8]) -> Vec<Content<'c>> {
         match self {
-            Self::Nothing => vec![Content::default()],
+            Self::Nothing | Self::Shown => vec![Content::default()],
             Self::Timed { .. } => vec![Content { body, ..Content::default() }],
             Self::Around { before, after } => vec![Content { before, body, after }],
             Self::TwilioForm { .. } | Self::TwilioDigest { .. } => {
@@ -90,7 +99,7 @@ impl Signed {
     /// What is signed in place of the body, where that must be made first.
     async fn made(&self, body: &[u8]) -> Result<Vec<Vec<u8>>> {
         Ok(match self {
-            Self::Nothing | Self::Around { .. } | Self::Timed { .. } => Vec::new(),
+            Self::Nothing | Self::Shown | Self::Around { .. } | Self::Timed { .. } => Vec::new(),
             Self::TwilioForm { urls } => {
                 urls.iter().map(|url| urls::twilio_form(url, body)).collect()
             }
@@ -111,6 +120,8 @@ struct Settings {
     rule: SignatureRule,
     /// One of the secrets is a signing token of GitLab.
     signing_token: bool,
+    /// What Meta shows when it asks for the first time.
+    verify_tokens: Vec<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Verifier {
@@ -128,15 +139,20 @@ impl Verifier {
         tolerance_s: u32,
     ) -> Result<Self, String> {
         let scheme = spec.verify;
-        let rule = spec.signature.clone().unwrap_or_default();
+        let rule = spec.signature.as_deref().cloned().unwrap_or_default();
         let mut keys = Vec::new();
         let mut signing_token = false;
+        let mut verify_tokens = Vec::new();
         for secret in secrets {
             signing_token |= scheme == Scheme::Gitlab && secret.expose().starts_with("whsec_");
             let fingerprint = secret.fingerprint();
             let refuse = |why| format!("the secret {fingerprint} does not fit: {why}");
             scheme.check_secret(secret).map_err(refuse)?;
             keys.extend(self::keys(scheme, &rule, secret));
+            if scheme.facts().secret == SecretForm::TokenAndSecret {
+                let token = secret.expose().rsplit_once(':').map(|(token, _)| token);
+                verify_tokens.extend(token.map(|token| token.as_bytes().to_vec()));
+            }
         }
         if keys.is_empty() && scheme != Scheme::None {
             return Err(format!("it verifies by `{scheme}` and has no secret"));
@@ -152,6 +168,7 @@ impl Verifier {
             public_url: spec.public_url.clone().unwrap_or_default(),
             rule,
             signing_token,
+            verify_tokens,
         };
         Ok(Self { scheme, keys, settings })
     }
@@ -186,6 +203,7 @@ impl Verifier {
             Scheme::Square => urls::square(settings, head),
             Scheme::Hubspot => urls::hubspot(settings, head),
             Scheme::HubspotV2 => urls::hubspot_v2(settings, head),
+            Scheme::MicrosoftGraph => Ok(graph::claim()),
             Scheme::Hmac => generic::hmac(settings, head),
             Scheme::Basic => generic::basic(head),
             Scheme::ApiKey => generic::api_key(settings, head),
@@ -195,12 +213,19 @@ impl Verifier {
 
     /// Is one of the claimed signatures right, under one of the keys? In constant time.
     pub(crate) async fn verify(&self, claim: &Claim, body: &[u8]) -> Result<Proof> {
+        if let Signed::Shown = claim.signed {
+            return graph::verify(&self.keys, body);
+        }
+        if self.scheme == Scheme::X && !body.trim_ascii_start().starts_with(b"{") {
+            // Whoever asks gets the MAC of other texts (`challenge.rs`).
+            return Err(refuse("the body is no JSON object".to_owned()));
+        }
         let made = claim.signed.made(body).await?;
         let mut proof = None;
         for content in claim.signed.contents(&made, body) {
-            for key in &self.keys {
+            for (at, key) in self.keys.iter().enumerate() {
                 let found = key.fits(content, &claim.signatures).await;
-                proof = proof.or(found);
+                proof = proof.or(found.map(|bytes| Proof { bytes, key: at }));
             }
         }
         let proof = proof.ok_or_else(|| {
@@ -213,7 +238,7 @@ impl Verifier {
         if let Signed::Timed { window } = claim.signed {
             bodies::linear_time(window, body)?;
         }
-        Ok(Proof(proof))
+        Ok(proof)
     }
 
     /// The signature that the claim should have had. A sentence where the source's key cannot make
@@ -228,6 +253,17 @@ impl Verifier {
         .ok_or_else(|| {
             format!("`{}` is signed with a private key; a public key is here", self.scheme)
         })
+    }
+
+    /// HMAC of a text under one of the keys, for challenges; empty where that key makes none.
+    pub(crate) fn mac(&self, key: usize, text: &[u8]) -> Vec<u8> {
+        self.keys.get(key).and_then(|key| key.mac(text)).unwrap_or_default()
+    }
+
+    /// Is it the verify token of one of the secrets? In constant time.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        let tokens = &self.settings.verify_tokens;
+        tokens.iter().fold(false, |knows, known| knows | bool::from(known.ct_eq(token.as_bytes())))
     }
 
     /// The header of the source's own choice that carries a key: nobody else may see it.
@@ -268,7 +304,7 @@ fn keys(scheme: Scheme, rule: &SignatureRule, secret: &Secret) -> Vec<Key> {
         }
         SecretForm::Text => Some(match scheme {
             Scheme::HubspotV1 | Scheme::HubspotV2 => Key::Prefixed(text.to_vec()),
-            Scheme::ApiKey => Key::Token(text.to_vec()),
+            Scheme::ApiKey | Scheme::MicrosoftGraph => Key::Token(text.to_vec()),
             Scheme::Hmac => Key::hmac(rule.algorithm, text),
             // Which of the two it was is told by the length of the signature.
             Scheme::Twilio => return vec![Key::hmac(Algorithm::Sha1, text), sha256(text)],

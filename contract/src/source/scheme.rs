@@ -46,6 +46,8 @@ pub enum Scheme {
     X,
     /// developers.facebook.com, "Webhooks: validating payloads"; WhatsApp and Instagram, too.
     Meta,
+    /// learn.microsoft.com, "Microsoft Graph: change notifications": the client state.
+    MicrosoftGraph,
     /// docs.getconvoy.io, "Webhook signatures": simple and advanced.
     Convoy,
     /// outpost.hookdeck.com, "Webhook destination".
@@ -156,6 +158,7 @@ impl Scheme {
         Self::Sendgrid,
         Self::X,
         Self::Meta,
+        Self::MicrosoftGraph,
         Self::Convoy,
         Self::Outpost,
         Self::Hook0,
@@ -190,6 +193,7 @@ impl Scheme {
             Self::Sendgrid => signs("sendgrid", P256, Any, ""),
             Self::X => signs("x", Text, Any, ""),
             Self::Meta => signs("meta", TokenAndSecret, Any, ""),
+            Self::MicrosoftGraph => shows("microsoft-graph", Text),
             Self::Convoy => signs("convoy", Text, Gateway, "{header:x-convoy-idempotency-key}"),
             Self::Outpost => signs("outpost", Text, Any, "{header:x-outpost-event-id}"),
             Self::Hook0 => signs("hook0", Text, Gateway, "{header:x-event-id}"),

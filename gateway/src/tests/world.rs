@@ -122,6 +122,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) text: String,
 }
 
 impl Answer {
@@ -206,7 +207,8 @@ pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status: head.status, headers: head.headers, json }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Answer { status: head.status, headers: head.headers, json, text }
 }
 
 pub(super) fn github_signature(secret: &str, body: &[u8]) -> String {

@@ -7,7 +7,10 @@ use contract::{
     limits,
     secret::Secret,
     sending::{AuthMethod, check_headers},
-    source::{Piece, Replay, Scheme, SecretForm, SignatureRule, SourceSpec},
+    source::{
+        Piece, Replay, Scheme, SecretForm, SignatureRule, SourceSpec, StaticResponse,
+        check_event_types,
+    },
     subscription::SubscriptionSpec,
     uri::EventUri,
 };
@@ -21,6 +24,8 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 const URL_LENGTH_MAX: usize = 2048;
 /// Most attempts of one subscription at once.
 const IN_FLIGHT_MAX: u32 = 10_000;
+/// Most hosts that a source greets.
+const ORIGINS_MAX: usize = 64;
 /// The oldest signed timestamp, in seconds.
 const TOLERANCE_S_MAX: u32 = 86_400;
 
@@ -72,7 +77,17 @@ pub fn source(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<()> 
     if pieces.is_empty() {
         return Err(refuse("event_type is empty".into()));
     }
-    if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
+    check_event_types(&spec.event_types).map_err(|why| refuse(format!("event_types: {why}")))?;
+    if spec.otherwise.as_ref().is_some_and(EventUri::is_own) {
+        return Err(refuse("otherwise: that type is made by the server alone".into()));
+    }
+    spec.limits.check().map_err(|why| refuse(format!("limits: {why}")))?;
+    let response = spec.response.as_deref().map_or(Ok(()), StaticResponse::check);
+    response.map_err(|why| refuse(format!("response: {why}")))?;
+    if spec.origins.len() > ORIGINS_MAX || spec.origins.iter().any(String::is_empty) {
+        return Err(refuse(format!("origins: expected at most {ORIGINS_MAX} names of hosts")));
+    }
+    if spec.event_types.is_empty() && pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
         let uri = spec.event_type.0.parse::<EventUri>();
         uri.map_err(|error| refuse(format!("event_type: {error}")))?;
     }
@@ -104,7 +119,7 @@ fn proof(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<(), Strin
         return Err(format!("verify `{scheme}` needs a secret"));
     }
     secrets.iter().try_for_each(|secret| scheme.check_secret(secret))?;
-    let rule = spec.signature.as_ref();
+    let rule = spec.signature.as_deref();
     if rule.is_some() && !matches!(scheme, Scheme::Hmac | Scheme::ApiKey) {
         return Err(format!(
             "signature: `{scheme}` has its own; only `hmac` and `api-key` take it"

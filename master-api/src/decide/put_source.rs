@@ -6,16 +6,26 @@ use contract::{
     Result,
     command::ChangeKind,
     secret::Secret,
-    source::{Replay, Scheme, Source, SourceSpec},
+    source::{Replay, Scheme, Source, SourceLimits, SourceSpec},
 };
+use std::collections::BTreeMap;
 
 /// Since then, a source may verify as others than GitHub and Standard Webhooks do, and say how.
 const SCHEMES_SINCE_FORMAT: u32 = 5;
 
 /// Does the source say nothing that came later?
 fn known_before(spec: &SourceSpec) -> bool {
-    let before =
-        SourceSpec { public_url: None, replay: Replay::default(), signature: None, ..spec.clone() };
+    let before = SourceSpec {
+        public_url: None,
+        replay: Replay::default(),
+        signature: None,
+        event_types: BTreeMap::new(),
+        otherwise: None,
+        response: None,
+        limits: SourceLimits::default(),
+        origins: Vec::new(),
+        ..spec.clone()
+    };
     let schemes = [Scheme::Github, Scheme::StandardWebhooks, Scheme::None];
     schemes.contains(&spec.verify) && before == *spec
 }

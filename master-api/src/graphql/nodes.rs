@@ -14,8 +14,9 @@ use contract::{
     delivery::{Attempt, Delivery},
     event::Event,
     master_api::Stats,
-    source::{SignatureRule, Source},
+    source::{SignatureRule, Source, SourceLimits, StaticResponse},
     subscription::{SecretRef, Subscription},
+    uri::EventUri,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -315,7 +316,27 @@ impl SourceNode {
     }
     /// Where the proof is, for `hmac` and `api-key`.
     async fn signature(&self) -> Option<Json<SignatureRule>> {
-        self.0.spec.signature.clone().map(Json)
+        self.0.spec.signature.clone().map(|rule| Json(*rule))
+    }
+    /// What `eventType` finds, and the event type that it means.
+    async fn event_types(&self) -> Json<&BTreeMap<String, EventUri>> {
+        Json(&self.0.spec.event_types)
+    }
+    /// The type of events for which no other is found; null: they are refused.
+    async fn otherwise(&self) -> Option<&str> {
+        self.0.spec.otherwise.as_ref().map(EventUri::as_str)
+    }
+    /// What the provider hears of a webhook that was taken; null: 202 and JSON.
+    async fn response(&self) -> Option<Json<StaticResponse>> {
+        self.0.spec.response.clone().map(|response| Json(*response))
+    }
+    /// How much it may bring, from where, and of what.
+    async fn limits(&self) -> Json<SourceLimits> {
+        Json(self.0.spec.limits.clone())
+    }
+    /// Hosts that are told that they may deliver here, as CloudEvents senders ask.
+    async fn origins(&self) -> &[String] {
+        &self.0.spec.origins
     }
     /// Fingerprints of its secrets.
     async fn secret_fingerprints(&self) -> Vec<&str> {

@@ -6,7 +6,7 @@ use contract::{
     command::{ChangeKind, Command},
     event::Disposition,
     secret::Secret,
-    source::{Algorithm, Replay, Scheme, SignatureRule, SourceSpec, Template},
+    source::{Algorithm, Replay, Scheme, SignatureRule, SourceSpec, StaticResponse, Template},
 };
 
 /// A change that makes a definition unacceptable.
@@ -38,7 +38,7 @@ async fn sources_that_cannot_work_are_refused_with_a_sentence() {
         ("body_bytes_max", |spec| spec.body_bytes_max = Some(0)),
         ("tolerance_s", |spec| spec.tolerance_s = Some(100_000)),
         ("there is no subscriber", |spec| spec.subscriber = Some("org_9".into())),
-        ("only `hmac` and `api-key`", |spec| spec.signature = Some(SignatureRule::default())),
+        ("only `hmac` and `api-key`", |spec| spec.signature = Some(Box::default())),
         ("public_url: ", |spec| spec.public_url = Some("in.example.com".into())),
         ("signs the URL", |spec| spec.verify = Scheme::Twilio),
         ("signs the URL", |spec| spec.verify = Scheme::Square),
@@ -48,6 +48,17 @@ async fn sources_that_cannot_work_are_refused_with_a_sentence() {
         ("user:password", |spec| spec.verify = Scheme::Basic),
         ("verify token:app secret", |spec| spec.verify = Scheme::Meta),
         ("expected none", |spec| spec.verify = Scheme::None),
+        ("limits: requests_per_second", |spec| spec.limits.requests_per_second = Some(0)),
+        ("limits: burst", |spec| spec.limits.burst = Some(7)),
+        ("response: status", |spec| {
+            let (content_type, body) = ("text/plain".into(), String::new());
+            spec.response = Some(Box::new(StaticResponse { status: 302, content_type, body }));
+        }),
+        ("otherwise: ", |spec| spec.otherwise = "_certes/1/delivery_dead".parse().ok()),
+        ("event_types: ", |spec| {
+            spec.event_types.insert(String::new(), "shop/1/paid".parse().unwrap());
+        }),
+        ("origins: ", |spec| spec.origins = vec![String::new()]),
         ("no signature that could", |spec| {
             (spec.verify, spec.replay) = (Scheme::ApiKey, Replay::Signature);
         }),
@@ -68,7 +79,7 @@ async fn sources_that_cannot_work_are_refused_with_a_sentence() {
     for (expected, verify, spoil) in rules {
         let mut rule = SignatureRule::default();
         spoil(&mut rule);
-        let spec = SourceSpec { signature: Some(rule), ..source(*verify) };
+        let spec = SourceSpec { signature: Some(Box::new(rule)), ..source(*verify) };
         refused(&bench, spec, "s", expected).await;
     }
 

@@ -1,14 +1,14 @@
 //! Sources.
 
 use super::{
-    Malformed, each, into_each, message, one_of_or, optional, parsed, subscription::priority_from,
-    text,
+    Malformed, each, into_each, message, narrow, one_of_or, optional, parsed, parsed_each,
+    parsed_optional, subscription::priority_from, text,
 };
 use crate::v1;
 use contract::{
     backoff::BackoffPolicy,
     event::Disposition,
-    source::{SignatureRule, Source, SourceSpec, Template},
+    source::{SignatureRule, Source, SourceLimits, SourceSpec, StaticResponse, Template},
     subscription::SecretRef,
 };
 use std::str::FromStr;
@@ -30,6 +30,11 @@ impl From<SourceSpec> for v1::SourceSpec {
             public_url,
             replay,
             signature,
+            event_types,
+            otherwise,
+            response,
+            limits,
+            origins,
         } = spec;
         Self {
             name,
@@ -45,8 +50,51 @@ impl From<SourceSpec> for v1::SourceSpec {
             tolerance_s,
             public_url,
             replay: replay.as_str().to_owned(),
-            signature: signature.map(Into::into),
+            signature: signature.map(|rule| (*rule).into()),
+            event_types: event_types.into_iter().map(|(from, to)| (from, to.to_string())).collect(),
+            otherwise: otherwise.map(|uri| uri.to_string()),
+            response: response.map(|response| (*response).into()),
+            limits: (!limits.is_empty()).then(|| limits.into()),
+            origins,
         }
+    }
+}
+
+impl From<StaticResponse> for v1::StaticResponse {
+    fn from(response: StaticResponse) -> Self {
+        let StaticResponse { status, content_type, body } = response;
+        Self { status: status.into(), content_type, body }
+    }
+}
+
+impl TryFrom<v1::StaticResponse> for StaticResponse {
+    type Error = Malformed;
+    fn try_from(wire: v1::StaticResponse) -> Result<Self, Malformed> {
+        let v1::StaticResponse { status, content_type, body } = wire;
+        Ok(Self { status: narrow(status, "status")?, content_type, body })
+    }
+}
+
+impl From<SourceLimits> for v1::SourceLimits {
+    fn from(limits: SourceLimits) -> Self {
+        Self {
+            requests_per_second: limits.requests_per_second,
+            burst: limits.burst,
+            allowed_networks: limits.allowed_networks.iter().map(ToString::to_string).collect(),
+            event_types: limits.event_types.iter().map(|it| it.as_str().to_owned()).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::SourceLimits> for SourceLimits {
+    type Error = Malformed;
+    fn try_from(wire: v1::SourceLimits) -> Result<Self, Malformed> {
+        Ok(Self {
+            requests_per_second: wire.requests_per_second,
+            burst: wire.burst,
+            allowed_networks: parsed_each(&wire.allowed_networks, "allowed_networks")?,
+            event_types: parsed_each(&wire.event_types, "event_types")?,
+        })
     }
 }
 
@@ -110,7 +158,17 @@ impl TryFrom<v1::SourceSpec> for SourceSpec {
             tolerance_s: wire.tolerance_s,
             public_url: wire.public_url,
             replay: parsed_or_default(&wire.replay, "replay")?,
-            signature: optional(wire.signature, "signature", SignatureRule::try_from)?,
+            signature: optional(wire.signature, "signature", SignatureRule::try_from)?
+                .map(Box::new),
+            event_types: wire
+                .event_types
+                .into_iter()
+                .map(|(from, to)| Ok((from, parsed(&to, "event_types")?)))
+                .collect::<Result<_, Malformed>>()?,
+            otherwise: parsed_optional(wire.otherwise, "otherwise")?,
+            response: optional(wire.response, "response", StaticResponse::try_from)?.map(Box::new),
+            limits: optional(wire.limits, "limits", SourceLimits::try_from)?.unwrap_or_default(),
+            origins: wire.origins,
         })
     }
 }

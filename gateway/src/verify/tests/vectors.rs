@@ -104,7 +104,8 @@ async fn each_is_accepted_as_it_is_and_under_each_of_several_secrets() {
         vector.check_with(&spec, &[other]).await.unwrap_err();
     }
     let kept = |scheme: &Scheme| vectors.iter().any(|vector| vector.scheme == *scheme);
-    let described = [Scheme::Hmac, Scheme::Basic, Scheme::ApiKey, Scheme::None];
+    let described =
+        [Scheme::Hmac, Scheme::Basic, Scheme::ApiKey, Scheme::MicrosoftGraph, Scheme::None];
     let missing: Vec<_> = Scheme::ALL.iter().filter(|scheme| !kept(scheme)).collect();
     assert!(missing.iter().all(|scheme| described.contains(scheme)), "{missing:?}");
     let by = vectors.iter().filter(|vector| vector.by != "formula");

@@ -20,7 +20,8 @@ use contract::{
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::{Setting, SettingValue, Settings},
     source::{
-        Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceSpec, Template, TimeUnit,
+        Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceLimits, SourceSpec,
+        StaticResponse, Template, TimeUnit,
     },
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
@@ -181,7 +182,7 @@ pub fn source(verify: Scheme) -> Source {
         tolerance_s: Some(60),
         public_url: Some("https://in.example.com/events/github".into()),
         replay: Replay::Signature,
-        signature: Some(SignatureRule {
+        signature: Some(Box::new(SignatureRule {
             header: Some("x-sig".into()),
             prefix: Some("v1=".into()),
             algorithm: Algorithm::Sha512,
@@ -190,7 +191,21 @@ pub fn source(verify: Scheme) -> Source {
             id_header: Some("x-id".into()),
             timestamp_header: Some("x-time".into()),
             timestamp_unit: TimeUnit::Milliseconds,
-        }),
+        })),
+        event_types: [("push".to_owned(), uri())].into(),
+        otherwise: Some(uri()),
+        response: Some(Box::new(StaticResponse {
+            status: 201,
+            content_type: "text/plain".into(),
+            body: "ok".into(),
+        })),
+        limits: SourceLimits {
+            requests_per_second: Some(5),
+            burst: Some(10),
+            allowed_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            event_types: vec!["github/1/*".parse().unwrap()],
+        },
+        origins: vec!["eventgrid.example.com".into()],
     };
     Source { spec, secrets: secret_refs() }
 }
