@@ -340,8 +340,9 @@ pub enum FactBody {
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
-/// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`; the schemes of a
-/// [`Source`] beside `github`, `standard-webhooks` and `none`, and how it describes its proof.
+/// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`;
+/// the schemes of a [`Source`] beside `github`, `standard-webhooks` and `none`, and what it says of
+/// proofs, types, answers and bounds.
 pub const FORMAT: u32 = 5;
 
 impl FactBody {
