@@ -1,6 +1,7 @@
 //! The manifest of `certes apply`: what an operator declares in YAML, and the commands it means.
 
 mod auth;
+mod source;
 
 use crate::misuse::Misuse;
 use anyhow::{Context, Result, anyhow, bail};
@@ -8,16 +9,16 @@ use auth::AuthEntry;
 use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget, Jitter, Kind, Span},
     command::{Changeset, Command},
-    event::{Direction, Disposition},
+    event::Direction,
     rate_limit::RateLimit,
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     sending::custom_headers,
-    source::{Scheme, SourceSpec, Template},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
     uri::{EventPattern, EventUri},
 };
 use serde::Deserialize;
+use source::SourceEntry;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -48,27 +49,6 @@ struct SubscriberEntry {
 struct EventTypeEntry {
     uri: EventUri,
     priority: Option<Priority>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SourceEntry {
-    name: String,
-    verify: Scheme,
-    secret: Option<SecretEntry>,
-    #[serde(default)]
-    secrets: Vec<SecretEntry>,
-    event_type: Template,
-    idempotency_key: Option<Template>,
-    #[serde(default)]
-    unvalidated: Disposition,
-    #[serde(default)]
-    invalid: Disposition,
-    subscriber: Option<String>,
-    priority: Option<Priority>,
-    backoff: Option<BackoffPolicy>,
-    body_bytes_max: Option<u64>,
-    tolerance: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -247,26 +227,6 @@ fn resolve(entry: SecretEntry, base: &Path, environment: Environment<'_>) -> Res
     }
 }
 
-impl From<SourceEntry> for SourceSpec {
-    fn from(entry: SourceEntry) -> Self {
-        Self {
-            name: entry.name,
-            verify: entry.verify,
-            event_type: entry.event_type,
-            idempotency_key: entry.idempotency_key,
-            unvalidated: entry.unvalidated,
-            invalid: entry.invalid,
-            subscriber: entry.subscriber,
-            priority: entry.priority,
-            backoff: entry.backoff,
-            body_bytes_max: entry.body_bytes_max,
-            tolerance_s: entry
-                .tolerance
-                .map(|span| u32::try_from(span.0.as_secs()).unwrap_or(u32::MAX)),
-        }
-    }
-}
-
 impl From<BackoffEntry> for BackoffRule {
     fn from(entry: BackoffEntry) -> Self {
         Self {
@@ -312,6 +272,10 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::{
+        event::Disposition,
+        source::{Replay, Scheme},
+    };
 
     const MANIFEST: &str = r#"
 subscribers: [{id: org_123, name: Meetly}]
@@ -361,6 +325,37 @@ subscriptions:
     }
 
     #[test]
+    fn a_source_says_how_it_proves_and_what_it_may_bring() {
+        let text = r#"
+sources:
+  - name: shop
+    verify: hmac
+    secret: hush
+    signature: {header: x-sig, algorithm: sha512, content: "{timestamp}.{body}", timestamp_header: x-time}
+    replay: signature
+    public_url: https://in.example.com/events/shop
+    event_type: "{json:type}"
+    event_types: {"order.paid": shop/1/paid}
+    otherwise: shop/1/other
+    response: {body: ok}
+    limits: {requests_per_second: 50, allowed_networks: [192.0.2.0/24], event_types: ["shop/1/*"]}
+    origins: [eventgrid.example.com]
+  - {name: bank, verify: svix, secret: whsec_aHVzaA==, event_type: bank/1/moved, otherwise: reject}
+"#;
+        let commands = parsed(text).unwrap().changes.commands;
+        let Command::PutSource { spec, .. } = &commands[0] else { panic!("{:?}", commands[0]) };
+        assert_eq!(spec.signature.as_ref().unwrap().content().unwrap().len(), 3);
+        assert_eq!(spec.replay, Replay::Signature);
+        assert_eq!(spec.event_types["order.paid"].as_str(), "shop/1/paid");
+        assert_eq!(spec.otherwise.as_ref().unwrap().as_str(), "shop/1/other");
+        assert_eq!(spec.response.as_ref().unwrap().status, 200);
+        assert_eq!((spec.limits.requests_per_second, spec.limits.burst), (Some(50), None));
+        assert_eq!(spec.origins, ["eventgrid.example.com"]);
+        let Command::PutSource { spec, .. } = &commands[1] else { panic!("{:?}", commands[1]) };
+        assert_eq!((spec.verify, &spec.otherwise), (Scheme::StandardWebhooks, &None));
+    }
+
+    #[test]
     fn json_is_yaml() {
         let text = r#"{"subscribers": [{"id": "a"}], "event_types": []}"#;
         assert_eq!(parsed(text).unwrap().changes.commands.len(), 1);
@@ -406,6 +401,12 @@ subscriptions:
             ("sources: [{name: a, verify: none, event_type: x/1/y, secret: {env: NOPE}}]", "NOPE"),
             ("backoffs: [{for: global, direction: incoming, kind: linear, bas: 1s}]", "bas"),
             ("schemas: [{dir: x, rulebook: strict}]", "strict"),
+            ("sources: [{name: a, verify: hmac, event_type: x/1/y, signature: {hdr: x}}]", "hdr"),
+            ("sources: [{name: a, verify: none, event_type: x/1/y, limits: {rate: 5}}]", "rate"),
+            (
+                "sources: [{name: a, verify: none, event_type: x/1/y, otherwise: nothing}]",
+                "nothing",
+            ),
         ] {
             let error = format!("{:#}", parsed(text).unwrap_err());
             assert!(error.contains(part), "{text}: {error}");

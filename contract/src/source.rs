@@ -1,57 +1,23 @@
 //! Sources: third parties that post webhooks to us.
 
+mod scheme;
+mod rule;
+mod policy;
+
+pub use policy::{SourceLimits, StaticResponse, check_event_types};
+pub use rule::{Algorithm, ContentPiece, Encoding, Replay, SignatureRule, TimeUnit};
+pub use scheme::{Facts, Scheme, SecretForm, StandardWebhooksKey, Tolerance};
+
 use crate::{
     backoff::BackoffPolicy,
     event::Disposition,
     id::SecretId,
     secret::Secret,
     subscription::{Priority, SecretRef},
+    uri::EventUri,
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
-
-/// How a request of a source proves who sent it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// `X-Hub-Signature-256` (docs.github.com, "Validating webhook deliveries").
-    Github,
-    /// Standard Webhooks 1.0.0, `v1`.
-    StandardWebhooks,
-    /// No proof at all.
-    None,
-}
-
-impl Scheme {
-    /// All schemes.
-    pub const ALL: &'static [Self] = &[Self::Github, Self::StandardWebhooks, Self::None];
-
-    /// Its name in manifests and the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::StandardWebhooks => "standard-webhooks",
-            Self::None => "none",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Scheme {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().copied().find(|scheme| scheme.as_str() == text);
-        found.ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|scheme| scheme.as_str()).collect();
-            format!("`{text}` is no verification scheme; allowed: {}", names.join(", "))
-        })
-    }
-}
+use std::collections::BTreeMap;
 
 /// A text with holes that a request fills: `{header:x-github-event}`, `{json:repository.name}`.
 /// The holes are checked when a source is created.
@@ -107,8 +73,7 @@ pub struct SourceSpec {
     pub verify: Scheme,
     /// How to find the event type.
     pub event_type: Template,
-    /// Where the key against repeats is; None: the scheme's own (`X-GitHub-Delivery`,
-    /// `webhook-id`).
+    /// Where the key against repeats is; None: the scheme's own ([`Facts::delivery_id`]).
     #[serde(default)]
     pub idempotency_key: Option<Template>,
     /// For types without a schema.
@@ -129,9 +94,60 @@ pub struct SourceSpec {
     /// Largest body in bytes; None: the gateway's default for the scheme.
     #[serde(default)]
     pub body_bytes_max: Option<u64>,
-    /// How old a signed timestamp may be, in seconds; None: 300.
+    /// How old a signed timestamp may be, in seconds; None: as the scheme or the gateway says.
     #[serde(default)]
     pub tolerance_s: Option<u32>,
+    /// The whole URL that the provider was given, for schemes that sign it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// What is against repeats that were not meant.
+    #[serde(default, skip_serializing_if = "Replay::is_default")]
+    pub replay: Replay,
+    /// Where the proof is and over what it was made, for `hmac` and `api-key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Box<SignatureRule>>,
+    /// What `event_type` finds, and the event type that it means; empty: it is the event type.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub event_types: BTreeMap<String, EventUri>,
+    /// The type of events for which no other is found; None: they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<EventUri>,
+    /// What the provider hears of a webhook that was taken; None: 202 and JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response: Option<Box<StaticResponse>>,
+    /// How much it may bring, from where, and of what.
+    #[serde(default, skip_serializing_if = "SourceLimits::is_empty")]
+    pub limits: SourceLimits,
+    /// Hosts that are told that they may deliver here, as CloudEvents senders ask; `*`: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<String>,
+}
+
+impl SourceSpec {
+    /// A source with these, and what holds where nothing is said.
+    pub fn new(name: impl Into<String>, verify: Scheme, event_type: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            verify,
+            event_type: Template(event_type.into()),
+            idempotency_key: None,
+            unvalidated: Disposition::default(),
+            invalid: Disposition::default(),
+            subscriber: None,
+            priority: None,
+            backoff: None,
+            body_bytes_max: None,
+            tolerance_s: None,
+            public_url: None,
+            replay: Replay::default(),
+            signature: None,
+            event_types: BTreeMap::new(),
+            otherwise: None,
+            response: None,
+            limits: SourceLimits::default(),
+            origins: Vec::new(),
+        }
+    }
 }
 
 /// A source as it stands.

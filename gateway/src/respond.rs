@@ -5,7 +5,9 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use contract::{Error, ErrorCode, event::Accepted, id::EventId, schema::Violation};
+use contract::{
+    Error, ErrorCode, event::Accepted, id::EventId, schema::Violation, source::StaticResponse,
+};
 use http::{HeaderValue, StatusCode, Uri, header};
 use serde::Serialize;
 use std::time::Duration;
@@ -48,6 +50,23 @@ pub fn accepted(accepted: &Accepted) -> Response {
     if duplicate {
         response.headers_mut().insert("certes-duplicate", HeaderValue::from_static("true"));
     }
+    response
+}
+
+/// The answer of a source that says what its provider wants to hear.
+pub(crate) fn fixed(response: &StaticResponse) -> Response {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::OK);
+    plain(status, &response.content_type, response.body.clone())
+}
+
+/// A text that nobody may take for anything else.
+pub(crate) fn plain(status: StatusCode, media_type: &str, text: String) -> Response {
+    let mut response = (status, text).into_response();
+    let headers = response.headers_mut();
+    if let Ok(media_type) = HeaderValue::from_str(media_type) {
+        headers.insert(header::CONTENT_TYPE, media_type);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -101,7 +120,11 @@ async fn wrong_method(method: http::Method, uri: Uri) -> Response {
     problem(&Error::new(ErrorCode::MethodNotAllowed, message))
 }
 
-fn json(status: StatusCode, media_type: &'static str, body: &impl Serialize) -> Response {
+pub(crate) fn json(
+    status: StatusCode,
+    media_type: &'static str,
+    body: &impl Serialize,
+) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => {
             (status, [(header::CONTENT_TYPE, media_type)], Body::from(bytes)).into_response()

@@ -113,7 +113,7 @@ impl Gateway {
 
         let api = mounts.api.layer(from_fn_with_state(api_body_bytes_max, limit_body));
         let work = Router::new()
-            .route("/events/{*path}", post(events::post))
+            .route("/events/{*path}", post(events::post).get(events::get).options(events::options))
             .with_state(self)
             .nest("/api", api)
             .layer(shed.clone());

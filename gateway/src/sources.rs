@@ -1,11 +1,11 @@
 //! The sources in force, with everything set up that a request would otherwise set up anew.
 
-use crate::{config::Config, template::Filler, verify::Verifier};
+use crate::{config::Config, policy::Policy, template::Filler, verify::Verifier};
 use arc_swap::ArcSwap;
 use contract::{
     Error, ErrorCode, Result,
     rules::{Rules, RulesReceiver},
-    source::{Scheme, Source},
+    source::{Scheme, Source, Template},
 };
 use std::{collections::HashMap, sync::Arc};
 
@@ -23,7 +23,10 @@ pub(crate) struct Door {
     pub(crate) source: Arc<Source>,
     pub(crate) verifier: Verifier,
     pub(crate) event_type: Filler,
+    pub(crate) policy: Policy,
     pub(crate) idempotency_key: Option<Filler>,
+    /// The scheme's own id of a delivery; fills to nothing where it has none.
+    pub(crate) delivery_id: Filler,
     pub(crate) body_bytes_max: usize,
 }
 
@@ -98,15 +101,21 @@ impl Door {
         let spec = &source.spec;
         let default = match spec.verify {
             Scheme::Github => defaults.body_bytes_max_github,
-            Scheme::StandardWebhooks | Scheme::None => defaults.body_bytes_max,
+            _ => defaults.body_bytes_max,
         };
         let own = spec.body_bytes_max.map(|max| usize::try_from(max).unwrap_or(usize::MAX));
-        let tolerance_s = spec.tolerance_s.unwrap_or(defaults.tolerance_s);
+        let secrets = rules.secrets_of(&source.secrets);
+        let delivery_id = Template(spec.verify.facts().delivery_id.to_owned());
         Ok(Self {
             source: Arc::clone(source),
-            verifier: Verifier::new(spec.verify, rules.secrets_of(&source.secrets), tolerance_s)?,
-            event_type: Filler::of_uri(&spec.event_type)?,
+            verifier: Verifier::new(spec, secrets, defaults.tolerance_s)?,
+            event_type: match spec.event_types.is_empty() {
+                true => Filler::of_uri(&spec.event_type)?,
+                false => Filler::of_text(&spec.event_type)?,
+            },
+            policy: Policy::new(&spec.limits),
             idempotency_key: spec.idempotency_key.as_ref().map(Filler::of_text).transpose()?,
+            delivery_id: Filler::of_text(&delivery_id)?,
             body_bytes_max: own.unwrap_or(default).min(defaults.bodies_bytes_max),
         })
     }

@@ -120,7 +120,7 @@ fn view(request: Request<'_>) -> Cow<'_, [u8]> {
     }
 }
 
-fn is_form(content_type: &str) -> bool {
+pub(crate) fn is_form(content_type: &str) -> bool {
     let media_type = content_type.split(';').next().unwrap_or("").trim();
     media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }

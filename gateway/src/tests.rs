@@ -8,3 +8,5 @@ mod answers;
 mod mounts;
 mod sockets;
 mod anything;
+mod challenges;
+mod policies;

@@ -25,7 +25,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
     let max = gateway.config.body_bytes_max;
     body::check_length(&arrival.headers, max)?;
 
-    let Arrival { received_at, headers, body, trace } = arrival;
+    let Arrival { received_at, headers, body, trace, .. } = arrival;
     let body = gateway.bodies.read(&headers, body, max).await?;
     let event = NewEvent {
         uri,
@@ -42,7 +42,7 @@ pub(crate) async fn admit(gateway: &Gateway, path: &str, arrival: Arrival) -> Re
         invalid: Disposition::Reject,
         rules: gateway.rules.borrow().sequence,
     };
-    Ok(Admitted { event, body })
+    Ok(Admitted { event, body, response: None })
 }
 
 /// Whom the header `certes-subscriber` addresses: nobody else's subscriptions than our own without

@@ -363,6 +363,8 @@ pub enum FactBody {
 /// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`;
 /// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
 /// [`FactBody::DeliveriesSkipped`].
+/// the schemes of a [`Source`] beside `github`, `standard-webhooks` and `none`, and what it says of
+/// proofs, types, answers and bounds.
 pub const FORMAT: u32 = 5;
 
 impl FactBody {

@@ -10,6 +10,7 @@ mod searching;
 mod past;
 mod live;
 mod configuring;
+mod sources;
 mod damage;
 mod copies;
 mod sequences;

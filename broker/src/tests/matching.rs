@@ -3,10 +3,10 @@
 use crate::matcher::Matcher;
 use contract::{
     clock::Timestamp,
-    event::{Audience, Disposition, Origin},
+    event::{Audience, Origin},
     id::{KeyId, LaneId, Sequence, SubscriptionId, SubscriptionNumber},
     rules::Rules,
-    source::{Scheme, Source, SourceSpec, Template},
+    source::{Scheme, Source, SourceSpec},
     subscription::{EventType, Priority, Subscription, SubscriptionSpec, SubscriptionStatus},
     uri::EventUri,
 };
@@ -110,19 +110,8 @@ fn prioritised(of_subscription: Option<u8>, of_type: Option<u8>, of_source: Opti
     Arc::make_mut(subscription).spec.priority = priority(of_subscription);
     let event_type = EventType { uri: uri("shop/1/order"), priority: priority(of_type) };
     rules.event_types.insert(uri("shop/1/order"), Arc::new(event_type));
-    let spec = SourceSpec {
-        name: "till".into(),
-        verify: Scheme::None,
-        event_type: Template("shop/1/order".into()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: priority(of_source),
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    };
+    let plain = SourceSpec::new("till", Scheme::None, "shop/1/order");
+    let spec = SourceSpec { priority: priority(of_source), ..plain };
     rules.sources.insert("till".into(), Arc::new(Source { spec, secrets: Vec::new() }));
     rules
 }

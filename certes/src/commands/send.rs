@@ -1,18 +1,16 @@
 //! `certes send`: signs and posts a webhook as a third party would.
 
-use crate::{cli::ServerArgs, client::Locator, http_client};
+use crate::{cli::ServerArgs, client::Locator, http_client, remote::Remote};
 use anyhow::{Context, Result, bail};
-use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use clap::Args;
 use contract::{
-    clock::{Clock, SystemClock, Timestamp},
+    clock::{Clock, SystemClock},
     secret::Secret,
-    source::Scheme,
+    source::{Scheme, SourceSpec},
 };
-use hmac::{Hmac, KeyInit, Mac};
-use http::{Request, StatusCode};
-use sha2::Sha256;
+use gateway::sign::{Outgoing, sign};
+use http::Request;
 use std::{io::Read, path::PathBuf};
 
 /// `certes send`
@@ -24,7 +22,8 @@ pub struct SendArgs {
     pub event: String,
     /// The payload; `-` reads standard input
     pub file: PathBuf,
-    /// How to sign [default: as the source's name says, else standard-webhooks]
+    /// How to sign [default: as the server says of the source, else as its name does, else
+    /// standard-webhooks]
     #[arg(long, value_name = "SCHEME")]
     pub verify: Option<contract::source::Scheme>,
     /// File with the source's secret; or the variable CERTES_SOURCE_SECRET holds it [default:
@@ -39,6 +38,13 @@ pub struct SendArgs {
         hide_env_values = true
     )]
     pub secret: Option<String>,
+    /// The URL that the third party was given, for schemes that sign it [default: as the server
+    /// says of the source]
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// Media type of the payload
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    pub content_type: String,
     /// Delivery id [default: a new one]
     #[arg(long, value_name = "ID")]
     pub id: Option<String>,
@@ -51,19 +57,24 @@ pub struct SendArgs {
 pub async fn run(args: SendArgs) -> Result<()> {
     let locator = Locator::find(&args.server).await?;
     let body = read(&args)?;
-    let scheme = args.verify.unwrap_or(match args.source.as_str() {
-        "github" => Scheme::Github,
-        _ => Scheme::StandardWebhooks,
-    });
-    let secret = match scheme {
+    let spec = spec(&args, &locator).await;
+    let secret = match spec.verify {
         Scheme::None => None,
-        Scheme::Github | Scheme::StandardWebhooks => Some(find_secret(&args, &locator)?),
+        _ => Some(find_secret(&args, &locator)?),
     };
-    let uri = format!("{}/events/{}", locator.http, args.source);
-    let request = Request::post(&uri).header("content-type", "application/json");
     let id = args.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-    let signed = Signed { id: &id, event: &args.event, body: &body, now: SystemClock.now() };
-    let request = signed.headers(scheme, secret.as_ref(), request)?.body(body.clone())?;
+    let outgoing = Outgoing {
+        id: &id,
+        event: &args.event,
+        content_type: &args.content_type,
+        body: &body,
+        now: SystemClock.now(),
+    };
+    let signed = sign(&spec, secret.as_ref(), outgoing).await.map_err(anyhow::Error::msg)?;
+    let query = signed.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let uri = format!("{}/events/{}{query}", locator.http, args.source);
+    let mut request = Request::post(&uri).header("content-type", &args.content_type).body(body)?;
+    request.headers_mut().extend(signed.headers);
     let response = http_client::call(request).await?;
     let answer = String::from_utf8_lossy(response.body()).into_owned();
     if args.server.json {
@@ -71,10 +82,37 @@ pub async fn run(args: SendArgs) -> Result<()> {
     } else {
         crate::output::line(&format!("{} {answer}", response.status()))?;
     }
-    if response.status() != StatusCode::ACCEPTED {
+    if !response.status().is_success() {
         bail!("the server did not take the event");
     }
     Ok(())
+}
+
+/// What is known of the source: from the server, if it tells holders of this key; what was given
+/// with the command counts more.
+async fn spec(args: &SendArgs, locator: &Locator) -> SourceSpec {
+    let known = known(args, locator).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the server does not tell of its sources");
+        None
+    });
+    let by_name = match args.source.as_str() {
+        "github" => Scheme::Github,
+        _ => Scheme::StandardWebhooks,
+    };
+    let mut spec = match (known, args.verify) {
+        (Some(known), verify) if verify.is_none_or(|verify| verify == known.verify) => known,
+        (_, verify) => SourceSpec::new(&args.source, verify.unwrap_or(by_name), ""),
+    };
+    if let Some(url) = &args.public_url {
+        spec.public_url = Some(url.clone());
+    }
+    spec
+}
+
+async fn known(args: &SendArgs, locator: &Locator) -> Result<Option<SourceSpec>> {
+    let remote = Remote::connect(&locator.http, locator.key(&args.server).await?).await?;
+    let sources = remote.sources().await?;
+    Ok(sources.into_iter().map(|source| source.spec).find(|spec| spec.name == args.source))
 }
 
 fn read(args: &SendArgs) -> Result<Bytes> {
@@ -104,55 +142,4 @@ fn find_secret(args: &SendArgs, locator: &Locator) -> Result<Secret> {
         )
     })?;
     Ok(Secret::new(text.trim()))
-}
-
-/// What is signed.
-struct Signed<'a> {
-    id: &'a str,
-    event: &'a str,
-    body: &'a [u8],
-    now: Timestamp,
-}
-
-impl Signed<'_> {
-    /// The headers that the third party of this scheme sends.
-    fn headers(
-        &self,
-        scheme: Scheme,
-        secret: Option<&Secret>,
-        request: http::request::Builder,
-    ) -> Result<http::request::Builder> {
-        Ok(match (scheme, secret) {
-            (Scheme::Github, Some(secret)) => {
-                let signature = hex::encode(hmac(secret.expose().as_bytes(), &[self.body]));
-                request
-                    .header("user-agent", "GitHub-Hookshot/certes")
-                    .header("x-github-event", self.event)
-                    .header("x-github-delivery", self.id)
-                    .header("x-hub-signature-256", format!("sha256={signature}"))
-            }
-            (Scheme::StandardWebhooks, Some(secret)) => {
-                let key = secret.webhook_key().context("the secret is no `whsec_` and base64")?;
-                let time = self.now.unix_seconds().to_string();
-                let parts = [self.id.as_bytes(), b".", time.as_bytes(), b".", self.body];
-                let signature = STANDARD.encode(hmac(&key, &parts));
-                request
-                    .header("webhook-id", self.id)
-                    .header("webhook-timestamp", time)
-                    .header("webhook-signature", format!("v1,{signature}"))
-                    .header("webhook-event", self.event)
-            }
-            (Scheme::None, _) => request.header("webhook-event", self.event),
-            (_, None) => bail!("`{scheme}` needs a secret"),
-        })
-    }
-}
-
-#[expect(clippy::expect_used, reason = "HMAC takes keys of every length (RFC 2104)")]
-fn hmac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key length");
-    for part in parts {
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().to_vec()
 }

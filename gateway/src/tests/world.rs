@@ -16,10 +16,10 @@ use contract::{
     subscription::SecretRef,
     testing::{ManualClock, SeededRandom},
 };
-use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
+use ring::hmac;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
@@ -122,6 +122,7 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) json: Value,
+    pub(super) text: String,
 }
 
 impl Answer {
@@ -206,13 +207,13 @@ pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
     let (head, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    Answer { status: head.status, headers: head.headers, json }
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Answer { status: head.status, headers: head.headers, json, text }
 }
 
 pub(super) fn github_signature(secret: &str, body: &[u8]) -> String {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(body);
-    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("sha256={}", hex::encode(hmac::sign(&key, body)))
 }
 
 pub(super) fn unavailable() -> Error {
@@ -234,19 +235,7 @@ pub(super) fn put_source(rules: &mut Rules, spec: SourceSpec, secrets: &[&str]) 
 }
 
 pub(super) fn source(name: &str, verify: Scheme, event_type: &str) -> SourceSpec {
-    SourceSpec {
-        name: name.to_owned(),
-        verify,
-        event_type: Template(event_type.to_owned()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: None,
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    }
+    SourceSpec::new(name, verify, event_type)
 }
 
 fn put_key(rules: &mut Rules, name: &str, roles: &[&str], subscriber: Option<&str>) {

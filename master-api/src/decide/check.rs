@@ -7,7 +7,10 @@ use contract::{
     limits,
     secret::Secret,
     sending::{AuthMethod, check_headers},
-    source::{Piece, Scheme, SourceSpec},
+    source::{
+        Piece, Replay, Scheme, SecretForm, SignatureRule, SourceSpec, StaticResponse,
+        check_event_types,
+    },
     subscription::SubscriptionSpec,
     uri::EventUri,
 };
@@ -21,6 +24,8 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
 const URL_LENGTH_MAX: usize = 2048;
 /// Most attempts of one subscription at once.
 const IN_FLIGHT_MAX: u32 = 10_000;
+/// Most hosts that a source greets.
+const ORIGINS_MAX: usize = 64;
 /// The oldest signed timestamp, in seconds.
 const TOLERANCE_S_MAX: u32 = 86_400;
 
@@ -72,7 +77,17 @@ pub fn source(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<()> 
     if pieces.is_empty() {
         return Err(refuse("event_type is empty".into()));
     }
-    if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
+    check_event_types(&spec.event_types).map_err(|why| refuse(format!("event_types: {why}")))?;
+    if spec.otherwise.as_ref().is_some_and(EventUri::is_own) {
+        return Err(refuse("otherwise: that type is made by the server alone".into()));
+    }
+    spec.limits.check().map_err(|why| refuse(format!("limits: {why}")))?;
+    let response = spec.response.as_deref().map_or(Ok(()), StaticResponse::check);
+    response.map_err(|why| refuse(format!("response: {why}")))?;
+    if spec.origins.len() > ORIGINS_MAX || spec.origins.iter().any(String::is_empty) {
+        return Err(refuse(format!("origins: expected at most {ORIGINS_MAX} names of hosts")));
+    }
+    if spec.event_types.is_empty() && pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
         let uri = spec.event_type.0.parse::<EventUri>();
         uri.map_err(|error| refuse(format!("event_type: {error}")))?;
     }
@@ -92,22 +107,61 @@ pub fn source(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<()> 
         return Err(refuse(format!("tolerance_s: allowed are 0 to {TOLERANCE_S_MAX}")));
     }
     backoff("source", &spec.name, spec.backoff.as_ref())?;
-    count(secrets).map_err(refuse)?;
-    let any = held > 0 || !secrets.is_empty();
-    match spec.verify {
-        Scheme::None => Ok(()),
-        Scheme::Github if any && secrets.iter().all(|s| !s.expose().is_empty()) => Ok(()),
-        Scheme::StandardWebhooks if any => {
-            let good = |secret: &Secret| secret.webhook_key().is_some_and(|key| !key.is_empty());
-            match secrets.iter().all(good) {
-                true => Ok(()),
-                false => Err(refuse("secret: expected `whsec_` and base64".into())),
-            }
-        }
-        Scheme::Github | Scheme::StandardWebhooks => {
-            Err(refuse(format!("verify `{}` needs a secret", spec.verify)))
+    count(secrets).and_then(|()| proof(spec, secrets, held)).map_err(refuse)
+}
+
+/// How the requests of a source are proved: everything its scheme needs is there, and nothing
+/// that it cannot use.
+fn proof(spec: &SourceSpec, secrets: &[Secret], held: usize) -> Result<(), String> {
+    let scheme = spec.verify;
+    let facts = scheme.facts();
+    if facts.secret != SecretForm::Nothing && held == 0 && secrets.is_empty() {
+        return Err(format!("verify `{scheme}` needs a secret"));
+    }
+    secrets.iter().try_for_each(|secret| scheme.check_secret(secret))?;
+    let rule = spec.signature.as_deref();
+    if rule.is_some() && !matches!(scheme, Scheme::Hmac | Scheme::ApiKey) {
+        return Err(format!(
+            "signature: `{scheme}` has its own; only `hmac` and `api-key` take it"
+        ));
+    }
+    if let Some(rule) = rule {
+        self::rule(scheme, rule).map_err(|why| format!("signature: {why}"))?;
+    }
+    if let Some(url) = &spec.public_url {
+        self::url(url).map_err(|why| format!("public_url: {why}"))?;
+    } else if facts.signs_url || rule.is_some_and(SignatureRule::signs_url) {
+        return Err(format!(
+            "verify `{scheme}` signs the URL: set `public_url` to the whole URL given to the \
+             provider"
+        ));
+    }
+    if spec.replay == Replay::Signature && !facts.signs {
+        return Err(format!("replay: `{scheme}` makes no signature that could be remembered"));
+    }
+    Ok(())
+}
+
+/// A proof that a source describes itself.
+fn rule(scheme: Scheme, rule: &SignatureRule) -> Result<(), String> {
+    let headers = [&rule.header, &rule.id_header, &rule.timestamp_header];
+    for header in headers.into_iter().flatten() {
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+        if header.is_empty() || header.len() > limits::NAME_LENGTH_MAX || !header.bytes().all(token)
+        {
+            let shown: String = header.chars().take(80).collect();
+            return Err(format!("`{shown}` is no name of a header"));
         }
     }
+    if scheme == Scheme::ApiKey {
+        let SignatureRule { header, prefix, .. } = rule.clone();
+        let plain = SignatureRule { header, prefix, ..SignatureRule::default() };
+        return match plain == *rule {
+            true => Ok(()),
+            false => Err("`api-key` takes only `header` and `prefix`".to_owned()),
+        };
+    }
+    rule.content().map(drop)
 }
 
 /// A subscription and its secrets.

@@ -17,7 +17,10 @@ use contract::{
     schema::{Rulebook, UnknownFields},
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::SettingValue,
-    source::{Scheme, SourceSpec, Template},
+    source::{
+        Algorithm, Encoding, Replay, Scheme, SignatureRule, SourceLimits, SourceSpec,
+        StaticResponse, Template, TimeUnit,
+    },
     stamp::Stamp,
     subscription::{Ordering, OrderingKey, Priority},
 };
@@ -227,6 +230,22 @@ fn objects() -> Vec<(&'static str, FactBody)> {
         backoff: Some(policy()),
         body_bytes_max: Some(1_000_000),
         tolerance_s: Some(60),
+        ..SourceSpec::new("", Scheme::None, "")
+    };
+    let described = SourceSpec {
+        public_url: Some("https://in.example.com/events/till".into()),
+        replay: Replay::Signature,
+        signature: Some(Box::new(SignatureRule {
+            header: Some("x-till-signature".into()),
+            prefix: Some("v1=".into()),
+            algorithm: Algorithm::Sha512,
+            encoding: Encoding::Base64,
+            content: Some("{id}.{timestamp}.{url}.{body}".into()),
+            id_header: Some("x-till-id".into()),
+            timestamp_header: Some("x-till-time".into()),
+            timestamp_unit: TimeUnit::Milliseconds,
+        })),
+        ..SourceSpec::new("till", Scheme::Hmac, "till/1/paid")
     };
     let schema = SchemaVersion {
         uri: uri(),
@@ -242,12 +261,33 @@ fn objects() -> Vec<(&'static str, FactBody)> {
     let subscriber = Subscriber { id: "org_123".into(), name: "Meetly".into() };
     let event_type = EventType { uri: uri(), priority: Priority::try_from(7).ok() };
     let source = Source { spec: source, secrets: vec![secret_ref()] };
+    let described = Source { spec: described, secrets: vec![secret_ref()] };
+    let bounded = SourceSpec {
+        event_types: [("paid".to_owned(), uri())].into(),
+        otherwise: Some(uri()),
+        response: Some(Box::new(StaticResponse {
+            status: 201,
+            content_type: "text/plain".into(),
+            body: "ok".into(),
+        })),
+        limits: SourceLimits {
+            requests_per_second: Some(5),
+            burst: Some(10),
+            allowed_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            event_types: vec!["till/1/*".parse().unwrap()],
+        },
+        origins: vec!["eventgrid.example.com".into()],
+        ..SourceSpec::new("till", Scheme::ApiKey, "{json:type}")
+    };
+    let bounded = Source { spec: bounded, secrets: vec![secret_ref()] };
     vec![
         ("subscriber_put", FactBody::SubscriberPut(subscriber)),
         ("subscriber_removed", FactBody::SubscriberRemoved { id: "org_123".into() }),
         ("event_type_put", FactBody::EventTypePut(event_type)),
         ("event_type_removed", FactBody::EventTypeRemoved { uri: uri() }),
         ("source_put", FactBody::SourcePut(Box::new(source))),
+        ("source_put.described", FactBody::SourcePut(Box::new(described))),
+        ("source_put.bounded", FactBody::SourcePut(Box::new(bounded))),
         ("source_removed", FactBody::SourceRemoved { name: "github".into() }),
         ("backoff_put", FactBody::BackoffPut(Box::new(rule))),
         (

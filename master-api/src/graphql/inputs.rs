@@ -11,16 +11,18 @@ use contract::{
     event::{Direction, Disposition},
     rate_limit::RateLimit,
     secret::Secret,
-    source::{SourceSpec, Template},
+    source::{Replay, SignatureRule, SourceLimits, SourceSpec, StaticResponse, Template},
     subscription::{Priority, SubscriptionSpec},
+    uri::EventUri,
 };
+use std::collections::BTreeMap;
 
 /// What is declared of a source.
 #[derive(Debug, InputObject)]
 pub(super) struct SourceInput {
     /// Its name, the path segment after `/events/`.
     pub(super) name: String,
-    /// `github`, `standard-webhooks` or `none`.
+    /// How requests are verified, as in `github`, `stripe`, `standard-webhooks`, `none`.
     verify: String,
     /// Secrets that verify, the newest first. None given: it keeps those it has.
     #[graphql(default)]
@@ -43,6 +45,28 @@ pub(super) struct SourceInput {
     body_bytes_max: Option<u64>,
     /// How old a signed timestamp may be, in seconds.
     tolerance_s: Option<u32>,
+    /// The whole URL that the provider was given, for schemes that sign it.
+    public_url: Option<String>,
+    /// What is against repeats that were not meant: `delivery_id` (default), `signature`.
+    replay: Option<String>,
+    /// Where the proof is, for `hmac` and `api-key`, as in
+    /// `{"header": "x-sig", "algorithm": "sha512", "content": "{timestamp}.{body}",
+    /// "timestamp_header": "x-time"}`.
+    signature: Option<Json<SignatureRule>>,
+    /// What `eventType` finds, and the event type that it means, as in
+    /// `{"order.paid": "shop/1/paid"}`; null: it is the event type.
+    event_types: Option<Json<BTreeMap<String, EventUri>>>,
+    /// The type of events for which no other is found; null: they are refused.
+    otherwise: Option<String>,
+    /// What the provider hears of a webhook that was taken, as in
+    /// `{"status": 200, "content_type": "text/plain", "body": "ok"}`; null: 202 and JSON.
+    response: Option<Json<StaticResponse>>,
+    /// How much it may bring, from where, and of what, as in `{"requests_per_second": 50,
+    /// "burst": 100, "allowed_networks": ["192.0.2.0/24"], "event_types": ["shop/1/*"]}`.
+    limits: Option<Json<SourceLimits>>,
+    /// Hosts that are told that they may deliver here, as CloudEvents senders ask; `*`: all.
+    #[graphql(default)]
+    origins: Vec<String>,
 }
 
 impl TryFrom<SourceInput> for Command {
@@ -61,6 +85,17 @@ impl TryFrom<SourceInput> for Command {
             backoff: input.backoff.map(|policy| policy.0),
             body_bytes_max: input.body_bytes_max,
             tolerance_s: input.tolerance_s,
+            public_url: input.public_url,
+            replay: input
+                .replay
+                .map_or(Ok(Replay::default()), |text| text.parse())
+                .map_err(invalid)?,
+            signature: input.signature.map(|rule| Box::new(rule.0)),
+            event_types: input.event_types.map(|table| table.0).unwrap_or_default(),
+            otherwise: input.otherwise.map(|uri| uri.parse()).transpose().or_show()?,
+            response: input.response.map(|response| Box::new(response.0)),
+            limits: input.limits.map(|limits| limits.0).unwrap_or_default(),
+            origins: input.origins,
         };
         Ok(Self::PutSource { spec, secrets: secrets(input.secrets) })
     }

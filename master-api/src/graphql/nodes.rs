@@ -8,7 +8,7 @@ use super::{
     key_uses::KeyUses,
     sending::AuthNode,
 };
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     breaker::Breaker,
@@ -16,8 +16,9 @@ use contract::{
     event::Event,
     master_api::Stats,
     rate_limit::RateLimit,
-    source::Source,
+    source::{SignatureRule, Source, SourceLimits, StaticResponse},
     subscription::{SecretRef, Subscription},
+    uri::EventUri,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -240,8 +241,8 @@ impl SubscriptionNode {
         Ok(self.0.spec.auth.as_ref().map(AuthNode::from))
     }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
-    async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {
-        self.0.spec.backoff.clone().map(async_graphql::Json)
+    async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
+        self.0.spec.backoff.clone().map(Json)
     }
     /// Fingerprints of its signing secrets, the newest first. For those who may read
     /// subscriptions.
@@ -352,6 +353,38 @@ impl SourceNode {
     /// Default priority of what it brings.
     async fn priority(&self) -> Option<u8> {
         self.0.spec.priority.map(Into::into)
+    }
+    /// The whole URL that the provider was given.
+    async fn public_url(&self) -> Option<&str> {
+        self.0.spec.public_url.as_deref()
+    }
+    /// What is against repeats that were not meant: `delivery_id`, `signature`.
+    async fn replay(&self) -> &str {
+        self.0.spec.replay.as_str()
+    }
+    /// Where the proof is, for `hmac` and `api-key`.
+    async fn signature(&self) -> Option<Json<SignatureRule>> {
+        self.0.spec.signature.clone().map(|rule| Json(*rule))
+    }
+    /// What `eventType` finds, and the event type that it means.
+    async fn event_types(&self) -> Json<&BTreeMap<String, EventUri>> {
+        Json(&self.0.spec.event_types)
+    }
+    /// The type of events for which no other is found; null: they are refused.
+    async fn otherwise(&self) -> Option<&str> {
+        self.0.spec.otherwise.as_ref().map(EventUri::as_str)
+    }
+    /// What the provider hears of a webhook that was taken; null: 202 and JSON.
+    async fn response(&self) -> Option<Json<StaticResponse>> {
+        self.0.spec.response.clone().map(|response| Json(*response))
+    }
+    /// How much it may bring, from where, and of what.
+    async fn limits(&self) -> Json<SourceLimits> {
+        Json(self.0.spec.limits.clone())
+    }
+    /// Hosts that are told that they may deliver here, as CloudEvents senders ask.
+    async fn origins(&self) -> &[String] {
+        &self.0.spec.origins
     }
     /// Fingerprints of its secrets.
     async fn secret_fingerprints(&self) -> Vec<&str> {

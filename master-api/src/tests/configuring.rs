@@ -8,31 +8,19 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::{Change, ChangeKind, Changeset, Command, Target},
-    event::{Direction, Disposition},
+    event::Direction,
     id::SubscriptionNumber,
     master_api::{Configuration, Deliveries},
     rate_limit::RateLimit,
     schema::{Rulebook, SchemaVersion, UnknownFields},
     secret::Secret,
-    source::{Scheme, SourceSpec, Template},
+    source::{Scheme, SourceSpec},
     subscription::{EventType, Priority, Subscriber, SubscriptionSpec, SubscriptionStatus},
 };
 use std::{sync::Arc, time::Duration};
 
 fn source(name: &str) -> SourceSpec {
-    SourceSpec {
-        name: name.into(),
-        verify: Scheme::Github,
-        event_type: Template("github/1/{header:x-github-event}".into()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: None,
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    }
+    SourceSpec::new(name, Scheme::Github, "github/1/{header:x-github-event}")
 }
 
 fn put_source(name: &str, secret: &str) -> Command {
@@ -413,34 +401,4 @@ async fn definitions_that_cannot_work_are_refused_with_a_sentence() {
     }
     let twice = bench.execute(vec![put_subscription("ci"), put_subscription("ci")]).await;
     assert!(twice.unwrap_err().message.contains("named twice"));
-}
-
-#[tokio::test]
-async fn sources_that_cannot_work_are_refused_with_a_sentence() {
-    let bench = Bench::memory();
-    let spoils: &[(&str, Spoil<SourceSpec>)] = &[
-        ("allowed are letters", |spec| spec.name = "a/b".into()),
-        ("event_type: ", |spec| spec.event_type = Template("a/1/{body}".into())),
-        ("not an event URI", |spec| spec.event_type = Template("github".into())),
-        ("event_type is empty", |spec| spec.event_type = Template(String::new())),
-        ("idempotency_key", |spec| spec.idempotency_key = Some(Template("{".into()))),
-        ("reject and quarantine", |spec| spec.invalid = Disposition::Accept),
-        ("body_bytes_max", |spec| spec.body_bytes_max = Some(0)),
-        ("tolerance_s", |spec| spec.tolerance_s = Some(100_000)),
-        ("there is no subscriber", |spec| spec.subscriber = Some("org_9".into())),
-    ];
-    for (expected, spoil) in spoils {
-        let mut spec = source("github");
-        spoil(&mut spec);
-        let command = Command::PutSource { spec, secrets: vec![Secret::new("s")] };
-        let error = bench.execute(vec![command]).await.unwrap_err();
-        assert_eq!(error.code, ErrorCode::InvalidDefinition, "{expected}");
-        assert!(error.message.contains(expected), "{expected}: {error}");
-    }
-    let bare = Command::PutSource { spec: source("github"), secrets: Vec::new() };
-    let error = bench.execute(vec![bare.clone()]).await.unwrap_err();
-    assert!(error.message.contains("needs a secret"), "{error}");
-    bench.execute(vec![put_source("github", "s")]).await.unwrap();
-    // It keeps the one it has.
-    assert_eq!(kinds(&bench.execute(vec![bare]).await.unwrap()), [ChangeKind::Unchanged]);
 }

@@ -1,6 +1,6 @@
 //! Documents stay true: the files they name exist, the tables they show are those of the code.
 
-use contract::ErrorCode;
+use contract::{ErrorCode, source::Scheme};
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -28,6 +28,22 @@ fn the_table_of_error_codes_is_complete() {
     for code in ErrorCode::ALL {
         let row = format!("| `{code}` | {} |", code.http_status());
         assert!(text.contains(&row), "docs/protocol.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_table_of_verification_schemes_is_complete() {
+    let text = read("docs/protocol.md");
+    let start = text.find("| `verify` | `secret` |").unwrap();
+    let table = text[start..].split("\n\n").next().unwrap();
+    for scheme in Scheme::ALL {
+        let facts = scheme.facts();
+        let name = format!("`{}`", facts.name);
+        let row = table.lines().find(|row| row.split('|').nth(1).unwrap().contains(&name));
+        let row = row.unwrap_or_else(|| panic!("docs/protocol.md lacks {name}"));
+        let id = facts.delivery_id.trim_matches(['{', '}']);
+        let id = id.split_once(':').map_or("", |(_, id)| id);
+        assert!(row.contains(id), "{name}: {id}");
     }
 }
 

@@ -32,6 +32,7 @@ mod rule_of_dependencies;
 mod schemas;
 mod sending;
 mod settings;
+mod sources;
 mod test_fire;
 mod users;
 mod write_only;

@@ -21,7 +21,10 @@ use contract::{
     secret::Secret,
     sending::{Auth, AuthMethod, ClientCredentials, Credential},
     setting::{Setting, SettingValue, Settings},
-    source::{Scheme, Source, SourceSpec, Template},
+    source::{
+        Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceLimits, SourceSpec,
+        StaticResponse, Template, TimeUnit,
+    },
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
@@ -179,6 +182,32 @@ pub fn source(verify: Scheme) -> Source {
         backoff: Some(BackoffPolicy::default()),
         body_bytes_max: Some(u64::MAX),
         tolerance_s: Some(60),
+        public_url: Some("https://in.example.com/events/github".into()),
+        replay: Replay::Signature,
+        signature: Some(Box::new(SignatureRule {
+            header: Some("x-sig".into()),
+            prefix: Some("v1=".into()),
+            algorithm: Algorithm::Sha512,
+            encoding: Encoding::Base64,
+            content: Some("{id}.{timestamp}.{body}".into()),
+            id_header: Some("x-id".into()),
+            timestamp_header: Some("x-time".into()),
+            timestamp_unit: TimeUnit::Milliseconds,
+        })),
+        event_types: [("push".to_owned(), uri())].into(),
+        otherwise: Some(uri()),
+        response: Some(Box::new(StaticResponse {
+            status: 201,
+            content_type: "text/plain".into(),
+            body: "ok".into(),
+        })),
+        limits: SourceLimits {
+            requests_per_second: Some(5),
+            burst: Some(10),
+            allowed_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            event_types: vec!["github/1/*".parse().unwrap()],
+        },
+        origins: vec!["eventgrid.example.com".into()],
     };
     Source { spec, secrets: secret_refs() }
 }

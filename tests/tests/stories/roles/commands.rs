@@ -7,11 +7,11 @@ use contract::{
     backoff::{BackoffPolicy, BackoffRule, BackoffTarget},
     clock::Timestamp,
     command::{Command, DeclaredSubscription, Target},
-    event::{Direction, Disposition},
+    event::Direction,
     id::KeyId,
     schema::{Rulebook, SchemaVersion, UnknownFields},
     secret::Secret,
-    source::{Scheme, SourceSpec, Template},
+    source::{Scheme, SourceSpec},
     subscription::{EventType, Subscriber, SubscriptionStatus},
     uri::EventUri,
 };
@@ -58,19 +58,7 @@ fn subscriptions() -> Vec<Row> {
 }
 
 fn source() -> SourceSpec {
-    SourceSpec {
-        name: "/".into(),
-        verify: Scheme::None,
-        event_type: Template("a/1/b".into()),
-        idempotency_key: None,
-        unvalidated: Disposition::Reject,
-        invalid: Disposition::Reject,
-        subscriber: None,
-        priority: None,
-        backoff: None,
-        body_bytes_max: None,
-        tolerance_s: None,
-    }
+    SourceSpec::new("/", Scheme::None, "a/1/b")
 }
 
 fn configuration() -> Vec<Row> {
