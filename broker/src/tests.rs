@@ -5,6 +5,7 @@ mod accepting;
 mod testing;
 mod matching;
 mod feeding;
+mod filtering;
 mod healing;
 mod leading;
 mod racing;

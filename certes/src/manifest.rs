@@ -107,6 +107,7 @@ struct SubscriptionEntry {
     secrets: Vec<SecretEntry>,
     max_in_flight: Option<u32>,
     timeout: Option<Span>,
+    filter: Option<String>,
 }
 
 /// A secret: a value, or where to find it.
@@ -285,6 +286,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             backoff: entry.backoff,
             max_in_flight: entry.max_in_flight,
             timeout_ms,
+            filter: entry.filter,
             ..Self::default()
         })
     }

@@ -340,7 +340,7 @@ pub enum FactBody {
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
-/// [`StoredEvent::keys`]).
+/// [`StoredEvent::keys`]); filters ([`SubscriptionSpec::filter`]).
 pub const FORMAT: u32 = 5;
 
 impl FactBody {

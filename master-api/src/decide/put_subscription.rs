@@ -10,8 +10,8 @@ use contract::{
     subscription::{Subscription, SubscriptionSpec, SubscriptionStatus},
 };
 
-/// Since then, deliveries of a subscription may wait for each other.
-const ORDERING_SINCE_FORMAT: u32 = 5;
+/// Since then, a subscription may have a filter, and its deliveries may wait for each other.
+const EXPRESSIONS_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
 
@@ -33,12 +33,15 @@ pub(super) fn put_subscription(
 
 /// What an older replica would not heed has to wait until there is none.
 fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
-    let needed = if spec.ordering.is_none() { 0 } else { ORDERING_SINCE_FORMAT };
-    match desk.state.format < needed {
-        true => {
-            Err(conflict("subscription", &spec.name, "some replica is too old to keep an order"))
+    let wanted =
+        [(!spec.ordering.is_none(), "keep an order"), (spec.filter.is_some(), "heed a filter")];
+    let too_new = wanted.into_iter().find(|(is_wanted, _)| *is_wanted);
+    match too_new.filter(|_| desk.state.format < EXPRESSIONS_SINCE_FORMAT) {
+        Some((_, what)) => {
+            let why = format!("some replica is too old to {what}");
+            Err(conflict("subscription", &spec.name, why))
         }
-        false => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -85,6 +85,9 @@ pub(super) struct SubscriptionInput {
     max_in_flight: Option<u32>,
     /// Time limit of an attempt in milliseconds.
     timeout_ms: Option<u32>,
+    /// Which events of these types it wants: an expression (CEL) that gives true or false, as in
+    /// `event.ref == "refs/heads/main"`; null: all.
+    filter: Option<String>,
 }
 
 impl TryFrom<SubscriptionInput> for Command {
@@ -101,6 +104,7 @@ impl TryFrom<SubscriptionInput> for Command {
             backoff: input.backoff.map(|policy| policy.0),
             max_in_flight: input.max_in_flight,
             timeout_ms: input.timeout_ms,
+            filter: input.filter,
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

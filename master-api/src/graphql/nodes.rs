@@ -218,6 +218,10 @@ impl SubscriptionNode {
     async fn timeout_ms(&self) -> Option<u32> {
         self.0.spec.timeout_ms
     }
+    /// Which events of these types it wants: an expression (CEL); null: all.
+    async fn filter(&self) -> Option<&str> {
+        self.0.spec.filter.as_deref()
+    }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<async_graphql::Json<contract::backoff::BackoffPolicy>> {
         self.0.spec.backoff.clone().map(async_graphql::Json)

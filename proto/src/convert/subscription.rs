@@ -78,6 +78,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             max_in_flight,
             timeout_ms,
             ordering,
+            filter,
         } = spec;
         Self {
             name,
@@ -89,6 +90,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             max_in_flight,
             timeout_ms,
             ordering: ordering_to(ordering),
+            filter,
         }
     }
 }
@@ -106,6 +108,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             max_in_flight: wire.max_in_flight,
             timeout_ms: wire.timeout_ms,
             ordering: ordering_from(wire.ordering)?,
+            filter: wire.filter,
         })
     }
 }

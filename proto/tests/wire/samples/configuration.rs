@@ -188,6 +188,7 @@ fn full_spec() -> SubscriptionSpec {
         max_in_flight: Some(1),
         timeout_ms: Some(60_000),
         ordering: Ordering::Key("event.id".into()),
+        filter: Some("event.id == 1".into()),
         ..subscription_spec("ci")
     }
 }
