@@ -10,6 +10,7 @@ mod declaring;
 mod delivery;
 mod documents;
 mod exchanges;
+mod filtering;
 mod following;
 mod foreign;
 mod grpc;
