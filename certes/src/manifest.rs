@@ -108,6 +108,7 @@ struct SubscriptionEntry {
     max_in_flight: Option<u32>,
     timeout: Option<Span>,
     filter: Option<String>,
+    transform: Option<String>,
 }
 
 /// A secret: a value, or where to find it.
@@ -287,6 +288,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             max_in_flight: entry.max_in_flight,
             timeout_ms,
             filter: entry.filter,
+            transform: entry.transform,
             ..Self::default()
         })
     }

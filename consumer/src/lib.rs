@@ -18,6 +18,7 @@ mod prepared;
 mod request;
 mod headers;
 mod sign;
+mod transform;
 
 // How it is sent, and what came back.
 mod deliver;

@@ -1,6 +1,6 @@
 //! What is made once for a subscription and used for each of its attempts.
 
-use crate::{config::Config, sign::Signer};
+use crate::{config::Config, sign::Signer, transform::Transform};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
     id::SubscriptionNumber,
@@ -28,6 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) signer: Signer,
     pub(crate) timeout: Duration,
+    /// What makes the body; None: the payload is sent as it came.
+    pub(crate) transform: Option<Transform>,
 }
 
 impl Prepared {
@@ -50,6 +52,12 @@ impl Prepared {
                 subscription.spec.timeout_ms,
                 rules.settings.duration(DELIVERY_TIMEOUT),
             ),
+            transform: subscription
+                .spec
+                .transform
+                .as_deref()
+                .map(Transform::compile)
+                .transpose()?,
         })
     }
 }

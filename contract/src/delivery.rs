@@ -92,6 +92,8 @@ pub enum Cause {
     Lost,
     /// The payload was erased.
     Erased,
+    /// The subscription's transformation makes no body of the event.
+    Transform,
 }
 
 impl Cause {
@@ -115,6 +117,7 @@ impl Cause {
             Self::Exhausted => "exhausted",
             Self::Lost => "lost",
             Self::Erased => "erased",
+            Self::Transform => "transform",
         }
     }
 }

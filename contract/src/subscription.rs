@@ -149,6 +149,10 @@ pub struct SubscriptionSpec {
     /// all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// What makes the body that is sent: an expression (CEL) that gives an object or a list; None:
+    /// the payload as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
     /// Which of its deliveries wait for each other.
     #[serde(default, skip_serializing_if = "Ordering::is_none")]
     pub ordering: Ordering,

@@ -29,7 +29,7 @@ fn specs(changes: &Changeset) -> impl Iterator<Item = &SubscriptionSpec> {
 }
 
 const fn has_expressions(spec: &SubscriptionSpec) -> bool {
-    spec.filter.is_some() || matches!(spec.ordering, Ordering::Key(_))
+    spec.filter.is_some() || spec.transform.is_some() || matches!(spec.ordering, Ordering::Key(_))
 }
 
 fn check_spec(spec: &SubscriptionSpec) -> Result<()> {
@@ -37,6 +37,9 @@ fn check_spec(spec: &SubscriptionSpec) -> Result<()> {
         |field: &str, why: Refused| refused("subscription", &spec.name, format!("{field}: {why}"));
     if let Some(source) = &spec.filter {
         Filter::compile(source).map_err(|why| refuse("filter", why))?;
+    }
+    if let Some(source) = &spec.transform {
+        Program::compile(source, Purpose::Body).map_err(|why| refuse("transform", why))?;
     }
     if let Ordering::Key(source) = &spec.ordering {
         Program::compile(source, Purpose::Key).map_err(|why| refuse("ordering.key", why))?;

@@ -340,7 +340,8 @@ pub enum FactBody {
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
-/// [`StoredEvent::keys`]); filters ([`SubscriptionSpec::filter`]).
+/// [`StoredEvent::keys`]); filters ([`SubscriptionSpec::filter`]); transformations
+/// ([`SubscriptionSpec::transform`], and the cause `transform`).
 pub const FORMAT: u32 = 5;
 
 impl FactBody {

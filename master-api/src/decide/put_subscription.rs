@@ -10,7 +10,8 @@ use contract::{
     subscription::{Subscription, SubscriptionSpec, SubscriptionStatus},
 };
 
-/// Since then, a subscription may have a filter, and its deliveries may wait for each other.
+/// Since then, a subscription may have a filter and a transformation, and its deliveries may wait
+/// for each other.
 const EXPRESSIONS_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
@@ -33,8 +34,11 @@ pub(super) fn put_subscription(
 
 /// What an older replica would not heed has to wait until there is none.
 fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
-    let wanted =
-        [(!spec.ordering.is_none(), "keep an order"), (spec.filter.is_some(), "heed a filter")];
+    let wanted = [
+        (!spec.ordering.is_none(), "keep an order"),
+        (spec.filter.is_some(), "heed a filter"),
+        (spec.transform.is_some(), "make a body"),
+    ];
     let too_new = wanted.into_iter().find(|(is_wanted, _)| *is_wanted);
     match too_new.filter(|_| desk.state.format < EXPRESSIONS_SINCE_FORMAT) {
         Some((_, what)) => {

@@ -88,6 +88,9 @@ pub(super) struct SubscriptionInput {
     /// Which events of these types it wants: an expression (CEL) that gives true or false, as in
     /// `event.ref == "refs/heads/main"`; null: all.
     filter: Option<String>,
+    /// What makes the body that is sent: an expression (CEL) that gives an object or a list, as in
+    /// `{"text": event.repository.name}`; null: the payload as it came.
+    transform: Option<String>,
 }
 
 impl TryFrom<SubscriptionInput> for Command {
@@ -105,6 +108,7 @@ impl TryFrom<SubscriptionInput> for Command {
             max_in_flight: input.max_in_flight,
             timeout_ms: input.timeout_ms,
             filter: input.filter,
+            transform: input.transform,
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

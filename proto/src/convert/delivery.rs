@@ -35,6 +35,7 @@ same_variants!(
         Exhausted,
         Lost,
         Erased,
+        Transform,
     ]
 );
 

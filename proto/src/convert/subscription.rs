@@ -79,6 +79,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             timeout_ms,
             ordering,
             filter,
+            transform,
         } = spec;
         Self {
             name,
@@ -91,6 +92,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             timeout_ms,
             ordering: ordering_to(ordering),
             filter,
+            transform,
         }
     }
 }
@@ -109,6 +111,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             timeout_ms: wire.timeout_ms,
             ordering: ordering_from(wire.ordering)?,
             filter: wire.filter,
+            transform: wire.transform,
         })
     }
 }

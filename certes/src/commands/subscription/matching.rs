@@ -4,13 +4,13 @@ use crate::{cli::ServerArgs, misuse::Misuse, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use contract::{
-    clock::Timestamp,
+    clock::{Clock, SystemClock, Timestamp},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
-    id::Sequence,
+    id::{EventId, Sequence},
     subscription::SubscriptionSpec,
     uri::EventUri,
 };
-use expression::{Conjunct, Filter, Subject};
+use expression::{Conjunct, Filter, Program, Purpose, Subject};
 use serde::Serialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -49,6 +49,9 @@ struct Found {
     uri: EventUri,
     pattern: Option<String>,
     conditions: Vec<Condition>,
+    /// What its transformation makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -149,13 +152,23 @@ fn judge(spec: &SubscriptionSpec, event: &NewEvent) -> Result<Found> {
             filter.explain(&Subject::new(event)).into_iter().map(Condition::from).collect()
         }
     };
+    let body = spec.transform.as_deref().map(|source| body(source, event)).transpose()?;
     let all_hold = conditions.iter().all(|condition| condition.holds == Some(true));
     Ok(Found {
         matches: pattern.is_some() && all_hold,
         uri: event.uri.clone(),
         pattern: pattern.map(ToString::to_string),
         conditions,
+        body,
     })
+}
+
+/// What a transformation makes of an event that came now.
+fn body(source: &str, event: &NewEvent) -> Result<serde_json::Value> {
+    let program = Program::compile(source, Purpose::Body);
+    let program = program.context("its transformation cannot be compiled")?;
+    let subject = Subject::new(event).as_stored(EventId::from_bytes([0; 16]), SystemClock.now());
+    program.evaluate(&subject).context("its transformation makes no body of it")
 }
 
 fn show(found: &Found) -> Result<()> {
@@ -178,7 +191,10 @@ fn show(found: &Found) -> Result<()> {
             output::line(&format!("     {path} is {value}"))?;
         }
     }
-    Ok(())
+    match &found.body {
+        Some(body) => output::line(&format!("body: {body}")),
+        None => Ok(()),
+    }
 }
 
 fn shown(value: &str) -> String {

@@ -189,6 +189,7 @@ fn full_spec() -> SubscriptionSpec {
         timeout_ms: Some(60_000),
         ordering: Ordering::Key("event.id".into()),
         filter: Some("event.id == 1".into()),
+        transform: Some("{\"id\": id}".into()),
         ..subscription_spec("ci")
     }
 }
