@@ -80,7 +80,6 @@ impl Val for Meter {
 impl StaticVal for Meter {}
 
 /// `@loop(meter, weight, range)`: charges the whole loop before its first turn, and gives `range`.
-#[expect(clippy::needless_pass_by_value, reason = "the interpreter gives arguments that way")]
 pub(crate) fn charge_loop<'b, 'v>(
     mut args: Vec<CowVal<'b, 'v>>,
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {

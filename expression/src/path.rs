@@ -62,8 +62,9 @@ impl Path {
             "headers" => subject.headers(),
             text => return subject.text(text).filter(|_| self.fields.is_empty()).map(Found::Text),
         };
-        let step = |value: &'s Value, field: &Box<str>| value.as_object()?.get(&**field);
-        self.fields.iter().try_fold(start, step).map(Found::Value)
+        let step = |value: &'s Value, field: &str| value.as_object()?.get(field);
+        let mut fields = self.fields.iter().map(AsRef::as_ref);
+        fields.try_fold(start, step).map(Found::Value)
     }
 }
 
