@@ -14,7 +14,7 @@ mod trail;
 mod check;
 mod aside;
 mod snapshot;
-mod matcher;
+pub mod matcher;
 
 // From the log into the queue.
 pub mod feeder;

@@ -36,6 +36,7 @@ pub struct Metrics {
     quarantined: Counter,
     refused: Family<CodeLabel, Counter>,
     matched: Counter,
+    filters_failed: Counter,
     accept_seconds: Histogram,
     fed: Family<WayLabel, Counter>,
     refed: Counter,
@@ -64,6 +65,7 @@ impl Metrics {
             quarantined: Counter::default(),
             refused: Family::default(),
             matched: Counter::default(),
+            filters_failed: Counter::default(),
             accept_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
             fed: Family::default(),
             refed: Counter::default(),
@@ -80,6 +82,8 @@ impl Metrics {
         counter("certes_events_duplicate", "Events that were here before", &metrics.duplicates);
         counter("certes_events_quarantined", "Events kept aside", &metrics.quarantined);
         counter("certes_deliveries_matched", "Deliveries of stored events", &metrics.matched);
+        let help = "Filters that could not tell whether an event is wanted";
+        counter("certes_filters_failed", help, &metrics.filters_failed);
         counter("certes_feeder_refed", "Lanes fed again for want of progress", &metrics.refed);
         let refused = metrics.refused.clone();
         registry.register("certes_events_refused", "Events refused, by error code", refused);
@@ -113,6 +117,10 @@ impl Metrics {
             }
             Err(error) => self.refuse(error.code),
         }
+    }
+
+    pub(crate) fn filters_failed(&self, filters: usize) {
+        self.filters_failed.inc_by(u64::try_from(filters).unwrap_or(u64::MAX));
     }
 
     pub(crate) fn fed(&self, way: Way, deliveries: usize) {

@@ -5,6 +5,7 @@ use crate::{
     Config, Feeder, Metrics, aside,
     check::{self, Verdict},
     deadline::within,
+    matcher::Placed,
     snapshot::{Snapshot, Snapshots},
     test_fire, trail,
 };
@@ -13,7 +14,7 @@ use contract::{
     Error, ErrorCode, Result,
     access::Actor,
     broker::{EventBroker, TestFire, TestFired},
-    event::{Accepted, Event, EventState, NewEvent},
+    event::{Accepted, EventState, NewEvent},
     id::{DeliveryId, EventId, IdGenerator, Sequence, SubscriptionNumber},
     master_api::{MasterApi, ReleaseEvent, StoreEvent, Stored},
     schema::EventValidator,
@@ -21,7 +22,6 @@ use contract::{
     stamp::Stamped,
 };
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -82,7 +82,7 @@ impl Broker {
     /// is stored once. None: by the rules it names or newer ones, nobody wants it.
     pub(crate) async fn announce(&self, id: EventId, event: NewEvent) -> Result<Option<Stored>> {
         let snapshot = self.knowing(event.rules).await?;
-        if snapshot.matcher.receivers(&event.uri, &event.audience).is_empty() {
+        if snapshot.matcher.receivers(&event).is_empty() {
             return Ok(None);
         }
         let stored = self.pass(id, event).await?;
@@ -131,10 +131,15 @@ impl Broker {
         let (mut lost, mut stale) = (0, 0);
         loop {
             let (snapshot, verdict) = self.judge(&event).await?;
-            let mut store = prepare(&snapshot, verdict, id, event.clone())?;
-            if let Some(number) = only {
-                store.lanes = vec![test_fire::lane(&snapshot, number)?];
-            }
+            let placed = match (&verdict, only) {
+                (Verdict::Quarantine { .. }, _) => Placed::default(),
+                (Verdict::Deliver { .. }, Some(number)) => {
+                    Placed { lanes: vec![test_fire::lane(&snapshot, number)?], ..Placed::default() }
+                }
+                (Verdict::Deliver { .. }, None) => snapshot.matcher.place(&snapshot.rules, &event),
+            };
+            self.metrics.filters_failed(placed.failed);
+            let store = prepare(&snapshot, verdict, placed, (id, event.clone()))?;
             let limit = self.config.store_timeout.0;
             let answer = within(limit, "the log", self.master_api.store_event(store)).await;
             let error = match answer {
@@ -228,13 +233,13 @@ impl Broker {
             if event.state == EventState::Accepted {
                 break;
             }
-            let (snapshot, verdict) = self.judge(&aside::as_new(&event, &payload)).await?;
+            let as_new = aside::as_new(&event, &payload);
+            let (snapshot, verdict) = self.judge(&as_new).await?;
             aside::verify(&snapshot, &event, &payload)?;
             let Verdict::Deliver { schema_minor } = verdict else { break };
-            let Event { uri, audience, origin, .. } = &event;
-            let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
+            let Placed { lanes, keys, failed } = snapshot.matcher.place(&snapshot.rules, &as_new);
+            self.metrics.filters_failed(failed);
             let rules = snapshot.rules.sequence;
-            let keys = BTreeMap::new();
             let release = ReleaseEvent { id, schema_minor, lanes, keys, rules };
             let answer = self.master_api.release_event(actor.clone(), release);
             match within(self.config.store_timeout.0, "the log", answer).await {
@@ -270,16 +275,12 @@ fn paused() -> Error {
 fn prepare(
     snapshot: &Snapshot,
     verdict: Verdict,
-    id: EventId,
-    event: NewEvent,
+    placed: Placed,
+    (id, event): (EventId, NewEvent),
 ) -> Result<StoreEvent> {
-    let (schema_minor, quarantine, lanes) = match verdict {
-        Verdict::Deliver { schema_minor } => {
-            let NewEvent { uri, audience, origin, .. } = &event;
-            let lanes = snapshot.matcher.lanes(&snapshot.rules, uri, audience, origin);
-            (schema_minor, None, lanes)
-        }
-        Verdict::Quarantine { reason } => (None, Some(reason), Vec::new()),
+    let (schema_minor, quarantine) = match verdict {
+        Verdict::Deliver { schema_minor } => (schema_minor, None),
+        Verdict::Quarantine { reason } => (None, Some(reason)),
     };
     let stamp_key = snapshot.stamp_keys.last().ok_or_else(|| {
         Error::new(ErrorCode::Unavailable, "not ready: there is no stamp key yet")
@@ -293,7 +294,7 @@ fn prepare(
         payload: &event.payload,
     });
     let rules = snapshot.rules.sequence;
-    let keys = BTreeMap::new();
+    let Placed { lanes, keys, .. } = placed;
     Ok(StoreEvent { id, event, stamp, schema_minor, quarantine, lanes, keys, rules })
 }
 

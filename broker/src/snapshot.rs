@@ -24,8 +24,8 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(rules: Arc<Rules>) -> Self {
-        let matcher = Matcher::new(&rules);
+    fn new(rules: Arc<Rules>, before: Option<&Self>) -> Self {
+        let matcher = Matcher::new(&rules, before.map(|before| &before.matcher));
         let stamp_keys = rules.stamp_keys();
         Self { rules, matcher, stamp_keys }
     }
@@ -42,7 +42,7 @@ pub(crate) struct Snapshots {
 impl Snapshots {
     /// Snapshots of what `receiver` tells.
     pub fn new(receiver: RulesReceiver) -> Self {
-        let current = Snapshot::new(Arc::clone(&receiver.borrow()));
+        let current = Snapshot::new(Arc::clone(&receiver.borrow()), None);
         Self { receiver, current: ArcSwap::from_pointee(current), compiling: Mutex::new(()) }
     }
 
@@ -58,7 +58,7 @@ impl Snapshots {
             return Arc::clone(&snapshot);
         }
         let rules = Arc::clone(&self.receiver.borrow());
-        let snapshot = Arc::new(Snapshot::new(rules));
+        let snapshot = Arc::new(Snapshot::new(rules, Some(&snapshot)));
         self.current.store(Arc::clone(&snapshot));
         snapshot
     }

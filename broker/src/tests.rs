@@ -6,6 +6,7 @@ mod testing;
 mod matching;
 mod feeding;
 mod ordering;
+mod filtering;
 mod healing;
 mod leading;
 mod racing;

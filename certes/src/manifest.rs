@@ -99,6 +99,8 @@ struct SubscriptionEntry {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     auth: Option<AuthEntry>,
+    filter: Option<String>,
+    transform: Option<String>,
 }
 
 /// A secret: a value, or where to find it.
@@ -264,6 +266,8 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             timeout_ms,
             headers: custom_headers(entry.headers),
             auth: None,
+            filter: entry.filter,
+            transform: entry.transform,
             ..Self::default()
         })
     }

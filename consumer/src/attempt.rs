@@ -122,7 +122,10 @@ pub(crate) fn conclude(
     let cause = made.outcome.failure.as_ref().map(|failure| failure.cause);
     let (next, backoff_rule) = match cause {
         None => (Next::Done, None),
-        Some(cause @ (Cause::Integrity | Cause::Expired)) => (Next::Dead(cause), None),
+        // What follows from the event and the subscription alone would only come again.
+        Some(cause @ (Cause::Integrity | Cause::Expired | Cause::Transform)) => {
+            (Next::Dead(cause), None)
+        }
         Some(cause) => {
             let backoff = backoff();
             (retry(&made, cause, &backoff), Some(backoff.rule))

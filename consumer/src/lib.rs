@@ -20,6 +20,7 @@ mod headers;
 mod auth;
 mod token;
 mod sign;
+mod transform;
 
 // How it is sent, and what came back.
 mod send;

@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     headers,
     sign::Signer,
+    transform::Transform,
 };
 use contract::{
     id::SubscriptionNumber,
@@ -33,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) proof: Proof,
     pub(crate) signer: Signer,
     pub(crate) timeout: Duration,
+    /// What makes the body; None: the payload is sent as it came.
+    pub(crate) transform: Option<Transform>,
 }
 
 impl Prepared {
@@ -56,6 +59,12 @@ impl Prepared {
                 subscription.spec.timeout_ms,
                 rules.settings.duration(DELIVERY_TIMEOUT),
             ),
+            transform: subscription
+                .spec
+                .transform
+                .as_deref()
+                .map(Transform::compile)
+                .transpose()?,
         })
     }
 }

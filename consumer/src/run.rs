@@ -93,7 +93,13 @@ impl Consumer {
             (Plan::Settle(settlement), _, _) => return (None, settlement),
             (Plan::Fail(failure), _, _) => Outcome::unsent(failure),
             (Plan::Send, Some(Ok(prepared)), Some(payload)) => {
-                match self.send(work, prepared, payload, started_at).await {
+                let transform = prepared.transform.as_ref();
+                let sent = match transform.map(|transform| transform.apply(work, payload)) {
+                    None => self.send(work, prepared, payload, started_at).await,
+                    Some(Ok((made, body))) => self.send(&made, prepared, &body, started_at).await,
+                    Some(Err(failure)) => Some(Outcome::unsent(failure)),
+                };
+                match sent {
                     Some(outcome) => outcome,
                     // Due at once: given back untried.
                     None => return (None, Settlement::Nack(self.clock.now())),

@@ -94,6 +94,8 @@ pub enum Cause {
     Erased,
     /// What proves to the endpoint who sends could not be had.
     Auth,
+    /// The subscription's transformation makes no body of the event.
+    Transform,
 }
 
 impl Cause {
@@ -118,6 +120,7 @@ impl Cause {
             Self::Lost => "lost",
             Self::Erased => "erased",
             Self::Auth => "auth",
+            Self::Transform => "transform",
         }
     }
 }

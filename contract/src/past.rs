@@ -33,7 +33,8 @@ pub struct RuleInForce {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {
     /// `delivered`, `waiting`, `dead` or `cancelled`, as the delivery stands; or why there is
-    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `gone`.
+    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `filtered_out`,
+    /// `gone`.
     pub verdict: String,
     /// The rules as of this fact decided.
     pub rules_fact: Sequence,

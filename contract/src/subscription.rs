@@ -152,6 +152,14 @@ pub struct SubscriptionSpec {
     /// Time limit of a whole attempt in milliseconds, 1,000 to 60,000; None: the consumer's.
     #[serde(default)]
     pub timeout_ms: Option<u32>,
+    /// Which events of these types it wants: an expression (CEL) that gives true or false; None:
+    /// all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// What makes the body that is sent: an expression (CEL) that gives an object or a list; None:
+    /// the payload as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<String>,
     /// Which of its deliveries wait for each other.
     #[serde(default, skip_serializing_if = "Ordering::is_none")]
     pub ordering: Ordering,

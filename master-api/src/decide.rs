@@ -146,7 +146,7 @@ impl<'a> Desk<'a> {
 }
 
 /// A definition that is not acceptable: which object, and a sentence.
-fn refused(noun: &str, name: &str, why: impl std::fmt::Display) -> Error {
+pub(crate) fn refused(noun: &str, name: &str, why: impl std::fmt::Display) -> Error {
     let shown: String = name.chars().take(80).collect();
     Error::new(ErrorCode::InvalidDefinition, format!("{noun} `{shown}`: {why}"))
 }

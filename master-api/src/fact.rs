@@ -362,9 +362,9 @@ pub enum FactBody {
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
 /// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`;
 /// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
-/// [`FactBody::DeliveriesSkipped`].
-/// the schemes of a [`Source`] beside `github`, `standard-webhooks` and `none`, and what it says of
-/// proofs, types, answers and bounds.
+/// [`FactBody::DeliveriesSkipped`]; filters ([`SubscriptionSpec::filter`]); transformations
+/// ([`SubscriptionSpec::transform`], and the cause `transform`); the schemes of a [`Source`] beside
+/// `github`, `standard-webhooks` and `none`, and what it says of proofs, types, answers and bounds.
 pub const FORMAT: u32 = 5;
 
 impl FactBody {

@@ -23,6 +23,7 @@ pub mod backup;
 // Who may come in.
 mod password;
 mod token_key;
+mod expressions;
 mod throttle;
 mod sessions;
 

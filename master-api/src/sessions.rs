@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    expressions,
     once::Once,
     password::Passwords,
     prepare::PreparedChanges,
@@ -122,13 +123,14 @@ impl MasterApi {
         Ok(())
     }
 
-    /// Does what takes time and dice before the writer decides: passwords become hashes, and a
-    /// key is made if one is wanted.
+    /// Does what takes time and dice before the writer decides: expressions are compiled, passwords
+    /// become hashes, and a key is made if one is wanted.
     pub(crate) async fn prepare_changes(
         &self,
         actor: &Actor,
-        mut changes: Changeset,
+        changes: Changeset,
     ) -> Result<PreparedChanges> {
+        let mut changes = expressions::check(changes).await?;
         // Before passwords become hashes, which are others each time.
         let once = Once::of(actor, &changes)?;
         let mut token_key = None;

@@ -1,15 +1,13 @@
 //! An index of patterns: those without `*` by their text, the others in a trie of segments.
 
-use contract::{
-    id::SubscriptionNumber,
-    uri::{EventPattern, EventUri, OWN_NAMESPACE},
-};
+use super::wanted::{Filed, Wanted};
+use contract::uri::{EventPattern, EventUri, OWN_NAMESPACE};
 use std::collections::HashMap;
 
 /// Finds the subscriptions whose patterns select an event URI.
 #[derive(Debug, Default)]
 pub(super) struct PatternIndex {
-    literal: HashMap<EventUri, Vec<SubscriptionNumber>>,
+    literal: HashMap<EventUri, Wanted>,
     wildcard: Node,
 }
 
@@ -17,26 +15,26 @@ pub(super) struct PatternIndex {
 #[derive(Debug, Default)]
 struct Node {
     /// Subscriptions with a pattern that ends here.
-    ends: Vec<SubscriptionNumber>,
+    ends: Wanted,
     named: HashMap<Box<str>, Node>,
     star: Option<Box<Node>>,
 }
 
 impl PatternIndex {
     /// Files a subscription under each of its patterns.
-    pub fn insert(&mut self, patterns: &[EventPattern], number: SubscriptionNumber) {
+    pub fn insert(&mut self, patterns: &[EventPattern], filed: Filed<'_>) {
         for pattern in patterns {
             match pattern.literal() {
-                Some(uri) => self.literal.entry(uri).or_default().push(number),
-                None => self.wildcard.insert(pattern, number),
+                Some(uri) => self.literal.entry(uri).or_default().insert(filed),
+                None => self.wildcard.insert(pattern, filed),
             }
         }
     }
 
-    /// Adds those that select `uri`; one may be added several times.
-    pub fn select(&self, uri: &EventUri, found: &mut Vec<SubscriptionNumber>) {
-        if let Some(numbers) = self.literal.get(uri) {
-            found.extend_from_slice(numbers);
+    /// Tells those of patterns that select `uri`; a subscription may be told several times.
+    pub fn select(&self, uri: &EventUri, found: &mut impl FnMut(&Wanted)) {
+        if let Some(wanted) = self.literal.get(uri) {
+            found(wanted);
         }
         // The first `*` of a pattern never stands for the server's own namespace.
         let text = uri.as_str();
@@ -46,7 +44,7 @@ impl PatternIndex {
 }
 
 impl Node {
-    fn insert(&mut self, pattern: &EventPattern, number: SubscriptionNumber) {
+    fn insert(&mut self, pattern: &EventPattern, filed: Filed<'_>) {
         let mut node = self;
         for segment in pattern.as_str().split('/') {
             node = match segment {
@@ -54,10 +52,10 @@ impl Node {
                 named => node.named.entry(named.into()).or_default(),
             };
         }
-        node.ends.push(number);
+        node.ends.insert(filed);
     }
 
-    fn select(&self, rest: &str, star_fits: bool, found: &mut Vec<SubscriptionNumber>) {
+    fn select(&self, rest: &str, star_fits: bool, found: &mut impl FnMut(&Wanted)) {
         let (segment, rest) = match rest.split_once('/') {
             Some((segment, rest)) => (segment, Some(rest)),
             None => (rest, None),
@@ -66,7 +64,7 @@ impl Node {
         for next in self.named.get(segment).into_iter().chain(star) {
             match rest {
                 Some(rest) => next.select(rest, true, found),
-                None => found.extend_from_slice(&next.ends),
+                None => found(&next.ends),
             }
         }
     }

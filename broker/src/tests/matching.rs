@@ -3,7 +3,7 @@
 use crate::matcher::Matcher;
 use contract::{
     clock::Timestamp,
-    event::{Audience, Origin},
+    event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
     id::{KeyId, LaneId, Sequence, SubscriptionId, SubscriptionNumber},
     rules::Rules,
     source::{Scheme, Source, SourceSpec},
@@ -46,6 +46,25 @@ pub fn uri(text: &str) -> EventUri {
     text.parse().unwrap()
 }
 
+/// An event for an audience, from nowhere, with nothing in it.
+pub fn event(uri: &str, audience: Audience) -> NewEvent {
+    NewEvent {
+        uri: self::uri(uri),
+        direction: Direction::Incoming,
+        audience,
+        origin: Origin::Server,
+        payload: b"{}".as_slice().into(),
+        content_type: "application/json".into(),
+        headers: Headers::default(),
+        idempotency_key: None,
+        received_at: Timestamp(0),
+        trace: Trace::default(),
+        unvalidated: Disposition::Accept,
+        invalid: Disposition::Reject,
+        rules: Sequence(0),
+    }
+}
+
 fn to(subscriber: &str) -> Audience {
     Audience::Subscriber(subscriber.to_owned())
 }
@@ -85,9 +104,9 @@ fn who_may_receive() {
         ("_certes/1/delivery_dead", Audience::Own, &[31, 32]),
         ("_certes/1/delivery_dead", to("a"), &[]),
     ];
-    let matcher = Matcher::new(&rules);
+    let matcher = Matcher::new(&rules, None);
     for (text, audience, wanted) in table {
-        let found = matcher.receivers(&uri(text), audience);
+        let found = matcher.receivers(&event(text, audience.clone()));
         let wanted: Vec<_> = wanted.iter().copied().map(SubscriptionNumber).collect();
         assert_eq!(found, wanted, "{text} for {audience:?}");
     }
@@ -98,7 +117,7 @@ fn a_paused_subscription_still_gets_its_deliveries_stored() {
     let mut rules = rules(&[(1, None, &["shop/1/order"])]);
     let subscription = rules.subscriptions.get_mut(&SubscriptionNumber(1)).unwrap();
     Arc::make_mut(subscription).status = SubscriptionStatus::Paused;
-    let found = Matcher::new(&rules).receivers(&uri("shop/1/order"), &Audience::Own);
+    let found = Matcher::new(&rules, None).receivers(&event("shop/1/order", Audience::Own));
     assert_eq!(found, [SubscriptionNumber(1)]);
 }
 
@@ -131,8 +150,9 @@ fn the_priority_is_the_subscriptions_then_the_types_then_the_sources_then_five()
     ];
     for (of_subscription, of_type, of_source, origin, wanted) in table {
         let rules = prioritised(of_subscription, of_type, of_source);
-        let matcher = Matcher::new(&rules);
-        let lanes = matcher.lanes(&rules, &uri("shop/1/order"), &Audience::Own, origin);
+        let matcher = Matcher::new(&rules, None);
+        let event = NewEvent { origin: origin.clone(), ..event("shop/1/order", Audience::Own) };
+        let lanes = matcher.place(&rules, &event).lanes;
         let wanted = LaneId::new(SubscriptionNumber(1), Priority::try_from(wanted).unwrap());
         assert_eq!(lanes, [wanted], "{of_subscription:?} {of_type:?} {of_source:?} {origin:?}");
     }
@@ -172,6 +192,6 @@ proptest! {
         };
         let wanted: Vec<_> =
             rules.subscriptions.values().filter(receives).map(|s| s.number).collect();
-        prop_assert_eq!(Matcher::new(&rules).receivers(&uri, &audience), wanted);
+        prop_assert_eq!(Matcher::new(&rules, None).receivers(&event(&text, audience)), wanted);
     }
 }

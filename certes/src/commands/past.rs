@@ -102,6 +102,7 @@ fn explain(why: &Why) -> Result<()> {
         "no_subscription" => "no delivery: there was no such subscription",
         "other_audience" => "no delivery: the event is for others",
         "no_pattern" => "no delivery: no pattern selects its type",
+        "filtered_out" => "no delivery: its filter does not want it",
         "gone" => "it matched; its delivery is no longer kept",
         other => other,
     };

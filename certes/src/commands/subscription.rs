@@ -1,5 +1,7 @@
 //! `certes subscription`: looks at subscriptions, pauses and resumes them, tries them.
 
+mod matching;
+
 use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -41,6 +43,8 @@ pub enum SubscriptionCommand {
         #[command(flatten)]
         server: ServerArgs,
     },
+    /// Say whether it would get an event, and why; nothing is sent
+    Test(matching::Test),
     /// Send it a delivery as if an event had come, marked as a test, and say how it answered
     TestFire {
         /// Its name
@@ -114,6 +118,7 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             let headings = ["name", "status", "priority", "subscriber", "url", "events"];
             return output::table(&headings, rows);
         }
+        SubscriptionCommand::Test(test) => return matching::run(test).await,
         SubscriptionCommand::TestFire { name, event, file, content_type, wait, server } => {
             let payload = match file {
                 None => None,

@@ -10,10 +10,9 @@ use contract::{
     subscription::{Subscription, SubscriptionSpec, SubscriptionStatus},
 };
 
-/// Since then, deliveries of a subscription may wait for each other.
-const ORDERING_SINCE_FORMAT: u32 = 5;
-/// Since then, a subscription may have a rate limit.
-const RATE_LIMITS_SINCE_FORMAT: u32 = 5;
+/// Since then, a subscription may have a rate limit, a filter and a transformation, and its
+/// deliveries may wait for each other.
+const LIMITS_AND_EXPRESSIONS_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
 
@@ -37,15 +36,20 @@ pub(super) fn put_subscription(
 
 /// What an older replica would not heed has to wait until there is none.
 fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
-    let needs = [
-        (!spec.ordering.is_none(), ORDERING_SINCE_FORMAT, "to keep an order"),
-        (spec.rate_limit.is_some(), RATE_LIMITS_SINCE_FORMAT, "to keep to a rate limit"),
+    let wanted = [
+        (!spec.ordering.is_none(), "keep an order"),
+        (spec.rate_limit.is_some(), "keep to a rate limit"),
+        (spec.filter.is_some(), "heed a filter"),
+        (spec.transform.is_some(), "make a body"),
     ];
-    let missing = needs.into_iter().find(|(used, since, _)| *used && desk.state.format < *since);
-    missing.map_or(Ok(()), |(_, _, what)| {
-        let why = format!("some replica is too old {what}");
-        Err(conflict("subscription", &spec.name, why))
-    })
+    let too_new = wanted.into_iter().find(|(is_wanted, _)| *is_wanted);
+    match too_new.filter(|_| desk.state.format < LIMITS_AND_EXPRESSIONS_SINCE_FORMAT) {
+        Some((_, what)) => {
+            let why = format!("some replica is too old to {what}");
+            Err(conflict("subscription", &spec.name, why))
+        }
+        None => Ok(()),
+    }
 }
 
 fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {

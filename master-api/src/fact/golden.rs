@@ -322,6 +322,10 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
     };
     let in_order = |ordering| Box::new(SubscriptionSpec { ordering, ..subscription_spec() });
     let (strict, by_key) = (in_order(Ordering::Strict), in_order(Ordering::Key("event.id".into())));
+    let filter = Some(r#"event.ref == "refs/heads/main""#.to_owned());
+    let filtered = Box::new(SubscriptionSpec { filter, ..subscription_spec() });
+    let transform = Some(r#"{"id": id, "ref": event.ref}"#.to_owned());
+    let transformed = Box::new(SubscriptionSpec { transform, ..subscription_spec() });
     let changed = |spec| FactBody::SubscriptionChanged { number, spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, Some("the endpoint answered 410".into()));
     vec![
@@ -329,6 +333,8 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
         ("subscription_changed", FactBody::SubscriptionChanged { number, spec, secrets }),
         ("subscription_changed.strict", changed(strict)),
         ("subscription_changed.key", changed(by_key)),
+        ("subscription_changed.filter", changed(filtered)),
+        ("subscription_changed.transform", changed(transformed)),
         (
             "subscription_status_changed",
             FactBody::SubscriptionStatusChanged { number, status, reason },

@@ -132,6 +132,12 @@ pub(super) struct SubscriptionInput {
     headers: Vec<HeaderInput>,
     /// What proves who sends, beside the signatures.
     auth: Option<AuthInput>,
+    /// Which events of these types it wants: an expression (CEL) that gives true or false, as in
+    /// `event.ref == "refs/heads/main"`; null: all.
+    filter: Option<String>,
+    /// What makes the body that is sent: an expression (CEL) that gives an object or a list, as in
+    /// `{"text": event.repository.name}`; null: the payload as it came.
+    transform: Option<String>,
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -167,6 +173,8 @@ impl TryFrom<SubscriptionInput> for Command {
             timeout_ms: input.timeout_ms,
             headers: headers_of(input.headers),
             auth: input.auth.map(Into::into),
+            filter: input.filter,
+            transform: input.transform,
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

@@ -240,6 +240,14 @@ impl SubscriptionNode {
         reads(context)?;
         Ok(self.0.spec.auth.as_ref().map(AuthNode::from))
     }
+    /// Which events of these types it wants: an expression (CEL); null: all.
+    async fn filter(&self) -> Option<&str> {
+        self.0.spec.filter.as_deref()
+    }
+    /// What makes the body that is sent: an expression (CEL); null: the payload as it came.
+    async fn transform(&self) -> Option<&str> {
+        self.0.spec.transform.as_deref()
+    }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
         self.0.spec.backoff.clone().map(Json)

@@ -43,7 +43,8 @@ impl From<RuleInForce> for RuleNode {
 #[graphql(name = "Why")]
 pub(super) struct WhyNode {
     /// `delivered`, `waiting`, `dead` or `cancelled`, as the delivery stands; or why there is
-    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `gone`.
+    /// none: `quarantined`, `no_subscription`, `other_audience`, `no_pattern`, `filtered_out`,
+    /// `gone`.
     verdict: String,
     /// The rules as of this fact decided.
     rules_fact: String,

@@ -14,31 +14,40 @@ use contract::{
     past::{RuleInForce, Why},
     subscription::Subscription,
 };
+use expression::{Conjunct, Filter, Subject};
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-/// Why `event` with these deliveries went to the subscription of that name or id, or why not.
-pub async fn why(
-    log: &impl Log,
-    event: &Event,
-    subscription: &str,
-    deliveries: &[Delivery],
-) -> Result<Why> {
+/// What is asked about.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// Its payload; None: it is gone.
+    pub payload: Option<&'a [u8]>,
+    /// Its deliveries.
+    pub deliveries: &'a [Delivery],
+}
+
+/// Why an event went to the subscription of that name or id, or why not.
+pub async fn why(log: &impl Log, asked: Asked<'_>, subscription: &str) -> Result<Why> {
     let mut versions = BTreeMap::new();
     let state = fold(log, |state, fact, body| {
-        if fact.sequence > event.rules {
+        if fact.sequence > asked.event.rules {
             return ControlFlow::Break(());
         }
         versions.extend(target(state, body).map(|target| (target, fact.sequence)));
         ControlFlow::Continue(())
     });
     let state = state.await?;
-    let facts = Facts { event, state: &state, versions: &versions };
-    Ok(facts.explain(subscription, deliveries))
+    let Asked { event, payload, .. } = asked;
+    let facts = Facts { event, payload, state: &state, versions: &versions };
+    Ok(facts.explain(subscription, asked.deliveries))
 }
 
 /// What an explanation is made from. Pure.
 struct Facts<'a> {
     event: &'a Event,
+    payload: Option<&'a [u8]>,
     state: &'a State,
     versions: &'a Versions,
 }
@@ -55,7 +64,7 @@ impl Facts<'_> {
             rules_fact: self.event.rules,
             rules: Vec::new(),
             backoff: None,
-            payload_expired: false,
+            payload_expired: self.payload.is_none(),
             delivery: None,
         };
         if let Some(subscription) = subscription {
@@ -127,6 +136,37 @@ impl Facts<'_> {
             rule("pattern", fact, Some(pattern.is_some()), matched),
             rule("priority", set_by, None, format!("priority {priority}, set by {level}")),
         ]
+        .into_iter()
+        .chain(self.filter(subscription))
+        .collect()
+    }
+
+    /// What its filter says, as far as the payload is still there. Values of the event are not
+    /// told: they are in the event.
+    fn filter(&self, subscription: &Subscription) -> Option<RuleInForce> {
+        let spec = &subscription.spec;
+        let source = spec.filter.as_deref()?;
+        let (passed, text) = match Filter::compile(source) {
+            Err(why) => (Some(false), format!("the filter cannot be compiled: {why}")),
+            Ok(filter) if filter.reads_payload() && self.payload.is_none() => {
+                (None, format!("the payload is gone that the filter `{source}` looks into"))
+            }
+            Ok(filter) => {
+                let subject = Subject::stored(self.event, self.payload.unwrap_or_default());
+                let conditions = filter.explain(&subject);
+                match conditions.iter().find(|condition| condition.holds != Ok(true)) {
+                    None => (Some(true), format!("the filter `{source}` wants it")),
+                    Some(Conjunct { source, holds: Ok(_), .. }) => {
+                        (Some(false), format!("the filter wants `{source}`, which does not hold"))
+                    }
+                    Some(Conjunct { source, holds: Err(why), .. }) => {
+                        (Some(false), format!("the filter wants `{source}`: {why}"))
+                    }
+                }
+            }
+        };
+        let fact = self.version(&Target::Subscription(spec.name.clone()));
+        Some(RuleInForce { rule: "filter".to_owned(), fact, passed, text })
     }
 
     /// The level that the back-off policy comes from.
@@ -192,6 +232,7 @@ fn verdict(event: &Event, rules: &[RuleInForce], delivery: Option<&Delivery>) ->
         None if event.is_test() => "other_audience",
         None if refused("audience") => "other_audience",
         None if refused("pattern") => "no_pattern",
+        None if refused("filter") => "filtered_out",
         None => "gone",
     };
     text.to_owned()

@@ -17,9 +17,13 @@ impl Past for MasterApi {
         let missing = || Error::new(ErrorCode::NotFound, format!("no event `{id}` (any more)"));
         let event = self.event(id).await?.ok_or_else(missing)?;
         let deliveries = self.deliveries_of(id).await?;
-        let payload_expired = self.payload(id).await?.is_none();
-        let why = past::why::why(self, &event, subscription, &deliveries).await?;
-        Ok(Why { payload_expired, ..why })
+        let payload = self.payload(id).await?;
+        let asked = past::why::Asked {
+            event: &event,
+            payload: payload.as_deref(),
+            deliveries: &deliveries,
+        };
+        past::why::why(self, asked, subscription).await
     }
 
     async fn state_at(&self, time: Option<Timestamp>) -> Result<ConfigurationAt> {

@@ -36,6 +36,7 @@ same_variants!(
         Lost,
         Erased,
         Auth,
+        Transform,
     ]
 );
 

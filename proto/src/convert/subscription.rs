@@ -84,6 +84,8 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             ordering,
             headers,
             auth,
+            filter,
+            transform,
         } = spec;
         Self {
             name,
@@ -98,6 +100,8 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             ordering: ordering_to(ordering),
             headers: event::headers(headers),
             auth: auth.map(Into::into),
+            filter,
+            transform,
         }
     }
 }
@@ -118,6 +122,8 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             ordering: ordering_from(wire.ordering)?,
             headers: sending::headers_from(wire.headers)?,
             auth: optional(wire.auth, "auth", Auth::try_from)?,
+            filter: wire.filter,
+            transform: wire.transform,
         })
     }
 }

@@ -12,7 +12,6 @@ mod read;
 mod families;
 mod implies;
 mod pattern;
-mod patterns;
 mod samples;
 mod strength;
 

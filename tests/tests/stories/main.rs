@@ -11,6 +11,7 @@ mod declaring;
 mod delivery;
 mod documents;
 mod exchanges;
+mod filtering;
 mod following;
 mod foreign;
 mod grpc;

@@ -244,6 +244,8 @@ fn full_spec() -> SubscriptionSpec {
         ordering: Ordering::Key("event.id".into()),
         headers: Headers(vec![("x-env".into(), "a".into()), ("x-tenant".into(), "b".into())]),
         auth: auths().pop(),
+        filter: Some("event.id == 1".into()),
+        transform: Some("{\"id\": id}".into()),
         ..subscription_spec("ci")
     }
 }

@@ -5,15 +5,17 @@
 //! the loops, the shorter the lists and texts. What exceeds that breaks the rule and says so.
 
 mod functions;
-mod survey;
 mod values;
 
-use self::survey::Surveyed;
-use super::{families::Refusal, patterns::Patterns};
+use super::families::Refusal;
 use crate::{compile::invalid, stack::on_a_large_stack};
 use cel::{
     Context, Env, ExecutionError, Value as CelValue, common::types::CelTimestamp,
     parser::Expression as Ast,
+};
+use expression::{
+    patterns::{Pattern, Patterns},
+    survey::{self, Fault, Surveyed, Vocabulary},
 };
 use prost_reflect::{Kind, Value};
 use std::sync::{
@@ -23,6 +25,8 @@ use std::sync::{
 
 /// Longest source of a rule, in bytes.
 const SOURCE_BYTES_MAX: usize = 4_096;
+/// What a rule may name, a predefined one all of it.
+const PREDEFINED: &[&str] = &["this", "now", "rule", "rules"];
 /// A rule in CEL, compiled.
 pub(crate) struct Expression {
     /// The rule's id; the source if it has none.
@@ -35,7 +39,7 @@ pub(crate) struct Expression {
     /// What a predefined rule was given.
     given: Option<Given>,
     ast: Ast,
-    patterns: Vec<values::Pattern>,
+    patterns: Vec<Pattern>,
     limits: Limits,
     has_message: bool,
 }
@@ -113,7 +117,7 @@ impl Expression {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(refuse(format!("longer than {SOURCE_BYTES_MAX} bytes")));
         }
-        let (ast, Surveyed { patterns, loops, uses_now }) =
+        let (ast, Surveyed { patterns, loops, uses }) =
             parse(source, given.is_some(), patterns).map_err(refuse)?;
         let limits = LIMITS.get(loops).copied();
         let limits = limits.ok_or_else(|| {
@@ -121,7 +125,7 @@ impl Expression {
         })?;
         let has_message = !message.is_empty();
         let expected = if has_message { message } else { format!("what `{source}` asks for") };
-        let (id, source) = (id.into(), source.into());
+        let (id, source, uses_now) = (id.into(), source.into(), uses.contains("now"));
         Ok(Self { id, expected, uses_now, source, given, ast, patterns, limits, has_message })
     }
 
@@ -199,7 +203,11 @@ fn parse(
         let parsed = env()?.parser().parse(source);
         let mut ast = parsed
             .map_err(|error| error.to_string().split_whitespace().collect::<Vec<_>>().join(" "))?;
-        let surveyed = survey::survey(&mut ast, is_predefined, patterns)?;
+        let variables = if is_predefined { PREDEFINED } else { &PREDEFINED[..2] };
+        let functions = functions::OF_RULES;
+        let vocabulary = Vocabulary { variables, functions, is_metered: false };
+        let surveyed =
+            survey::survey(&mut ast, vocabulary, patterns).map_err(|Fault { text, .. }| text)?;
         Ok::<_, String>((ast, surveyed))
     };
     let parsed = on_a_large_stack(|| parsing().map_err(invalid));

@@ -5,9 +5,9 @@ mod named;
 use self::named::{format_of, header, length_of};
 use super::{
     operand::Literal,
-    patterns::Patterns,
     rule::{Bound, Range, Rule, Test},
 };
+use expression::patterns::Patterns;
 use prost_reflect::{DynamicMessage, EnumDescriptor, Kind, ReflectMessage as _, Value};
 use std::ops::RangeInclusive;
 

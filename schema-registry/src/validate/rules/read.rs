@@ -4,13 +4,15 @@ use super::{
     Expression, FieldRules, Group, MessageRules, Rule, ValueRules,
     cel::Given,
     families::{self, Refusal, set},
-    patterns::Patterns,
 };
+use expression::patterns::Patterns;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor,
     OneofDescriptor, Value,
 };
 
+/// Whose patterns share a budget, and what bounds it.
+const OWNER: &str = "this contract (`schema_registry.pattern_bytes_max`)";
 /// Most CEL rules of one message or field.
 const EXPRESSIONS_MAX: usize = 64;
 /// `IGNORE_IF_ZERO_VALUE`, `IGNORE_ALWAYS`.
@@ -44,7 +46,7 @@ impl Reader {
             oneof: extension("oneof")?,
             field: extension("field")?,
             predefined: extension("predefined")?,
-            patterns: Patterns::within(pattern_bytes_max),
+            patterns: Patterns::within(pattern_bytes_max, OWNER),
         })
     }
 

@@ -4,7 +4,7 @@
 
 use super::{
     super::{addresses, formats, uri},
-    values::{Evaluated, IS_SET, MESSAGE, PATTERN, Pattern, within},
+    values::{Evaluated, IS_SET, MESSAGE, within},
 };
 use cel::{
     DeclarationError, Env, ExecutionError,
@@ -18,12 +18,25 @@ use cel::{
     },
 };
 
+/// What rules may call beside what every expression may.
+pub(super) const OF_RULES: &[&str] = &[
+    "isEmail",
+    "isHostname",
+    "isIp",
+    "isIpPrefix",
+    "isUri",
+    "isUriRef",
+    "isHostAndPort",
+    "isNan",
+    "isInf",
+    "unique",
+    "format",
+];
+
 /// Everything that a rule may call.
 pub(super) fn environment() -> Result<Env, DeclarationError> {
-    let mut env = Env::stdlib().with_optional_support(false);
-    env.add_extension(cel::extensions::strings)?;
+    let mut env = expression::environment()?;
     env.add_overload("@has", "has", vec![DYN_TYPE, STRING_TYPE], has)?;
-    env.add_overload("@matches", "matches", vec![STRING_TYPE, PATTERN], matches)?;
     let of_texts: [(&str, &str, Vec<Type>, Function); 11] = [
         ("isEmail", "", vec![], |args| text_is(&args, formats::is_email)),
         ("isHostname", "", vec![], |args| text_is(&args, addresses::is_hostname)),
@@ -122,13 +135,6 @@ fn has<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
         Err(ExecutionError::NoSuchKey(_)) => answer(false),
         Err(error) => Err(error),
     }
-}
-
-/// `a.matches("...")` with the pattern compiled.
-fn matches<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {
-    let pattern = args.get(1).and_then(|pattern| pattern.downcast_ref::<Pattern>());
-    let text = args.first().and_then(text);
-    answer(pattern.zip(text).is_some_and(|(pattern, text)| pattern.0.is_match(text)))
 }
 
 fn is_nan<'b, 'v>(args: Vec<CowVal<'b, 'v>>) -> Evaluated<CowVal<'b, 'v>> {

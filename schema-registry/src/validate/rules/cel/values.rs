@@ -10,22 +10,18 @@ use cel::{
             CelBool, CelBytes, CelDouble, CelDuration, CelInt, CelList, CelMap, CelMapKey, CelNull,
             CelString, CelTimestamp, CelUInt, Type,
         },
-        value::{CowVal, StaticVal, Val},
+        value::{CowVal, Val},
     },
 };
 use chrono::{DateTime, FixedOffset};
 use prost_reflect::{
     DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value,
 };
-use regex::Regex;
-use std::{any::Any, borrow::Cow, collections::HashMap, sync::Arc};
+use std::{borrow::Cow, collections::HashMap};
 
 type Boxed<'v> = Box<dyn Val + 'v>;
 pub(super) type Evaluated<T> = Result<T, ExecutionError>;
 
-/// The type of a compiled pattern.
-pub(super) const PATTERN: Type = Type::new_unspecified_type("@pattern");
-static PATTERN_TYPE: Type = PATTERN;
 pub(super) static MESSAGE: Type = Type::new_unspecified_type("message");
 
 /// A value of a field, or a whole message.
@@ -275,27 +271,3 @@ impl<'m> Val for View<'m> {
         Box::new(self.clone())
     }
 }
-
-/// A pattern that was compiled with its rule.
-#[derive(Debug, Clone)]
-pub(super) struct Pattern(pub Arc<Regex>);
-
-impl Val for Pattern {
-    fn get_type(&self) -> &Type {
-        &PATTERN_TYPE
-    }
-
-    fn cel_type() -> &'static Type {
-        &PATTERN_TYPE
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Boxed<'v> {
-        Box::new(self.clone())
-    }
-
-    fn as_any(&self) -> Option<&dyn Any> {
-        Some(self)
-    }
-}
-
-impl StaticVal for Pattern {}

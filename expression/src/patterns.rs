@@ -1,8 +1,12 @@
-//! The patterns of one contract: equal texts are compiled once, and all of them share a budget.
+//! Patterns: equal texts are compiled once, and those of one owner share a budget.
 
-use super::families::Refusal;
+use cel::common::{
+    types::Type,
+    value::{StaticVal, Val},
+};
 use regex::{Regex, RegexBuilder};
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,9 +17,38 @@ const PATTERN_BYTES_MAX: usize = 1_000;
 /// that it fits into.
 const SIZES: [usize; 3] = [16 << 10, 128 << 10, 1 << 20];
 
-/// Compiles the patterns of a contract.
+/// The type of a compiled pattern.
+pub const PATTERN: Type = Type::new_unspecified_type("@pattern");
+static PATTERN_TYPE: Type = PATTERN;
+
+/// A pattern that was compiled with its expression.
+#[derive(Debug, Clone)]
+pub struct Pattern(pub Arc<Regex>);
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        &PATTERN_TYPE
+    }
+
+    fn cel_type() -> &'static Type {
+        &PATTERN_TYPE
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl StaticVal for Pattern {}
+
+/// Compiles the patterns of an expression, or of a contract.
 #[derive(Debug)]
-pub(super) struct Patterns {
+pub struct Patterns {
+    whose: &'static str,
     bytes_max: usize,
     compiled: Mutex<Compiled>,
 }
@@ -24,18 +57,18 @@ pub(super) struct Patterns {
 struct Compiled {
     /// Bytes of the budget.
     left: usize,
-    by_text: HashMap<Box<str>, Result<Arc<Regex>, Refusal>>,
+    by_text: HashMap<Box<str>, Result<Arc<Regex>, String>>,
 }
 
 impl Patterns {
-    /// All of them together may take so many bytes.
-    pub(super) fn within(bytes_max: usize) -> Self {
+    /// Those of `whose` may take so many bytes, all of them together.
+    pub fn within(bytes_max: usize, whose: &'static str) -> Self {
         let compiled = Compiled { left: bytes_max, by_text: HashMap::new() };
-        Self { bytes_max, compiled: Mutex::new(compiled) }
+        Self { whose, bytes_max, compiled: Mutex::new(compiled) }
     }
 
     /// A pattern in the syntax of RE2, where `\d`, `\w` and `\s` mean ASCII.
-    pub(super) fn compile(&self, text: &str) -> Result<Arc<Regex>, Refusal> {
+    pub fn compile(&self, text: &str) -> Result<Arc<Regex>, String> {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(format!("pattern is longer than {PATTERN_BYTES_MAX} bytes"));
         }
@@ -48,15 +81,15 @@ impl Patterns {
         regex
     }
 
-    fn build(&self, text: &str, left: &mut usize) -> Result<Regex, Refusal> {
+    fn build(&self, text: &str, left: &mut usize) -> Result<Regex, String> {
         let plain = ascii_classes(text);
         let mut too_big = String::new();
         for size in SIZES {
             if size > *left {
                 return Err(format!(
-                    "pattern `{text}`: the patterns of this contract take more than {} bytes when \
-                     they are compiled (`schema_registry.pattern_bytes_max`)",
-                    self.bytes_max
+                    "pattern `{text}`: the patterns of {} take more than {} bytes when they are \
+                     compiled",
+                    self.whose, self.bytes_max
                 ));
             }
             match RegexBuilder::new(&plain).size_limit(size).build() {
@@ -72,7 +105,7 @@ impl Patterns {
     }
 }
 
-fn not_one(pattern: &str, error: &regex::Error) -> Refusal {
+fn not_one(pattern: &str, error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or("").trim_start_matches("error: ");
     format!("pattern `{pattern}` is not one: {last}")
@@ -106,19 +139,19 @@ mod tests {
 
     #[test]
     fn a_pattern_takes_the_first_size_that_it_fits_into_and_equal_ones_take_it_once() {
-        let patterns = Patterns::within(SIZES[0] + SIZES[2]);
+        let patterns = Patterns::within(SIZES[0] + SIZES[2], "a test");
         let small = patterns.compile("^a$").unwrap();
         assert!(Arc::ptr_eq(&small, &patterns.compile("^a$").unwrap()));
         patterns.compile(r"\pL{20}A").unwrap();
         assert_eq!(patterns.compiled.lock().unwrap().left, 0);
         patterns.compile(r"\pL{20}A").unwrap();
         let spent = patterns.compile("^b$").unwrap_err();
-        assert!(spent.contains("`^b$`") && spent.contains("pattern_bytes_max"), "{spent}");
+        assert!(spent.contains("`^b$`") && spent.contains("of a test take more"), "{spent}");
     }
 
     #[test]
     fn what_is_refused_takes_nothing() {
-        let patterns = Patterns::within(SIZES[2]);
+        let patterns = Patterns::within(SIZES[2], "a test");
         let wrong = patterns.compile("(").unwrap_err();
         assert!(wrong.contains("is not one"), "{wrong}");
         let large = patterns.compile(r"\pL{900}").unwrap_err();
