@@ -43,7 +43,8 @@ pub const fn tells(cause: Option<Cause>) -> Option<bool> {
             | Cause::Auth
             | Cause::Exhausted
             | Cause::Lost
-            | Cause::Erased,
+            | Cause::Erased
+            | Cause::Transform,
         ) => None,
     }
 }

@@ -1,5 +1,7 @@
 //! What expressions say of events.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "this is how a test fails")]
+
 use contract::{
     clock::Timestamp,
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},

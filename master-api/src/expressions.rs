@@ -14,7 +14,10 @@ pub async fn check(changes: Changeset) -> Result<Changeset> {
     if !specs(&changes).any(has_expressions) {
         return Ok(changes);
     }
-    let checking = move || specs(&changes).try_for_each(check_spec).map(|()| changes);
+    let checking = move || {
+        let checked = specs(&changes).try_for_each(check_spec);
+        checked.map(|()| changes)
+    };
     tokio::task::spawn_blocking(checking).await.map_err(Error::internal)?
 }
 

@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 const URI: &str = "shop/1/order";
 
+type Setting<'s> = Box<dyn Fn(&mut SubscriptionSpec) + 's>;
+
 /// Own subscriptions, numbered from 1, to all that the shop says.
-fn with(changes: Vec<Box<dyn Fn(&mut SubscriptionSpec) + '_>>) -> Rules {
+fn with(changes: Vec<Setting<'_>>) -> Rules {
     let rows: Vec<_> = (1..=u32::try_from(changes.len()).unwrap())
         .map(|number| (number, None, ["shop/1/*", "shop/*/order"].as_slice()))
         .collect();
@@ -29,8 +31,7 @@ fn with(changes: Vec<Box<dyn Fn(&mut SubscriptionSpec) + '_>>) -> Rules {
 fn filtered(filters: &[Option<&str>]) -> Rules {
     let set = |filter: &Option<&str>| {
         let filter = filter.map(str::to_owned);
-        let set: Box<dyn Fn(&mut SubscriptionSpec)> =
-            Box::new(move |spec| spec.filter.clone_from(&filter));
+        let set: Setting<'_> = Box::new(move |spec| spec.filter.clone_from(&filter));
         set
     };
     with(filters.iter().map(set).collect())
@@ -88,8 +89,7 @@ fn what_was_compiled_before_is_kept_and_the_rest_forgotten() {
 #[test]
 fn deliveries_in_order_have_a_key_and_one_priority() {
     let order = |ordering: Ordering| {
-        let set: Box<dyn Fn(&mut SubscriptionSpec)> =
-            Box::new(move |spec| spec.ordering.clone_from(&ordering));
+        let set: Setting<'_> = Box::new(move |spec| spec.ordering.clone_from(&ordering));
         set
     };
     let rules = with(vec![
