@@ -9,7 +9,6 @@
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
-    clippy::disallowed_methods,
     reason = "a benchmark measures real time, prints figures, and has nothing to report if it fails"
 )]
 

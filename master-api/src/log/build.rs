@@ -8,7 +8,7 @@ use super::{
     load::fold,
     pages::all_rows,
     verify::{Report, as_rows},
-    walk::{Into, Walk},
+    walk::{Walk, Whole},
 };
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
@@ -163,7 +163,7 @@ impl Builder {
         let State { losses: Losses { facts, payloads }, dropped, .. } = fold(&store)?;
         losses.facts.extend(facts);
         losses.payloads.extend(payloads);
-        let sink = Into(&store);
+        let sink = Whole(&store);
         let mut walk = Walk::new(&store, &sink, (losses, dropped), &tell);
         walk.all_facts(&store.tables())?;
         walk.ended();

@@ -80,7 +80,11 @@ pub(super) fn read<T>(rows: &dyn Rows, days: &[Bucket], take: impl FnOnce(Facts)
     let plan = Mutex::new(Plan { rows, days: days.iter(), next: None, hand_over: Some(hand_over) });
     let given_back = Mutex::new(given_back);
     let next = || plan.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let free = || drop(given_back.lock().unwrap_or_else(PoisonError::into_inner).try_recv());
+    let free = || {
+        // Not while the others cannot get at theirs.
+        let spent = given_back.lock().unwrap_or_else(PoisonError::into_inner).try_recv();
+        drop(spent);
+    };
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {

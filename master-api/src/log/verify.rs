@@ -7,7 +7,7 @@ use super::{
     head_file, load,
     load::Loaded,
     twin::Twin,
-    walk::{Into, Sink, Walk},
+    walk::{Sink, Walk, Whole},
 };
 use crate::{
     project::decode,
@@ -81,7 +81,7 @@ pub fn verify_rows(
     let loaded = load(rows)?;
     let job = Job { rows, all_tables, loaded };
     let differences = Differences::new(rows, scratch, &job);
-    let whole = Into(scratch);
+    let whole = Whole(scratch);
     let mut walk = job.walk(&differences)?;
     if !walk.report.problems.is_empty() || !job.is_the_same(&differences)? {
         // Now every row is built, to say which is wrong.

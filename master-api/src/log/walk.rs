@@ -37,9 +37,9 @@ pub(super) trait Sink: Rows {
 }
 
 /// A store that gets all of it.
-pub(super) struct Into<'a>(pub(super) &'a dyn StateStore);
+pub(super) struct Whole<'a>(pub(super) &'a dyn StateStore);
 
-impl Rows for Into<'_> {
+impl Rows for Whole<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.0.get(table, key)
     }
@@ -49,7 +49,7 @@ impl Rows for Into<'_> {
     }
 }
 
-impl Sink for Into<'_> {
+impl Sink for Whole<'_> {
     fn take(&self, batch: Batch) -> Result<(), StoreError> {
         self.0.commit(batch)
     }

@@ -70,7 +70,7 @@ const PLAIN: Terms =
 
 /// The key that a delivery is put in with.
 fn given_key(sequence: u64) -> Option<OrderingKey> {
-    (sequence % 5 > 0).then_some(OrderingKey(sequence % 3))
+    (!sequence.is_multiple_of(5)).then_some(OrderingKey(sequence % 3))
 }
 
 /// Those with the same one stand in one line.
