@@ -243,7 +243,7 @@ impl Rows for Differences<'_> {
 
 impl Sink for Differences<'_> {
     fn take(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut tables: BTreeMap<Table, Vec<(Vec<u8>, Option<Bytes>)>> = BTreeMap::new();
+        let mut tables: BTreeMap<Table, Vec<_>> = BTreeMap::new();
         for Change { table, key, value } in batch.0 {
             if self.compared.concerns(table) {
                 tables.entry(table).or_default().push((key, value));
@@ -318,11 +318,10 @@ mod tests {
                         model.insert(*key, *row);
                         batch.put(Table::Due, [*key], vec![*row; 9]);
                     }
-                    Some(None) => {
-                        if model.remove(key).is_some() {
-                            batch.remove(Table::Due, [*key]);
-                        }
+                    Some(None) if model.remove(key).is_some() => {
+                        batch.remove(Table::Due, [*key]);
                     }
+                    Some(None) => {}
                 }
             }
             batch.put(Table::Cursors, [1], vec![1]);

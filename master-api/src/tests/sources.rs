@@ -69,7 +69,8 @@ async fn sources_that_cannot_work_are_refused_with_a_sentence() {
         refused(&bench, spec, "s", expected).await;
     }
 
-    let rules: &[(&str, Scheme, fn(&mut SignatureRule))] = &[
+    type Spoiler = fn(&mut SignatureRule);
+    let rules: &[(&str, Scheme, Spoiler)] = &[
         ("signs the URL", Scheme::Hmac, |rule| rule.content = Some("{url}{body}".into())),
         ("once", Scheme::Hmac, |rule| rule.content = Some("{method}".into())),
         ("not signed", Scheme::Hmac, |rule| rule.timestamp_header = Some("x-time".into())),

@@ -70,7 +70,7 @@ async fn every_third_party_is_let_in_and_nobody_else(wiring: Wiring) {
                 json: false,
             },
         };
-        run(send(secret)).await.unwrap_or_else(|error| panic!("{scheme}: {error:#}"));
+        run(send(secret)).await.map_err(|error| format!("{scheme}: {error:#}")).unwrap();
         run(send(&format!("{}x", &secret[..secret.len() - 1]))).await.unwrap_err();
         let url = format!("{}/events/{name}", certes.http);
         let bare = post(&url, &[("content-type", "application/json")], "{}").await.unwrap();
