@@ -22,6 +22,7 @@ use contract::{
     master_api::MasterApi,
     queue::MessageQueue,
     registry::SchemaRegistry,
+    schema::{NoContracts, PayloadConverter},
 };
 use gateway::{Gateway, Mounts, Readiness, auth::Authenticator, login::Login, schemas::Schemas};
 use identity::Identity;
@@ -90,7 +91,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         wiring.broker().await?;
     }
     if roles.has(Role::Consumer) {
-        wiring.consumer()?;
+        wiring.consumer().await?;
     }
     if roles.has(Role::MasterApi) {
         wiring.master_api();
@@ -257,18 +258,32 @@ impl Wiring<'_> {
     }
 
     /// Hop 4.
-    fn consumer(&mut self) -> Result<()> {
+    async fn consumer(&mut self) -> Result<()> {
+        let converter = self.converter().await?;
         let Environment { clock, random, .. } = self.environment;
         let consumer = Consumer::new(
             self.config.consumer.clone(),
             self.master_api.clone(),
             self.queue_port()?,
+            converter,
             clock.clone(),
             random.clone(),
             consumer::Metrics::new(&mut self.metrics),
         )?;
         self.run(|stop| consumer.run(stop));
         Ok(())
+    }
+
+    /// What converts payloads: the contracts of this process, or of a registry that it knows.
+    async fn converter(&mut self) -> Result<Arc<dyn PayloadConverter>> {
+        if let Some(validator) = &self.validator {
+            return Ok(validator.clone());
+        }
+        let known = self.registry.is_some() || !self.config.peers.schema_registry.is_empty();
+        match known {
+            true => Ok(self.start_validator().await?),
+            false => Ok(Arc::new(NoContracts)),
+        }
     }
 
     /// Hop 1.

@@ -123,7 +123,7 @@ pub(crate) fn conclude(
     let (next, backoff_rule) = match cause {
         None => (Next::Done, None),
         // What follows from the event and the subscription alone would only come again.
-        Some(cause @ (Cause::Integrity | Cause::Expired | Cause::Transform)) => {
+        Some(cause @ (Cause::Integrity | Cause::Expired | Cause::Transform | Cause::Format)) => {
             (Next::Dead(cause), None)
         }
         Some(cause) => {

@@ -84,7 +84,7 @@ pub(crate) fn proof(
             subscription: subscription.number,
             secret_id: stored.id,
             secret: secret.clone(),
-            credentials: credentials.clone(),
+            credentials: (**credentials).clone(),
         }),
         AuthMethod::Mtls { certificate } => Proof::Certificate(TlsIdentity {
             key: stored.id,
@@ -114,7 +114,7 @@ fn shown(name: HeaderName, value: &str) -> Result<Proof, String> {
 }
 
 /// Undoes `%XX`, which the URL parser puts into credentials.
-fn percent_decode(text: &str) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

@@ -20,6 +20,15 @@ pub(crate) fn pass_on(kept: &Headers, headers: &mut HeaderMap) {
     }
 }
 
+/// Takes away the attributes that an event had as a CloudEvent: they are sent in another way.
+pub(crate) fn drop_attributes(headers: &mut HeaderMap) {
+    let names: Vec<_> =
+        headers.keys().filter(|name| name.as_str().starts_with("ce-")).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// The headers that a subscription adds; they were checked when it was declared.
 pub(crate) fn custom(declared: &Headers) -> HeaderMap {
     let header = |(name, value): &(String, String)| {

@@ -15,6 +15,7 @@ mod record;
 
 // What is sent.
 mod prepared;
+mod form;
 mod request;
 mod headers;
 mod auth;

@@ -10,6 +10,7 @@ use crate::{
 use contract::{
     id::SubscriptionNumber,
     rules::{Rules, RulesReceiver},
+    sending::PayloadFormat,
     setting::DELIVERY_TIMEOUT,
     stamp::StampKey,
     subscription::Subscription,
@@ -32,6 +33,7 @@ pub(crate) struct Prepared {
     /// What it adds to each delivery.
     pub(crate) headers: HeaderMap,
     pub(crate) proof: Proof,
+    pub(crate) format: PayloadFormat,
     pub(crate) signer: Signer,
     pub(crate) timeout: Duration,
     /// What makes the body; None: the payload is sent as it came.
@@ -54,6 +56,7 @@ impl Prepared {
             uri: Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?,
             headers: headers::custom(&subscription.spec.headers),
             proof,
+            format: subscription.spec.format,
             signer: Signer::new(rules.secrets_with_time(&subscription.secrets))?,
             timeout: config.attempt_timeout(
                 subscription.spec.timeout_ms,

@@ -1,6 +1,6 @@
 //! The HTTP request of an attempt.
 
-use crate::{headers, prepared::Prepared};
+use crate::{form::Body, headers, prepared::Prepared};
 use bytes::Bytes;
 use contract::{
     clock::Timestamp,
@@ -14,18 +14,22 @@ use http_body_util::Full;
 const USER_AGENT: HeaderValue =
     HeaderValue::from_static(concat!("certes/", env!("CARGO_PKG_VERSION")));
 
-/// A POST of the payload, byte for byte, signed at `now`. `shown`: the header that proves who sends.
+/// A POST of `body`, signed at `now`. `shown`: the header that proves who sends.
 #[expect(clippy::too_many_arguments, reason = "one for each thing that a request is made of")]
 pub(crate) fn build(
     prepared: &Prepared,
     shown: Option<&(HeaderName, HeaderValue)>,
     delivery: &Delivery,
     event: &Event,
-    payload: Bytes,
+    body: Body,
     now: Timestamp,
 ) -> Request<Full<Bytes>> {
     let mut headers = HeaderMap::with_capacity(16 + event.headers.0.len());
     headers::pass_on(&event.headers, &mut headers);
+    if body.is_cloud_event {
+        headers::drop_attributes(&mut headers);
+        headers.extend(body.attributes);
+    }
     headers.insert(header::USER_AGENT, USER_AGENT);
     // In the place of what came with the event under the same name.
     for (name, value) in prepared.headers.iter().chain(shown.map(|(name, value)| (name, value))) {
@@ -33,7 +37,7 @@ pub(crate) fn build(
     }
     let id = event.id.to_string();
     let timestamp = now.unix_seconds().to_string();
-    let signatures = prepared.signer.sign(&id, now, &payload);
+    let signatures = prepared.signer.sign(&id, now, &body.bytes);
     if let Some(signature) = signatures.webhook_signature() {
         headers.insert("webhook-signature", signature);
     }
@@ -41,7 +45,7 @@ pub(crate) fn build(
         headers.append("hmac-sig", signature);
     }
     let values = [
-        (header::CONTENT_TYPE, event.content_type.clone()),
+        (header::CONTENT_TYPE, body.content_type),
         (HeaderName::from_static("webhook-id"), id),
         (HeaderName::from_static("webhook-timestamp"), timestamp),
         (HeaderName::from_static("certes-delivery"), delivery.id.to_string()),
@@ -60,7 +64,7 @@ pub(crate) fn build(
             _ => {}
         }
     }
-    let mut request = Request::new(Full::new(payload));
+    let mut request = Request::new(Full::new(body.bytes));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = prepared.uri.clone();
     *request.headers_mut() = headers;

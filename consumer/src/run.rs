@@ -93,16 +93,11 @@ impl Consumer {
             (Plan::Settle(settlement), _, _) => return (None, settlement),
             (Plan::Fail(failure), _, _) => Outcome::unsent(failure),
             (Plan::Send, Some(Ok(prepared)), Some(payload)) => {
-                let transform = prepared.transform.as_ref();
-                let sent = match transform.map(|transform| transform.apply(work, payload)) {
-                    None => self.send(work, prepared, payload, started_at).await,
-                    Some(Ok((made, body))) => self.send(&made, prepared, &body, started_at).await,
-                    Some(Err(failure)) => Some(Outcome::unsent(failure)),
-                };
-                match sent {
-                    Some(outcome) => outcome,
-                    // Due at once: given back untried.
-                    None => return (None, Settlement::Nack(self.clock.now())),
+                let sent =
+                    self.make_and_send(&snapshot.rules, (work, payload), prepared, started_at);
+                match sent.await {
+                    Ok(outcome) => outcome,
+                    Err(due) => return (None, Settlement::Nack(due)),
                 }
             }
             // The plan is to send only when all of it is there.

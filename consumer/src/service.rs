@@ -6,7 +6,7 @@ use crate::{
 };
 use contract::{
     Error, ErrorCode, Result, clock::Clock, master_api::MasterApi, queue::MessageQueue,
-    random::Random,
+    random::Random, schema::PayloadConverter,
 };
 use std::{fmt, sync::Arc};
 
@@ -22,6 +22,7 @@ pub struct Consumer {
     pub(crate) leases: Arc<Leases>,
     pub(crate) deliverer: Deliverer,
     pub(crate) tokens: Tokens,
+    pub(crate) converter: Arc<dyn PayloadConverter>,
 }
 
 impl fmt::Debug for Consumer {
@@ -38,6 +39,7 @@ impl Consumer {
         config: Config,
         master_api: Arc<dyn MasterApi>,
         queue: Arc<dyn MessageQueue>,
+        converter: Arc<dyn PayloadConverter>,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         metrics: Metrics,
@@ -53,6 +55,7 @@ impl Consumer {
             config,
             master_api,
             queue,
+            converter,
             clock,
             random,
             metrics,

@@ -1,16 +1,25 @@
-//! Signatures of a delivery: Standard Webhooks 1.0.0 `v1`, and the same code in hex.
+//! Signatures of a delivery: Standard Webhooks 1.0.0 `v1` and `v1a`, and the code of the first in hex.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{clock::Timestamp, secret::Secret};
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderValue;
+use ring::signature::Ed25519KeyPair;
 use sha2::Sha256;
 use std::fmt;
 
 /// The valid secrets of a subscription, each keyed once and cloned for every signature.
 pub(crate) struct Signer {
     /// Each with the time until which it signs.
-    keys: Vec<(Hmac<Sha256>, Option<Timestamp>)>,
+    keys: Vec<(Key, Option<Timestamp>)>,
+}
+
+/// What signs.
+enum Key {
+    /// `v1`
+    Hmac(Hmac<Sha256>),
+    /// `v1a`
+    Ed25519(Ed25519KeyPair),
 }
 
 impl fmt::Debug for Signer {
@@ -19,21 +28,24 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// One code for each valid secret, in their order.
-#[derive(Debug)]
-pub(crate) struct Signatures(Vec<[u8; 32]>);
+/// The codes of all that are valid, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Signatures {
+    /// `v1`
+    hmac: Vec<[u8; 32]>,
+    /// `v1a`
+    ed25519: Vec<[u8; 64]>,
+}
 
 impl Signer {
     /// A signer with `secrets`, the newest first. A sentence if one of them is no secret.
     pub(crate) fn new<'a>(
         secrets: impl Iterator<Item = (&'a Secret, Option<Timestamp>)>,
     ) -> Result<Self, String> {
-        let key = |(secret, until): (&Secret, _)| {
-            Some((Hmac::new_from_slice(&secret.webhook_key()?).ok()?, until))
-        };
-        let keys: Option<Vec<_>> = secrets.map(key).collect();
+        let keys: Option<Vec<_>> =
+            secrets.map(|(secret, until)| Some((Key::of(secret)?, until))).collect();
         match keys {
-            None => Err("a signing secret is not base64 after whsec_".to_owned()),
+            None => Err("a signing secret is not base64 after whsec_ or whsk_".to_owned()),
             Some(keys) if keys.is_empty() => Err("it has no signing secret".to_owned()),
             Some(keys) => Ok(Self { keys }),
         }
@@ -44,27 +56,50 @@ impl Signer {
     pub(crate) fn sign(&self, id: &str, now: Timestamp, body: &[u8]) -> Signatures {
         let timestamp = now.unix_seconds().to_string();
         let parts = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
-        let code = |key: &Hmac<Sha256>| {
-            let mut mac = key.clone();
-            parts.iter().for_each(|part| mac.update(part));
-            mac.finalize().into_bytes().into()
-        };
         let valid = self.keys.iter().filter(|(_, until)| until.is_none_or(|until| now < until));
-        Signatures(valid.map(|(key, _)| code(key)).collect())
+        let mut signatures = Signatures::default();
+        for (key, _) in valid {
+            match key {
+                Key::Hmac(key) => {
+                    let mut mac = key.clone();
+                    parts.iter().for_each(|part| mac.update(part));
+                    signatures.hmac.push(mac.finalize().into_bytes().into());
+                }
+                // It reads what it signs twice, so here it is put together.
+                Key::Ed25519(key) => {
+                    let signature = key.sign(&parts.concat());
+                    signatures.ed25519.extend(<[u8; 64]>::try_from(signature.as_ref()));
+                }
+            }
+        }
+        signatures
+    }
+}
+
+impl Key {
+    fn of(secret: &Secret) -> Option<Self> {
+        if !secret.is_signing_key() {
+            return Hmac::new_from_slice(&secret.webhook_key()?).ok().map(Self::Hmac);
+        }
+        let key = secret.signing_key()?;
+        Ed25519KeyPair::from_seed_unchecked(key.get(..32)?).ok().map(Self::Ed25519)
     }
 }
 
 impl Signatures {
-    /// The value of `webhook-signature`: `v1,<base64>` of each, separated by spaces.
+    /// The value of `webhook-signature`: `v1,<base64>` and `v1a,<base64>` of each, separated by
+    /// spaces.
     pub(crate) fn webhook_signature(&self) -> Option<HeaderValue> {
-        let each: Vec<_> = self.0.iter().map(|c| format!("v1,{}", STANDARD.encode(c))).collect();
+        let hmac = self.hmac.iter().map(|code| format!("v1,{}", STANDARD.encode(code)));
+        let ed25519 = self.ed25519.iter().map(|code| format!("v1a,{}", STANDARD.encode(code)));
+        let each: Vec<_> = hmac.chain(ed25519).collect();
         HeaderValue::try_from(each.join(" ")).ok()
     }
 
-    /// The values of `hmac-sig`: `SHA256 <hex>`, one for each.
+    /// The values of `hmac-sig`: `SHA256 <hex>`, one for each secret.
     pub(crate) fn hmac_sig(&self) -> impl Iterator<Item = HeaderValue> {
         let value = |code| HeaderValue::try_from(format!("SHA256 {}", hex::encode(code))).ok();
-        self.0.iter().filter_map(value)
+        self.hmac.iter().filter_map(value)
     }
 }
 
@@ -72,6 +107,7 @@ impl Signatures {
 mod tests {
     use super::*;
     use contract::clock::{Clock, SystemClock};
+    use ring::signature::{ED25519, KeyPair, UnparsedPublicKey};
     use standardwebhooks::Webhook;
 
     fn signer(secrets: &[&str]) -> Result<Signer, String> {
@@ -113,6 +149,38 @@ mod tests {
         }
         let stranger = Webhook::new("whsec_bm90IHRoZSByaWdodCBzZWNyZXQh").unwrap();
         assert!(stranger.verify(body, &headers).is_err());
+    }
+
+    /// From the tests of Svix's own server, whose private keys are `whsk_` with both halves.
+    #[test]
+    fn a_published_vector_of_v1a_comes_out() {
+        let key = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
+        let now = Timestamp(1_614_265_330_000_000);
+        let signed = signer(&[key]).unwrap().sign(
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            now,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(
+            signed.webhook_signature().unwrap(),
+            "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+        );
+        assert_eq!(signed.hmac_sig().count(), 0);
+    }
+
+    #[test]
+    fn secrets_and_keys_sign_beside_each_other() {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let private = format!("whsk_{}", STANDARD.encode([7; 32]));
+        let secrets = [private.as_str(), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"];
+        let signed = signer(&secrets).unwrap().sign("evt_1", Timestamp(1_000_000), b"body");
+        let header = signed.webhook_signature().unwrap();
+        let (v1, v1a) = header.to_str().unwrap().split_once(' ').unwrap();
+        assert!(v1.starts_with("v1,"), "{v1}");
+        let code = STANDARD.decode(v1a.strip_prefix("v1a,").unwrap()).unwrap();
+        let public = UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref());
+        public.verify(b"evt_1.1.body", &code).unwrap();
+        assert!(public.verify(b"evt_1.1.bodY", &code).is_err());
     }
 
     #[test]

@@ -33,6 +33,8 @@ const CONNECTIONS_MAX: usize = 64;
 const MARGIN: Duration = Duration::from_secs(60);
 /// How long a token is used whose endpoint does not say how long it is good for.
 const UNSAID: Duration = Duration::from_secs(300);
+/// So long nobody asks again after an endpoint gave none.
+const NONE_FOR: Duration = Duration::from_secs(1);
 /// Longest that a token is used.
 const USED_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -51,7 +53,14 @@ struct Held {
     ended: AtomicU64,
     /// What came of the last fetch. Locked while one is under way: whoever waits for the lock gets
     /// what comes of it.
-    last: tokio::sync::Mutex<Option<Result<Token, Failure>>>,
+    last: tokio::sync::Mutex<Option<Fetched>>,
+}
+
+/// What came of a fetch, and when.
+#[derive(Debug, Clone)]
+struct Fetched {
+    token: Result<Token, Failure>,
+    at: Timestamp,
 }
 
 /// All tokens.
@@ -88,16 +97,16 @@ impl Tokens {
             let mut last = held.last.lock().await;
             let meanwhile = held.ended.load(Ordering::Acquire) > seen;
             if let Some(last) = &*last
-                && (meanwhile || last.as_ref().is_ok_and(|token| self.is_good(token)))
-                && !is_same(last, refused)
+                && (meanwhile || self.is_good(last))
+                && !is_same(&last.token, refused)
             {
-                return last.clone();
+                return last.token.clone();
             }
             let fetch = seen.wrapping_add(1);
-            let fetched = self.fetch(client, fetch).await;
-            *last = Some(fetched.clone());
+            let token = self.fetch(client, fetch).await;
+            *last = Some(Fetched { token: token.clone(), at: self.clock.now() });
             held.ended.fetch_add(1, Ordering::Release);
-            fetched
+            token
         });
         fetched
             .await
@@ -112,8 +121,10 @@ impl Tokens {
         Arc::clone(all.entry(client.name()).or_default())
     }
 
-    fn is_good(&self, token: &Token) -> bool {
-        self.clock.now() < token.good_until
+    fn is_good(&self, fetched: &Fetched) -> bool {
+        let none_until = fetched.at.after(NONE_FOR);
+        let until = fetched.token.as_ref().map_or(none_until, |token| token.good_until);
+        self.clock.now() < until
     }
 
     async fn fetch(&self, client: &Client, fetch: u64) -> Result<Token, Failure> {

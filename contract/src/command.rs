@@ -8,6 +8,7 @@ use crate::{
     id::KeyId,
     schema::SchemaVersion,
     secret::Secret,
+    sending::SignatureScheme,
     source::SourceSpec,
     subscription::{EventType, Subscriber, SubscriptionSpec, SubscriptionStatus},
     uri::EventUri,
@@ -33,7 +34,8 @@ pub enum Command {
     /// A back-off rule, by target and direction.
     PutBackoff(BackoffRule),
     /// A subscription, by name. No secrets given: it keeps those it has, and a new one gets one
-    /// that is shown once.
+    /// that is shown once. The same holds for the keys among them that sign `v1a`, of which a new
+    /// one gets none by itself.
     PutSubscription {
         /// What is declared.
         spec: SubscriptionSpec,
@@ -111,11 +113,14 @@ pub enum Command {
         /// Refuse all that was signed so far.
         forget: bool,
     },
-    /// Sign a subscription's deliveries with a new secret, which is shown once. Those so far sign
-    /// beside it for a while, and then no more.
+    /// Sign a subscription's deliveries with a new secret, which is shown once, or with a new key,
+    /// of which the public half is shown. Those so far sign beside it for a while, and then no more.
     RotateSecret {
         /// Name of the subscription.
         name: String,
+        /// What the new one signs; those that sign otherwise stay as they are.
+        #[serde(default)]
+        scheme: SignatureScheme,
         /// How long the secret so far goes on signing; None:
         /// [`crate::limits::SECRET_KEPT_DEFAULT`], zero: not at all.
         keep: Option<Span>,

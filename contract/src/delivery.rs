@@ -96,6 +96,8 @@ pub enum Cause {
     Auth,
     /// The subscription's transformation makes no body of the event.
     Transform,
+    /// The payload cannot be written in the form that the subscription wants.
+    Format,
 }
 
 impl Cause {
@@ -121,6 +123,7 @@ impl Cause {
             Self::Erased => "erased",
             Self::Auth => "auth",
             Self::Transform => "transform",
+            Self::Format => "format",
         }
     }
 }

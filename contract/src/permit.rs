@@ -218,6 +218,7 @@ mod tests {
             id: SecretId::from_bytes([4; 16]),
             fingerprint: String::new(),
             until: None,
+            public_key: None,
         };
         let boss = User {
             id: UserId::from_bytes([3; 16]),

@@ -389,6 +389,40 @@ pub trait EventValidator: Send + Sync {
     }
 }
 
+/// How the payloads of a contract can be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// By the JSON mapping of protobuf.
+    Json,
+    /// Binary protobuf.
+    Protobuf,
+}
+
+/// Port: writes payloads in the other encoding of their contract.
+pub trait PayloadConverter: Send + Sync {
+    /// The payload in the encoding `to`; as it is, if it has it already. Errors:
+    /// `unknown_event_type`, `unavailable` while the contract is not at hand, `malformed_payload`,
+    /// `unsupported_media_type`.
+    fn convert(
+        &self,
+        uri: &EventUri,
+        content_type: &str,
+        payload: &Bytes,
+        to: Encoding,
+    ) -> Result<Bytes>;
+}
+
+/// A converter without contracts, where no schema registry is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoContracts;
+
+impl PayloadConverter for NoContracts {
+    fn convert(&self, uri: &EventUri, _: &str, _: &Bytes, _: Encoding) -> Result<Bytes> {
+        let message = format!("the contract of {uri} is not known here");
+        Err(Error::new(ErrorCode::UnknownEventType, message))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

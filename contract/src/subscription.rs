@@ -7,7 +7,7 @@ use crate::{
     event::Headers,
     id::{SecretId, SubscriptionId, SubscriptionNumber},
     rate_limit::RateLimit,
-    sending::{Auth, Credential},
+    sending::{Auth, Credential, PayloadFormat, SignatureScheme},
     uri::{EventPattern, EventUri},
 };
 use serde::{Deserialize, Serialize};
@@ -116,9 +116,20 @@ pub struct SecretRef {
     /// It signs until then, beside the one that took its place; None: until it is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// It is a private key that signs `v1a`; this is its public half, as in `whpk_...`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
 }
 
 impl SecretRef {
+    /// What it signs.
+    pub const fn scheme(&self) -> SignatureScheme {
+        match self.public_key {
+            Some(_) => SignatureScheme::V1a,
+            None => SignatureScheme::V1,
+        }
+    }
+
     /// Has its time come to an end?
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= now)
@@ -170,6 +181,9 @@ pub struct SubscriptionSpec {
     /// What proves who sends, beside the signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// In which form it wants its payloads.
+    #[serde(default, skip_serializing_if = "PayloadFormat::is_as_received")]
+    pub format: PayloadFormat,
 }
 
 impl SubscriptionSpec {

@@ -33,6 +33,7 @@ mod trace;
 
 // The contracts that events keep.
 pub mod schemas;
+mod signing_keys;
 mod caller;
 pub mod login;
 

@@ -9,7 +9,7 @@ use crate::{
     headers::Keeper,
     metrics::Metrics,
     readiness::Readiness,
-    respond,
+    respond, signing_keys,
     sources::Sources,
 };
 use axum::{
@@ -114,7 +114,8 @@ impl Gateway {
         let api = mounts.api.layer(from_fn_with_state(api_body_bytes_max, limit_body));
         let work = Router::new()
             .route("/events/{*path}", post(events::post).get(events::get).options(events::options))
-            .with_state(self)
+            .with_state(Arc::clone(&self))
+            .merge(signing_keys::router(self.rules.clone()))
             .nest("/api", api)
             .layer(shed.clone());
         let identity = get(identify).with_state(mounts.readiness);

@@ -20,6 +20,7 @@ mod put_source;
 mod put_backoff;
 mod put_subscription;
 mod credential;
+mod signing;
 mod ensure_subscriptions;
 mod set_status;
 mod publish_schema;
@@ -110,7 +111,9 @@ impl<'a> Desk<'a> {
 
     fn store_secret(&mut self, secret: &Secret) -> SecretRef {
         let id = SecretId::from_bytes(self.given.ids.uuid());
-        let stored = SecretRef { id, fingerprint: secret.fingerprint(), until: None };
+        let public_key = signing::public_key(secret);
+        let fingerprint = secret.fingerprint();
+        let stored = SecretRef { id, fingerprint, until: None, public_key };
         self.decided.secrets.push((id, secret.clone()));
         self.record(FactBody::SecretStored(stored.clone()));
         stored
@@ -129,6 +132,23 @@ impl<'a> Desk<'a> {
             known.unwrap_or_else(|| self.store_secret(secret))
         });
         refs.collect()
+    }
+
+    /// The same for what signs: secrets and keys each stay where none of their kind are wanted.
+    fn exchange_signing_secrets(
+        &mut self,
+        held: &[SecretRef],
+        wanted: &[Secret],
+    ) -> Vec<SecretRef> {
+        let mut all = Vec::new();
+        for keys in [false, true] {
+            let held = held.iter().filter(|held| held.public_key.is_some() == keys);
+            let wanted = wanted.iter().filter(|wanted| wanted.is_signing_key() == keys);
+            let (held, wanted): (Vec<_>, Vec<_>) =
+                (held.cloned().collect(), wanted.cloned().collect());
+            all.extend(self.exchange_secrets(&held, &wanted));
+        }
+        all
     }
 
     /// Erases those of `held` that are not among `kept`.

@@ -360,7 +360,8 @@ pub enum FactBody {
 /// ([`crate::tables::exchange_key`]); [`FactBody::DeliveryAbandoned`] is notable; the time until which
 /// a [`SecretRef`] signs; [`FactBody::ConfigSet`].
 /// 5: order among the deliveries of a subscription ([`SubscriptionSpec::ordering`],
-/// [`StoredEvent::keys`]); `headers` and `auth` of a [`SubscriptionSpec`], and the cause `auth`;
+/// [`StoredEvent::keys`]); `headers`, `auth` and `format` of a [`SubscriptionSpec`], the causes
+/// `auth` and `format`, the public key of a [`SecretRef`];
 /// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
 /// [`FactBody::DeliveriesSkipped`]; filters ([`SubscriptionSpec::filter`]); transformations
 /// ([`SubscriptionSpec::transform`], and the cause `transform`); the schemes of a [`Source`] beside

@@ -16,6 +16,7 @@ mod whole;
 mod text;
 mod binary;
 mod built;
+mod convert;
 
 pub(crate) use self::rules::{FieldRules, Literal, Sampler, Shift, Sides, ValueRules};
 

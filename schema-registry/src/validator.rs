@@ -8,13 +8,16 @@ use crate::{
     skeleton::{self, FieldNames},
     validate::Contract,
 };
+use bytes::Bytes;
 use contract::{
     Error, ErrorCode, Result,
     clock::{BoxFuture, Clock, SystemClock, Timestamp},
     id::Sequence,
     registry::SchemaRegistry,
     rules::RulesReceiver,
-    schema::{EventValidator, Example, SchemaBundle, SchemaVersion, Validated},
+    schema::{
+        Encoding, EventValidator, Example, PayloadConverter, SchemaBundle, SchemaVersion, Validated,
+    },
     uri::EventUri,
 };
 use contracts::{Contracts, Held};
@@ -264,6 +267,31 @@ impl LocalValidator {
         // Read only when nothing can be installed: what was installed before is in force by now.
         self.contracts.align(|| Arc::clone(&rules.borrow()));
         self.changed.send_replace(());
+    }
+}
+
+impl PayloadConverter for LocalValidator {
+    fn convert(
+        &self,
+        uri: &EventUri,
+        content_type: &str,
+        payload: &Bytes,
+        to: Encoding,
+    ) -> Result<Bytes> {
+        if uri.domain().is_some() {
+            return self.foreign.convert(uri, content_type, payload, to);
+        }
+        self.contracts.see(uri, |held| match held {
+            Some(Held::Ready(contract)) => contract.convert(content_type, payload, to),
+            Some(Held::Missing) => {
+                let message = format!("the contract of {uri} is not at hand yet");
+                Err(Error::new(ErrorCode::Unavailable, message))
+            }
+            None => {
+                let message = format!("no contract of {uri} is in force");
+                Err(Error::new(ErrorCode::UnknownEventType, message))
+            }
+        })
     }
 }
 

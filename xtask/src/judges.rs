@@ -12,10 +12,12 @@ use std::{
 };
 use xtask::run::{program, root};
 
-/// From PyPI: a Standard Webhooks verifier, the protobuf compiler with its JSON mapping,
+/// From PyPI: a Standard Webhooks verifier, another library for Ed25519, the SDK of CloudEvents, the protobuf compiler with its JSON mapping,
 /// protovalidate, a server that speaks S3, and a client of GraphQL.
-const PYTHON_PACKAGES: [&str; 5] = [
+const PYTHON_PACKAGES: [&str; 7] = [
     "standardwebhooks==1.1.0",
+    "cryptography==50.0.2",
+    "cloudevents==2.2.0",
     "grpcio-tools==1.85.1",
     "protovalidate==2.1.0",
     "moto[server]==5.2.5",

@@ -6,8 +6,8 @@ use crate::{cli::ServerArgs, output, remote::Remote};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use contract::{
-    backoff::Span, broker::TestFired, command::Command, subscription::SubscriptionStatus,
-    uri::EventUri,
+    backoff::Span, broker::TestFired, command::Command, sending::SignatureScheme,
+    subscription::SubscriptionStatus, uri::EventUri,
 };
 use std::{
     io::Read,
@@ -76,6 +76,17 @@ pub enum SubscriptionCommand {
         /// Let the secrets so far sign no more
         #[arg(long)]
         forget: bool,
+        /// What the new one signs: v1, by a secret, or v1a, by a key of which the public half is shown
+        #[arg(long, default_value = "v1")]
+        scheme: SignatureScheme,
+        /// Server.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Show the public keys by which its receiver verifies `v1a`, and where they are published
+    PublicKeys {
+        /// Its name
+        name: String,
         /// Server.
         #[command(flatten)]
         server: ServerArgs,
@@ -129,9 +140,12 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
             let fired = remote.test_fire(&name, event, payload, wait).await?;
             return if server.json { output::json(&fired) } else { show_test(&name, &fired) };
         }
-        SubscriptionCommand::RotateSecret { name, keep, forget, server } => {
+        SubscriptionCommand::RotateSecret { name, keep, forget, scheme, server } => {
             let keep = Some(if forget { Span(Duration::ZERO) } else { keep });
-            return show_secret(Command::RotateSecret { name, keep }, &server).await;
+            return show_secret(Command::RotateSecret { name, scheme, keep }, &server).await;
+        }
+        SubscriptionCommand::PublicKeys { name, server } => {
+            return show_public(&name, &server).await;
         }
         SubscriptionCommand::RevealSecret { name, server } => {
             return show_secret(Command::RevealSecret { name }, &server).await;
@@ -190,6 +204,24 @@ fn show_test(name: &str, fired: &TestFired) -> Result<()> {
             )
         }
     }
+}
+
+async fn show_public(name: &str, server: &ServerArgs) -> Result<()> {
+    let all = Remote::find(server).await?.subscriptions().await?;
+    let found = all.into_iter().find(|subscription| subscription.spec.name == name);
+    let found = found.with_context(|| format!("there is no subscription `{name}`"))?;
+    let keys: Vec<_> =
+        found.secrets.iter().filter_map(|secret| secret.public_key.as_deref()).collect();
+    if keys.is_empty() {
+        let how = format!("`certes subscription rotate-secret {name} --scheme v1a` makes one");
+        bail!("`{name}` has no key that signs v1a; {how}");
+    }
+    let path = format!("/.well-known/webhook-keys/{}", found.id);
+    if server.json {
+        return output::json(&serde_json::json!({ "keys": keys, "path": path }));
+    }
+    keys.into_iter().try_for_each(output::line)?;
+    output::line(&format!("published at {path}"))
 }
 
 async fn show_secret(command: Command, server: &ServerArgs) -> Result<()> {

@@ -80,7 +80,7 @@ impl AuthEntry {
                     audience: entry.audience,
                     secret_in_body: entry.secret_in_body,
                 };
-                (AuthMethod::Oauth2(client), entry.client_secret)
+                (AuthMethod::Oauth2(Box::new(client)), entry.client_secret)
             }
             Self { basic: None, bearer: None, header: None, oauth2: None, mtls: Some(mtls) } => {
                 // A certificate is no secret, and is found like one.

@@ -14,6 +14,7 @@ mod world;
 
 mod backing_off;
 mod draining;
+mod forming;
 mod fanning_out;
 mod guarding;
 mod outcomes;

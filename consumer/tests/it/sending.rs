@@ -237,6 +237,7 @@ async fn settings_that_cannot_work_are_refused_with_their_name() {
         config,
         Arc::clone(&world.master) as _,
         Arc::clone(&world.queue) as _,
+        Arc::new(contract::schema::NoContracts),
         Arc::clone(&world.clock) as _,
         contract::testing::SeededRandom::new(1),
         consumer::Metrics::new(&mut prometheus_client::registry::Registry::default()),

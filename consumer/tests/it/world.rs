@@ -4,6 +4,7 @@ use crate::ports::{Changes, FakeMaster, FakeQueue, MasterState, QueueState};
 use bytes::Bytes;
 use consumer::{Config, Consumer, Metrics};
 use contract::{
+    Error, ErrorCode, Result,
     backoff::{BackoffPolicy, Jitter, Kind, Span},
     clock::{Clock, SystemClock, Timestamp},
     delivery::{Attempt, Delivery, DeliveryState},
@@ -13,10 +14,12 @@ use contract::{
     master_api::{FeedItem, Work},
     queue::{MessageQueue, Settlement},
     rules::Rules,
+    schema::{Encoding, PayloadConverter},
     secret::Secret,
     stamp::{StampKey, Stamped},
     subscription::{Priority, SecretRef, Subscription, SubscriptionSpec},
     testing::{ManualClock, SeededRandom, rules_with, subscription_spec},
+    uri::EventUri,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use std::{sync::Arc, time::Duration};
@@ -66,6 +69,20 @@ pub(crate) fn constant(base: &str, max_retries: u32) -> BackoffPolicy {
     }
 }
 
+/// Knows one contract, whose binary form is a `!` before the JSON.
+struct Spelled;
+
+impl PayloadConverter for Spelled {
+    fn convert(&self, uri: &EventUri, _: &str, payload: &Bytes, to: Encoding) -> Result<Bytes> {
+        match (uri.as_str(), to) {
+            ("github/1/push", Encoding::Protobuf) => Ok([b"!", &payload[..]].concat().into()),
+            ("github/1/push", Encoding::Json) => Ok(payload.slice(1..)),
+            ("github/1/later", _) => Err(Error::new(ErrorCode::Unavailable, "not yet")),
+            _ => Err(Error::new(ErrorCode::UnknownEventType, "there is none")),
+        }
+    }
+}
+
 /// What `ci` declares.
 pub(crate) fn spec(url: &str, backoff: BackoffPolicy) -> SubscriptionSpec {
     let ci = subscription_spec("ci");
@@ -82,7 +99,12 @@ fn rules(spec: SubscriptionSpec) -> Rules {
     Arc::make_mut(subscription).secrets = ids
         .into_iter()
         .zip(&secrets)
-        .map(|(id, secret)| SecretRef { id, fingerprint: secret.fingerprint(), until: None })
+        .map(|(id, secret)| SecretRef {
+            id,
+            fingerprint: secret.fingerprint(),
+            until: None,
+            public_key: None,
+        })
         .collect();
     rules.secrets = ids.into_iter().zip(secrets).collect();
     rules
@@ -147,6 +169,20 @@ fn work(number: u64, now: Timestamp) -> Work {
     Work { delivery, event, payload: Some(Bytes::from_static(PAYLOAD)) }
 }
 
+/// Changes an event, and stamps it as its broker would.
+pub(crate) fn restamp(work: &mut Work, change: impl FnOnce(&mut Event)) {
+    let event = &mut work.event;
+    change(event);
+    let stamped = Stamped {
+        id: event.id,
+        uri: &event.uri,
+        content_type: &event.content_type,
+        headers: &event.headers,
+        payload: PAYLOAD,
+    };
+    event.stamp = StampKey::new(stamp_key_id(), b"stamp").stamp(stamped);
+}
+
 impl World {
     /// A world whose consumer runs.
     pub(crate) fn new(spec: SubscriptionSpec, config: Config) -> Self {
@@ -167,6 +203,7 @@ impl World {
             config,
             master.clone(),
             queue.clone(),
+            Arc::new(Spelled),
             clock.clone(),
             SeededRandom::new(1),
             Metrics::new(&mut metrics),

@@ -228,7 +228,7 @@ pub(super) fn put_source(rules: &mut Rules, spec: SourceSpec, secrets: &[&str]) 
         let id = SecretId::from_bytes([number; 16]);
         let fingerprint = secret.fingerprint();
         rules.secrets.insert(id, secret);
-        SecretRef { id, fingerprint, until: None }
+        SecretRef { id, fingerprint, until: None, public_key: None }
     });
     let secrets = refs.collect();
     rules.sources.insert(spec.name.clone(), Arc::new(Source { spec, secrets }));

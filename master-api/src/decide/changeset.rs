@@ -80,7 +80,7 @@ fn decide(desk: &mut Desk<'_>, command: &Command) -> Result<()> {
         Command::SetUserDisabled { name, disabled } => users::set_disabled(desk, name, *disabled),
         Command::RemoveUser(name) => users::remove(desk, name),
         Command::RotateTokenKey { forget } => rotate_token_key(desk, *forget),
-        Command::RotateSecret { name, keep } => rotate_secret(desk, name, *keep),
+        Command::RotateSecret { name, scheme, keep } => rotate_secret(desk, name, (*scheme, *keep)),
         Command::RevealSecret { name } => reveal_secret(desk, name),
         Command::EnsureSubscriptions { subscriber, subscriptions, prune } => {
             ensure_subscriptions(desk, subscriber.as_deref(), subscriptions, *prune)

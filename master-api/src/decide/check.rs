@@ -1,6 +1,6 @@
 //! What a definition must keep; each refusal is a sentence for whoever wrote it.
 
-use super::{Desk, refused};
+use super::{Desk, refused, signing::public_key};
 use contract::{
     Result,
     backoff::BackoffPolicy,
@@ -197,9 +197,14 @@ pub fn subscription(spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
         }
     }
     count(secrets).map_err(refuse)?;
-    let good = |secret: &Secret| {
+    let good = |secret: &&Secret| {
         secret.webhook_key().is_some_and(|key| SIGNING_KEY_BYTES.contains(&key.len()))
     };
+    let (keys, secrets): (Vec<_>, Vec<_>) = secrets.iter().partition(|one| one.is_signing_key());
+    if !keys.into_iter().all(|key| public_key(key).is_some()) {
+        let why = "secret: expected `whsk_` and the 32 or 64 bytes of an ed25519 key in base64";
+        return Err(refuse(why.into()));
+    }
     match secrets.iter().all(good) {
         true => Ok(()),
         false => Err(refuse("secret: expected `whsec_` and 24 to 64 bytes in base64".into())),

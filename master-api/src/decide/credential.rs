@@ -17,9 +17,9 @@ pub(super) fn with_stored_credential(
     spec: &SubscriptionSpec,
     held: Option<&SubscriptionSpec>,
 ) -> Result<SubscriptionSpec> {
-    let said = spec.auth.is_some() || !spec.headers.is_empty();
+    let said = spec.auth.is_some() || !spec.headers.is_empty() || !spec.format.is_as_received();
     if said && desk.state.format < SENDING_SINCE_FORMAT {
-        let why = "some replica is too old to know of `headers` and `auth`";
+        let why = "some replica is too old to know of `headers`, `auth` and `format`";
         return Err(conflict("subscription", &spec.name, why));
     }
     let mut spec = spec.clone();

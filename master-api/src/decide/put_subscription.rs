@@ -1,6 +1,8 @@
 //! Creates or changes a subscription.
 
-use super::{Desk, check, conflict, credential::with_stored_credential, refused};
+use super::{
+    Desk, check, conflict, credential::with_stored_credential, refused, signing::KEYS_SINCE_FORMAT,
+};
 use crate::fact::FactBody;
 use contract::{
     Result,
@@ -24,6 +26,7 @@ pub(super) fn put_subscription(
 ) -> Result<()> {
     check::subscription(spec, secrets)?;
     check_format(desk, spec)?;
+    check_keys(desk, spec, secrets)?;
     check::subscriber(desk, "subscription", &spec.name, spec.subscriber.as_deref())?;
     let held = desk.state.subscription_named(&spec.name).cloned();
     let spec = &with_stored_credential(desk, spec, held.as_deref().map(|held| &held.spec))?;
@@ -32,6 +35,16 @@ pub(super) fn put_subscription(
         None => return create(desk, spec, secrets),
     }
     Ok(())
+}
+
+/// An older replica would take a private key for a secret.
+fn check_keys(desk: &Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
+    match desk.state.format < KEYS_SINCE_FORMAT && secrets.iter().any(Secret::is_signing_key) {
+        true => {
+            Err(conflict("subscription", &spec.name, "some replica is too old to sign with keys"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// What an older replica would not heed has to wait until there is none.
@@ -58,8 +71,8 @@ fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> R
         let why = format!("no more than {SUBSCRIPTION_NUMBER_MAX} subscriptions can ever be made");
         return Err(refused("subscription", &spec.name, why));
     }
-    let made = secrets.is_empty().then(|| new_secret(desk));
-    let secrets = made.as_ref().map_or(secrets, std::slice::from_ref);
+    let made = secrets.iter().all(Secret::is_signing_key).then(|| new_secret(desk));
+    let secrets: Vec<_> = made.iter().chain(secrets).cloned().collect();
     let subscription = Subscription {
         id: SubscriptionId::from_bytes(desk.given.ids.uuid()),
         number,
@@ -67,7 +80,7 @@ fn create(desk: &mut Desk<'_>, spec: &SubscriptionSpec, secrets: &[Secret]) -> R
         status: SubscriptionStatus::Active,
         status_reason: None,
         breaker: None,
-        secrets: desk.exchange_secrets(&[], secrets),
+        secrets: desk.exchange_signing_secrets(&[], &secrets),
         created_at: desk.given.now,
     };
     let id = subscription.id.to_string();
@@ -85,7 +98,7 @@ pub(super) fn new_secret(desk: &Desk<'_>) -> Secret {
 }
 
 fn change(desk: &mut Desk<'_>, held: &Subscription, spec: &SubscriptionSpec, secrets: &[Secret]) {
-    let secrets = desk.exchange_secrets(&held.secrets, secrets);
+    let secrets = desk.exchange_signing_secrets(&held.secrets, secrets);
     let kind = if held.spec == *spec && held.secrets == secrets {
         ChangeKind::Unchanged
     } else {

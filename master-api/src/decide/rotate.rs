@@ -1,6 +1,11 @@
 //! New keys and secrets in the place of old ones, and a secret that is shown.
 
-use super::{Desk, check, not_found, put_subscription::new_secret, refused};
+use super::{
+    Desk, check, conflict, not_found,
+    put_subscription::new_secret,
+    refused,
+    signing::{KEYS_SINCE_FORMAT, new_signing_key},
+};
 use crate::{fact::FactBody, state::State};
 use contract::{
     Error, Result,
@@ -10,6 +15,7 @@ use contract::{
     command::ChangeKind,
     limits::{SECRET_KEPT_DEFAULT, SECRET_KEPT_MAX, SECRETS_MAX},
     secret::Secret,
+    sending::SignatureScheme,
     subscription::{SecretRef, Subscription},
 };
 use std::sync::Arc;
@@ -43,8 +49,15 @@ pub(super) fn rotate_token_key(desk: &mut Desk<'_>, forget: bool) -> Result<()> 
 /// The secrets so far go on signing beside the new one: the newest of them for as long as is wanted,
 /// those before it for what is left of their time. Each delivery then carries a signature of every
 /// one of them, so that subscribers can change over at any moment between.
-pub(super) fn rotate_secret(desk: &mut Desk<'_>, name: &str, keep: Option<Span>) -> Result<()> {
+pub(super) fn rotate_secret(
+    desk: &mut Desk<'_>,
+    name: &str,
+    (scheme, keep): (SignatureScheme, Option<Span>),
+) -> Result<()> {
     let held = subscription(desk, name)?;
+    if scheme == SignatureScheme::V1a && desk.state.format < KEYS_SINCE_FORMAT {
+        return Err(conflict("subscription", name, "some replica is too old to sign with keys"));
+    }
     let keep = keep.map_or(SECRET_KEPT_DEFAULT, |keep| keep.0);
     if keep > SECRET_KEPT_MAX {
         let (wanted, max) = (Span(keep), Span(SECRET_KEPT_MAX));
@@ -52,8 +65,14 @@ pub(super) fn rotate_secret(desk: &mut Desk<'_>, name: &str, keep: Option<Span>)
     }
     let now = desk.given.now;
     let until = now.after(keep);
-    let made = new_secret(desk);
-    let mut secrets = vec![desk.store_secret(&made)];
+    let made = match scheme {
+        SignatureScheme::V1 => new_secret(desk),
+        SignatureScheme::V1a => new_signing_key(desk),
+    };
+    let stored = desk.store_secret(&made);
+    // Of a key that was made here, nobody else needs the private half.
+    let shown = stored.public_key.clone().map_or(made, Secret::new);
+    let mut secrets = vec![stored];
     // Before that, a log says nothing of time: a secret signs until the next rotation.
     let timed = desk.state.format >= TIMED_SECRETS_SINCE_FORMAT;
     let limit = |secret: &SecretRef| {
@@ -61,13 +80,17 @@ pub(super) fn rotate_secret(desk: &mut Desk<'_>, name: &str, keep: Option<Span>)
         SecretRef { until: timed.then_some(until), ..secret.clone() }
     };
     let kept = if timed { SECRETS_MAX - 1 } else { 1 };
-    let so_far = held.secrets.iter().filter(|secret| !keep.is_zero() && !secret.is_over(now));
+    let (same, others): (Vec<_>, Vec<_>) =
+        held.secrets.iter().partition(|secret| secret.scheme() == scheme);
+    let so_far = same.into_iter().filter(|secret| !keep.is_zero() && !secret.is_over(now));
     secrets.extend(so_far.take(kept).map(limit));
+    secrets.extend(others.into_iter().cloned());
+    secrets.sort_by_key(|secret| secret.scheme() == SignatureScheme::V1a);
     let (number, spec, kept) = (held.number, Box::new(held.spec.clone()), secrets.clone());
     desk.record(FactBody::SubscriptionChanged { number, spec, secrets });
     desk.erase_secrets(&held.secrets, &kept);
     desk.changed(ChangeKind::Changed, "subscription", name);
-    desk.changed_with(Some(held.id.to_string()), Some(made));
+    desk.changed_with(Some(held.id.to_string()), Some(shown));
     Ok(())
 }
 
@@ -90,7 +113,7 @@ pub fn end_secrets(state: &State, now: Timestamp) -> Vec<FactBody> {
 /// Shows the newest secret.
 pub(super) fn reveal_secret(desk: &mut Desk<'_>, name: &str) -> Result<()> {
     let held = subscription(desk, name)?;
-    let newest = held.secrets.first();
+    let newest = held.secrets.iter().find(|secret| secret.scheme() == SignatureScheme::V1);
     let newest = newest.ok_or_else(|| refused("subscription", name, "it has no secret"))?;
     let shown = desk.bytes_of(newest.id).cloned();
     let shown = shown.ok_or_else(|| Error::internal("the bytes of a secret are missing"))?;

@@ -15,7 +15,7 @@ use contract::{
     id::SubscriptionId,
     rate_limit::RateLimit,
     schema::{Rulebook, UnknownFields},
-    sending::{Auth, AuthMethod, ClientCredentials, Credential},
+    sending::{Auth, AuthMethod, ClientCredentials, Credential, PayloadFormat},
     setting::SettingValue,
     source::{
         Algorithm, Encoding, Replay, Scheme, SignatureRule, SourceLimits, SourceSpec,
@@ -35,6 +35,7 @@ fn secret_ref() -> SecretRef {
         id: SecretId::from_bytes([5; 16]),
         fingerprint: "0011223344556677".into(),
         until: None,
+        public_key: None,
     }
 }
 
@@ -102,13 +103,13 @@ fn subscription_spec() -> SubscriptionSpec {
 
 /// How deliveries are sent: in each way once.
 fn sent_so() -> Vec<(&'static str, FactBody)> {
-    let oauth2 = AuthMethod::Oauth2(ClientCredentials {
+    let oauth2 = AuthMethod::Oauth2(Box::new(ClientCredentials {
         token_url: "https://login.example/token".into(),
         client_id: "certes".into(),
         scopes: vec!["hooks".into()],
         audience: Some("api".into()),
         secret_in_body: true,
-    });
+    }));
     let ways = [
         ("subscription_changed.basic", AuthMethod::Basic { username: "ada".into() }),
         ("subscription_changed.bearer", AuthMethod::Bearer),
@@ -123,7 +124,19 @@ fn sent_so() -> Vec<(&'static str, FactBody)> {
         let (number, secrets) = (SubscriptionNumber(1), vec![secret_ref()]);
         (name, FactBody::SubscriptionChanged { number, spec, secrets })
     };
-    ways.map(changed).to_vec()
+    let formats = [
+        ("subscription_changed.json", PayloadFormat::Json),
+        ("subscription_changed.protobuf", PayloadFormat::Protobuf),
+        ("subscription_changed.cloudevents-binary", PayloadFormat::CloudeventsBinary),
+        ("subscription_changed.cloudevents-structured", PayloadFormat::CloudeventsStructured),
+    ];
+    let formatted = |(name, format)| {
+        let spec = Box::new(SubscriptionSpec { format, ..subscription_spec() });
+        let key = SecretRef { public_key: Some("whpk_AAAA".into()), ..secret_ref() };
+        let (number, secrets) = (SubscriptionNumber(1), vec![secret_ref(), key]);
+        (name, FactBody::SubscriptionChanged { number, spec, secrets })
+    };
+    ways.map(changed).into_iter().chain(formats.map(formatted)).collect()
 }
 
 fn traffic() -> Vec<(&'static str, FactBody)> {

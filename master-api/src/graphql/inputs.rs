@@ -138,6 +138,8 @@ pub(super) struct SubscriptionInput {
     /// What makes the body that is sent: an expression (CEL) that gives an object or a list, as in
     /// `{"text": event.repository.name}`; null: the payload as it came.
     transform: Option<String>,
+    /// `as_received` (default), `json`, `protobuf`, `cloudevents-binary`, `cloudevents-structured`.
+    format: Option<String>,
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -175,6 +177,11 @@ impl TryFrom<SubscriptionInput> for Command {
             auth: input.auth.map(Into::into),
             filter: input.filter,
             transform: input.transform,
+            format: input
+                .format
+                .map(|format| format.parse().map_err(invalid))
+                .transpose()?
+                .unwrap_or_default(),
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

@@ -248,6 +248,11 @@ impl SubscriptionNode {
     async fn transform(&self) -> Option<&str> {
         self.0.spec.transform.as_deref()
     }
+    /// In which form it wants its payloads: `as_received`, `json`, `protobuf`, `cloudevents-binary` or
+    /// `cloudevents-structured`.
+    async fn format(&self) -> &str {
+        self.0.spec.format.as_str()
+    }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
         self.0.spec.backoff.clone().map(Json)
@@ -264,6 +269,7 @@ impl SubscriptionNode {
         let shown = |secret: &SecretRef| SigningSecret {
             fingerprint: secret.fingerprint.clone(),
             until: secret.until.map(|until| until.to_string()),
+            public_key: secret.public_key.clone(),
         };
         Ok(self.0.secrets.iter().map(shown).collect())
     }
@@ -326,6 +332,8 @@ pub(super) struct SigningSecret {
     /// It signs until then, RFC 3339, beside the one that took its place; null: until it is
     /// replaced.
     until: Option<String>,
+    /// It is a key that signs `v1a`; this is its public half, as in `whpk_...`.
+    public_key: Option<String>,
 }
 
 /// A third party that posts webhooks.

@@ -108,7 +108,7 @@ impl From<AuthInput> for Auth {
                     audience: input.audience,
                     secret_in_body: input.secret_in_body,
                 };
-                (AuthMethod::Oauth2(client), input.client_secret)
+                (AuthMethod::Oauth2(Box::new(client)), input.client_secret)
             }
             AuthInput::Mtls(MutualTlsInput { certificate, key }) => {
                 (AuthMethod::Mtls { certificate }, key)

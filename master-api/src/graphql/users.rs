@@ -11,6 +11,7 @@ use contract::{
     backoff::Span,
     command::Command,
     secret::Secret,
+    sending::SignatureScheme,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -161,17 +162,20 @@ impl UserMutation {
 
     /// Signs a subscription's deliveries with a new secret. The one before it goes on signing
     /// beside it for `keep`, as in `36h`: 24 h when it is left out, at most 90 days; with `forget`,
-    /// it signs no more.
+    /// it signs no more. With `scheme: "v1a"` a new key signs, of which the public half is shown; what
+    /// signs `v1` stays as it is.
     async fn rotate_subscription_secret(
         &self,
         context: &Context<'_>,
         name: String,
         keep: Option<String>,
         #[graphql(default)] forget: bool,
+        #[graphql(default_with = "\"v1\".to_owned()")] scheme: String,
     ) -> Result<SubscriptionPayload> {
+        let scheme = scheme.parse::<SignatureScheme>().map_err(invalid)?;
         let keep = keep.map(|keep| keep.parse::<Span>()).transpose().map_err(invalid)?;
         let keep = if forget { Some(Span(Duration::ZERO)) } else { keep };
-        secret(context, Command::RotateSecret { name, keep }).await
+        secret(context, Command::RotateSecret { name, scheme, keep }).await
     }
 
     /// Shows the secret that signs a subscription's deliveries. That it was shown, and to whom, is

@@ -17,6 +17,7 @@ use contract::{
     master_api::Configuration,
     retention::Retention,
     secret::Secret,
+    sending::SignatureScheme,
     testing::SeededRandom,
 };
 use identity::Identity;
@@ -192,7 +193,8 @@ async fn a_subscriptions_secret_is_rotated_with_overlap_and_revealed_on_record()
         refs.iter().map(|secret| secret.until.map(left)).collect::<Vec<_>>()
     };
     let hours = |hours: u64| Some(Span(Duration::from_secs(hours * 3600)));
-    let rotate = |keep| Command::RotateSecret { name: "ci".into(), keep };
+    let rotate =
+        |keep| Command::RotateSecret { name: "ci".into(), scheme: SignatureScheme::V1, keep };
     let shown = bench.execute(vec![rotate(None)]).await.unwrap().remove(0).revealed.unwrap();
     assert_eq!(signing(&bench), [shown.clone(), first[0].clone()], "the newest first");
     assert_eq!(until(&bench), [None, Some(24)]);

@@ -4,15 +4,18 @@ use super::harness::{Bench, signing_secret, subscription};
 use crate::{decide, secrets::Vault, state::State, store::Scan};
 use contract::{
     ErrorCode,
+    backoff::Span,
     clock::Clock,
     command::{Change, ChangeKind, Changeset, Command, Target},
     id::SecretId,
     master_api::Configuration,
+    retention::Retention,
     secret::Secret,
-    sending::{Auth, AuthMethod, ClientCredentials, Credential, custom_headers},
+    sending::{Auth, AuthMethod, ClientCredentials, Credential, SignatureScheme, custom_headers},
     subscription::{SecretRef, SubscriptionSpec},
     testing::SeededRandom,
 };
+use std::time::Duration;
 
 fn basic(password: Option<&str>) -> Auth {
     let method = AuthMethod::Basic { username: "ada".into() };
@@ -112,13 +115,13 @@ async fn what_cannot_be_sent_is_refused_with_a_sentence() {
         ..subscription("ci")
     };
     let client = |token_url: &str| {
-        AuthMethod::Oauth2(ClientCredentials {
+        AuthMethod::Oauth2(Box::new(ClientCredentials {
             token_url: token_url.into(),
             client_id: "certes".into(),
             scopes: Vec::new(),
             audience: None,
             secret_in_body: false,
-        })
+        }))
     };
     let given = |method, secret: &str| {
         with(Auth { method, credential: Credential::Given(Secret::new(secret)) })
@@ -162,4 +165,50 @@ async fn a_log_that_older_programs_read_says_nothing_of_it() {
     let error = decide(&state).unwrap_err();
     assert_eq!(error.code, ErrorCode::Conflict);
     assert!(error.message.contains("some replica is too old"), "{error}");
+}
+
+#[tokio::test]
+async fn keys_and_secrets_are_rotated_and_declared_apart() {
+    let bench = Bench::memory();
+    let refs = || bench.api.rules().borrow().subscription_named("ci").unwrap().secrets.clone();
+    let private = Secret::new("whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=");
+    let public = "whpk_11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let put = |secrets: &[&Secret]| {
+        let secrets = secrets.iter().map(|secret| (*secret).clone()).collect();
+        vec![Command::PutSubscription { spec: subscription("ci"), secrets }]
+    };
+    // A key alone: the secret is made beside it, and shown.
+    let made = bench.execute(put(&[&private])).await.unwrap().remove(0).revealed.unwrap();
+    assert!(made.webhook_key().is_some() && made.expose().starts_with("whsec_"));
+    let publics = || refs().into_iter().map(|one| one.public_key).collect::<Vec<_>>();
+    assert_eq!(publics(), [None, Some(public.to_owned())]);
+    let bytes = |at: usize| bench.api.rules().borrow().secrets.get(&refs()[at].id).cloned();
+    assert_eq!((bytes(0), bytes(1)), (Some(made), Some(private.clone())));
+    // Each kind stays where none of it is declared.
+    bench.execute(put(&[&signing_secret(1)])).await.unwrap();
+    assert_eq!((bytes(0), bytes(1)), (Some(signing_secret(1)), Some(private.clone())));
+    assert_eq!(bench.execute(put(&[&private])).await.unwrap()[0].kind, ChangeKind::Unchanged);
+    assert_eq!(bench.execute(put(&[])).await.unwrap()[0].kind, ChangeKind::Unchanged);
+
+    let rotate = |scheme, keep| {
+        let keep = Some(Span(Duration::from_secs(keep)));
+        vec![Command::RotateSecret { name: "ci".into(), scheme, keep }]
+    };
+    let shown = bench.execute(rotate(SignatureScheme::V1a, 60)).await.unwrap().remove(0).revealed;
+    let shown = shown.unwrap().expose().to_owned();
+    assert_eq!(publics(), [None, Some(shown.clone()), Some(public.to_owned())]);
+    let untils = || refs().into_iter().map(|one| one.until.is_some()).collect::<Vec<_>>();
+    assert_eq!(untils(), [false, false, true], "the secret is another matter");
+    let secret = bench.execute(rotate(SignatureScheme::V1, 0)).await.unwrap().remove(0).revealed;
+    assert_eq!((bytes(0), publics().len()), (secret.clone(), 3));
+    let reveal = vec![Command::RevealSecret { name: "ci".into() }];
+    assert_eq!(bench.execute(reveal).await.unwrap()[0].revealed, secret);
+    bench.clock.advance(Duration::from_secs(61));
+    bench.api.run_retention(false).await.unwrap();
+    assert_eq!(publics(), [None, Some(shown)]);
+    for wrong in ["whsk_AAAA", "whsk_not base64"] {
+        let error = bench.execute(put(&[&Secret::new(wrong)])).await.unwrap_err();
+        assert!(error.message.contains("an ed25519 key") && !error.message.contains(wrong));
+    }
+    bench.assert_verified().await;
 }

@@ -14,6 +14,7 @@ use contract::{
     command::{Change, ChangeKind, Changeset, Command, Mode, Target},
     schema::SchemaVersion,
     secret::Secret,
+    sending::SignatureScheme,
     source::SourceSpec,
     subscription::{EventType, Subscriber, SubscriptionSpec},
 };
@@ -81,10 +82,11 @@ impl From<Command> for v1::Command {
             Command::RotateTokenKey { forget } => {
                 Wire::RotateTokenKey(v1::RotateTokenKey { forget })
             }
-            Command::RotateSecret { name, keep } => {
+            Command::RotateSecret { name, scheme, keep } => {
+                let scheme = v1::SignatureScheme::from(scheme).into();
                 let forget = keep.is_some_and(|keep| keep.0.is_zero());
                 let keep = keep.map(|keep| duration(keep.0));
-                Wire::RotateSecret(v1::RotateSecret { name, forget, keep })
+                Wire::RotateSecret(v1::RotateSecret { name, forget, keep, scheme })
             }
             Command::RevealSecret { name } => Wire::RevealSecret(name),
             Command::RotateStampKey => Wire::RotateStampKey(v1::RotateStampKey {}),
@@ -139,7 +141,12 @@ impl TryFrom<v1::Command> for Command {
                 let name = text(wire.name, "rotate_secret.name")?;
                 let keep = optional(wire.keep, "rotate_secret.keep", span)?;
                 let keep = if wire.forget { Some(Span(Duration::ZERO)) } else { keep };
-                Self::RotateSecret { name, keep }
+                let scheme = one_of_or::<v1::SignatureScheme, _>(
+                    wire.scheme,
+                    SignatureScheme::V1,
+                    "rotate_secret.scheme",
+                )?;
+                Self::RotateSecret { name, scheme, keep }
             }
             Wire::RevealSecret(name) => Self::RevealSecret { name: text(name, "reveal_secret")? },
             Wire::RotateStampKey(v1::RotateStampKey {}) => Self::RotateStampKey,

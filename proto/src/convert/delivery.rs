@@ -37,6 +37,7 @@ same_variants!(
         Erased,
         Auth,
         Transform,
+        Format,
     ]
 );
 

@@ -5,9 +5,19 @@ use crate::v1::{self, subscription_auth::Method};
 use contract::{
     event::Headers,
     secret::Secret,
-    sending::{Auth, AuthMethod, ClientCredentials, Credential, custom_headers},
+    sending::{
+        Auth, AuthMethod, ClientCredentials, Credential, PayloadFormat, SignatureScheme,
+        custom_headers,
+    },
     subscription::SecretRef,
 };
+
+same_variants!(
+    PayloadFormat,
+    v1::PayloadFormat,
+    [AsReceived, Json, Protobuf, CloudeventsBinary, CloudeventsStructured]
+);
+same_variants!(SignatureScheme, v1::SignatureScheme, [V1, V1a]);
 
 /// The headers that a subscription adds.
 pub(super) fn headers_from(wire: Vec<v1::Header>) -> Result<Headers, Malformed> {
@@ -21,7 +31,7 @@ impl From<Auth> for v1::SubscriptionAuth {
             AuthMethod::Basic { username } => Method::Basic(v1::BasicAuth { username }),
             AuthMethod::Bearer => Method::Bearer(v1::BearerAuth {}),
             AuthMethod::Header { name } => Method::Header(v1::HeaderAuth { name }),
-            AuthMethod::Oauth2(client) => Method::Oauth2(client.into()),
+            AuthMethod::Oauth2(client) => Method::Oauth2((*client).into()),
             AuthMethod::Mtls { certificate } => Method::Mtls(v1::MutualTls { certificate }),
         };
         let (secret, stored) = match credential {
@@ -48,7 +58,7 @@ impl TryFrom<v1::SubscriptionAuth> for Auth {
             }
             Method::Oauth2(client) => {
                 let read = ClientCredentials::try_from(client);
-                AuthMethod::Oauth2(read.map_err(|malformed| malformed.within("oauth2"))?)
+                AuthMethod::Oauth2(Box::new(read.map_err(|malformed| malformed.within("oauth2"))?))
             }
             Method::Mtls(mtls) => {
                 AuthMethod::Mtls { certificate: text(mtls.certificate, "mtls.certificate")? }

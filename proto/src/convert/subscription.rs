@@ -2,7 +2,7 @@
 
 use super::{
     Malformed, backoff::span, duration, each, event, into_each, message, moment, moment_from,
-    narrow, one_of, optional, parsed, parsed_each, required, sending, text,
+    narrow, one_of, one_of_or, optional, parsed, parsed_each, required, sending, text,
 };
 use crate::v1;
 use contract::{
@@ -10,7 +10,7 @@ use contract::{
     breaker::Breaker,
     id::SubscriptionNumber,
     rate_limit::RateLimit,
-    sending::Auth,
+    sending::{Auth, PayloadFormat},
     subscription::{
         EventType, Ordering, Priority, SecretRef, Subscriber, Subscription, SubscriptionSpec,
         SubscriptionStatus,
@@ -56,8 +56,8 @@ impl TryFrom<v1::EventType> for EventType {
 
 impl From<SecretRef> for v1::SecretRef {
     fn from(secret: SecretRef) -> Self {
-        let SecretRef { id, fingerprint, until } = secret;
-        Self { id: id.to_string(), fingerprint, until: until.map(moment) }
+        let SecretRef { id, fingerprint, until, public_key } = secret;
+        Self { id: id.to_string(), fingerprint, until: until.map(moment), public_key }
     }
 }
 
@@ -65,7 +65,12 @@ impl TryFrom<v1::SecretRef> for SecretRef {
     type Error = Malformed;
     fn try_from(wire: v1::SecretRef) -> Result<Self, Malformed> {
         let until = optional(wire.until, "until", moment_from)?;
-        Ok(Self { id: parsed(&wire.id, "id")?, fingerprint: wire.fingerprint, until })
+        Ok(Self {
+            id: parsed(&wire.id, "id")?,
+            fingerprint: wire.fingerprint,
+            until,
+            public_key: wire.public_key,
+        })
     }
 }
 
@@ -86,6 +91,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             auth,
             filter,
             transform,
+            format,
         } = spec;
         Self {
             name,
@@ -102,6 +108,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             auth: auth.map(Into::into),
             filter,
             transform,
+            format: v1::PayloadFormat::from(format).into(),
         }
     }
 }
@@ -124,6 +131,11 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             auth: optional(wire.auth, "auth", Auth::try_from)?,
             filter: wire.filter,
             transform: wire.transform,
+            format: one_of_or::<v1::PayloadFormat, _>(
+                wire.format,
+                PayloadFormat::AsReceived,
+                "format",
+            )?,
         })
     }
 }

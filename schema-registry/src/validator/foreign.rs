@@ -1,8 +1,13 @@
 //! Contracts of other deployments, compiled, as far as events have asked for them.
 
 use crate::{Config, foreign::size, lru::Lru, validate::Contract};
+use bytes::Bytes;
 use contract::{
-    ErrorCode, Result, clock::Timestamp, registry::SchemaRegistry, schema::Validated, uri::EventUri,
+    Error, ErrorCode, Result,
+    clock::Timestamp,
+    registry::SchemaRegistry,
+    schema::{Encoding, Validated},
+    uri::EventUri,
 };
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -84,6 +89,28 @@ impl ForeignContracts {
         let contract = self.held().get(uri)?.contract.clone()?;
         let checked = contract.check(content_type, payload, now);
         Some(checked.map(|()| Validated::Against(contract.version().minor)))
+    }
+
+    /// The payload in another encoding, by what is held of its type.
+    pub(super) fn convert(
+        &self,
+        uri: &EventUri,
+        content_type: &str,
+        payload: &Bytes,
+        to: Encoding,
+    ) -> Result<Bytes> {
+        let held = self.held().get(uri).map(|held| held.contract.clone());
+        match held {
+            Some(Some(contract)) => contract.convert(content_type, payload, to),
+            Some(None) => {
+                let message = format!("{uri} is not among the types of its deployment");
+                Err(Error::new(ErrorCode::UnknownEventType, message))
+            }
+            None => {
+                let message = format!("the contract of {uri} is not at hand");
+                Err(Error::new(ErrorCode::UnknownEventType, message))
+            }
+        }
     }
 
     /// Was it asked for lately?

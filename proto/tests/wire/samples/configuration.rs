@@ -19,7 +19,7 @@ use contract::{
         Violation,
     },
     secret::Secret,
-    sending::{Auth, AuthMethod, ClientCredentials, Credential},
+    sending::{Auth, AuthMethod, ClientCredentials, Credential, PayloadFormat, SignatureScheme},
     setting::{Setting, SettingValue, Settings},
     source::{
         Algorithm, Encoding, Replay, Scheme, SignatureRule, Source, SourceLimits, SourceSpec,
@@ -166,6 +166,7 @@ fn secret_refs() -> Vec<SecretRef> {
         id: SecretId::from_bytes([1; 16]),
         fingerprint: "00ff".into(),
         until: Some(NOW),
+        public_key: Some("whpk_AAAA".into()),
     }]
 }
 
@@ -227,8 +228,8 @@ fn auths() -> Vec<Auth> {
         (AuthMethod::Bearer, Credential::Kept),
         (AuthMethod::Header { name: "x-api-key".into() }, Credential::Stored(stored.clone())),
         (AuthMethod::Mtls { certificate: "-----BEGIN CERTIFICATE-----".into() }, given()),
-        (AuthMethod::Oauth2(client(false)), Credential::Kept),
-        (AuthMethod::Oauth2(client(true)), Credential::Stored(stored.clone())),
+        (AuthMethod::Oauth2(client(false).into()), Credential::Kept),
+        (AuthMethod::Oauth2(client(true).into()), Credential::Stored(stored.clone())),
     ];
     pairs.map(|(method, credential)| Auth { method, credential }).to_vec()
 }
@@ -246,6 +247,7 @@ fn full_spec() -> SubscriptionSpec {
         auth: auths().pop(),
         filter: Some("event.id == 1".into()),
         transform: Some("{\"id\": id}".into()),
+        format: PayloadFormat::CloudeventsStructured,
         ..subscription_spec("ci")
     }
 }
@@ -312,9 +314,18 @@ pub fn commands() -> Vec<Command> {
         Command::SetUserDisabled { name: "ada".into(), disabled: true },
         Command::RemoveUser("ada".into()),
         Command::RotateTokenKey { forget: true },
-        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::ZERO)) },
-        Command::RotateSecret { name: "ci".into(), keep: Some(Span(Duration::from_secs(36))) },
-        Command::RotateSecret { name: "ci".into(), keep: None },
+        Command::RotateSecret {
+            name: "ci".into(),
+            scheme: SignatureScheme::V1,
+            keep: Some(Span(Duration::ZERO)),
+        },
+        Command::RotateSecret {
+            name: "ci".into(),
+            scheme: SignatureScheme::V1,
+            keep: Some(Span(Duration::from_secs(36))),
+        },
+        Command::RotateSecret { name: "ci".into(), scheme: SignatureScheme::V1, keep: None },
+        Command::RotateSecret { name: "ci".into(), scheme: SignatureScheme::V1a, keep: None },
         Command::RevealSecret { name: "ci".into() },
         Command::RotateStampKey,
         Command::SetSetting {
@@ -385,7 +396,12 @@ pub fn user() -> User {
     User {
         id: UserId::from_bytes([6; 16]),
         name: "ada".into(),
-        password: SecretRef { id, fingerprint: "hidden-fingerprint".into(), until: None },
+        password: SecretRef {
+            id,
+            fingerprint: "hidden-fingerprint".into(),
+            until: None,
+            public_key: None,
+        },
         roles: Roles::parse(["events:read"]).unwrap(),
         subscriber: None,
         disabled: true,

@@ -39,7 +39,7 @@ fn subscriptions() -> Vec<Row> {
     let put = Command::PutSubscription { spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, None);
     let pause = Command::SetSubscriptionStatus { name: name(), status, reason };
-    let rotate = Command::RotateSecret { name: name(), keep: None };
+    let rotate = Command::RotateSecret { name: name(), scheme: Default::default(), keep: None };
     let needs = "subscriptions:write";
     let mut wanted = contract::testing::subscription_spec(" ");
     wanted.subscriber = Some("org_1".into());
