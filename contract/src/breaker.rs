@@ -44,7 +44,8 @@ pub const fn tells(cause: Option<Cause>) -> Option<bool> {
             | Cause::Exhausted
             | Cause::Lost
             | Cause::Erased
-            | Cause::Transform,
+            | Cause::Transform
+            | Cause::Format,
         ) => None,
     }
 }

@@ -277,7 +277,7 @@ fn gone_pauses_the_subscription_and_keeps_the_delivery() {
 
 #[test]
 fn integrity_and_expiry_are_final() {
-    for cause in [Cause::Integrity, Cause::Expired, Cause::Transform] {
+    for cause in [Cause::Integrity, Cause::Expired, Cause::Transform, Cause::Format] {
         let outcome = failing(cause, None);
         let (report, settlement) = concluded(&work(0), outcome, constant(Some(9), None));
         assert_eq!((report.next, settlement), (Next::Dead(cause), Settlement::Ack));
