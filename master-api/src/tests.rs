@@ -13,6 +13,7 @@ mod copies;
 mod sequences;
 mod setting;
 mod asking;
+mod changing;
 mod racing;
 mod looking;
 mod letting_in;

@@ -7,7 +7,7 @@ use super::{
     exchanges::{ExchangeNode, Exchanges},
     key_uses::KeyUses,
 };
-use async_graphql::{Context, ID, Object, SimpleObject};
+use async_graphql::{Context, ID, Lookahead, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     delivery::{Attempt, Delivery},
@@ -248,6 +248,16 @@ impl SubscriptionNode {
 fn reads(context: &Context<'_>) -> Result<()> {
     let past = allowed_everywhere(context, Noun::Config, Access::Read);
     past.or_else(|_| allowed(context, Noun::Subscriptions, Access::Read)).map(drop)
+}
+
+/// Fields that ask for [`reads`].
+const READ: [&str; 3] = ["url", "secretFingerprints", "secrets"];
+
+/// Whether the caller may have what it asks for of a subscription that it changes. Asked before
+/// the change: a secret that is made by it is shown once, and would be lost with its answer.
+pub(super) fn answerable(context: &Context<'_>, subscription: &Lookahead<'_>) -> Result<()> {
+    let asked = READ.iter().any(|field| subscription.field(field).exists());
+    if asked { reads(context) } else { Ok(()) }
 }
 
 /// A secret that signs deliveries.
