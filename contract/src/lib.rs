@@ -44,6 +44,9 @@ pub mod master_api;
 pub mod retention;
 pub mod queue;
 
+// What is done with them on both sides of the wire.
+pub mod follow;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

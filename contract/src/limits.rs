@@ -41,6 +41,8 @@ pub const LOG_KINDS_MAX: usize = 64;
 pub const LOG_FOLLOWERS_MAX: usize = 32;
 /// Bytes of a response body read before it is given up as too large.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// A page of what went over the wire ends after so many bytes.
+pub const EXCHANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long an idempotency key is remembered, in hours.
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 /// Most patterns of one subscription.
@@ -74,4 +76,9 @@ pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(CUSTOM_HEADERS_BYTES_MAX < HEADERS_KEPT_BYTES_MAX);
+const _: () = assert!(
+    EXCHANGES_BYTES_MAX + RESPONSE_BODY_BYTES_MAX + PAGE_MAX as usize * 2 * HEADERS_KEPT_BYTES_MAX
+        < GRPC_MESSAGE_BYTES_MAX,
+    "the headers that are usual for an attempt come to each row of a page"
+);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

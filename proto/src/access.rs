@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 51] = {
+pub const TABLE: [Rpc; 52] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -32,6 +32,7 @@ pub const TABLE: [Rpc; 51] = {
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
+        rpc("/certes.v1.Events/BatchGetPayloadStates", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Events/BatchGet", Events, Read, false),

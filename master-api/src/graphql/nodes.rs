@@ -8,7 +8,7 @@ use super::{
     key_uses::KeyUses,
     sending::AuthNode,
 };
-use async_graphql::{Context, ID, Json, Object, SimpleObject};
+use async_graphql::{Context, ID, Json, Lookahead, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     breaker::Breaker,
@@ -316,6 +316,16 @@ impl From<RateLimit> for RateLimitNode {
     fn from(RateLimit { per_second, burst }: RateLimit) -> Self {
         Self { per_second, burst }
     }
+}
+
+/// Fields that ask for [`reads`].
+const READ: [&str; 5] = ["url", "headers", "auth", "secretFingerprints", "secrets"];
+
+/// Whether the caller may have what it asks for of a subscription that it changes. Asked before
+/// the change: a secret that is made by it is shown once, and would be lost with its answer.
+pub(super) fn answerable(context: &Context<'_>, subscription: &Lookahead<'_>) -> Result<()> {
+    let asked = READ.iter().any(|field| subscription.field(field).exists());
+    if asked { reads(context) } else { Ok(()) }
 }
 
 /// A secret that signs deliveries.

@@ -1,7 +1,7 @@
 //! Why an event went to a subscription, or why not: every rule that was in force when it was
 //! matched, with the fact that put it there.
 
-use super::{Versions, fold, target};
+use super::{Versions, fold, history::target};
 use crate::state::State;
 use contract::{
     Result,

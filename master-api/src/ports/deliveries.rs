@@ -15,7 +15,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Result,
+    Error, ErrorCode, Result,
     access::Actor,
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::Event,
@@ -48,8 +48,11 @@ impl Deliveries for MasterApi {
         Ok(row.map(|row| row.into_delivery(id)))
     }
 
-    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
-        self.blocking(move |shared| exchanges::of(shared, id)).await
+    async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
+        let malformed = |_number| Error::new(ErrorCode::InvalidRequest, "`after` is no cursor");
+        let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(malformed)?;
+        let rows = page_size(&page);
+        self.blocking(move |shared| exchanges::of(shared, id, after, rows)).await
     }
 
     async fn deliveries(

@@ -5,10 +5,9 @@ use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
     clock::Timestamp,
-    command::Target,
     id::EventId,
     master_api::Events,
-    past::{ConfigurationAt, HistoryEntry, Past, Why},
+    past::{ConfigurationAt, HistoryEntry, Past, Subject, Why},
 };
 
 #[async_trait]
@@ -30,7 +29,7 @@ impl Past for MasterApi {
         past::state_at(self, time).await
     }
 
-    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
-        past::history(self, object).await
+    async fn history(&self, subject: &Subject) -> Result<Vec<HistoryEntry>> {
+        past::history::history(self, subject).await
     }
 }

@@ -8,7 +8,7 @@ use contract::{
     access::{Actor, Session},
     broker::{EventBroker, TestFire, TestFired},
     clock::Timestamp,
-    command::{Change, Changeset, Target},
+    command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
@@ -18,7 +18,7 @@ use contract::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
-    past::{ConfigurationAt, HistoryEntry, Past, Why},
+    past::{ConfigurationAt, HistoryEntry, Past, Subject, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
@@ -40,10 +40,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// What is asked for where no page is.
+const ALL: PageRequest = PageRequest { first: 500, after: None };
+
 pub struct Fake {
     pub rules: watch::Sender<Arc<Rules>>,
     /// What the broker was given.
     pub accepted: Mutex<Vec<NewEvent>>,
+    /// What was tried.
+    pub fired: Mutex<Vec<TestFire>>,
     /// What was executed, and by whom.
     pub executed: Mutex<Vec<(Actor, Changeset)>>,
     /// How often secrets were sealed anew.
@@ -61,6 +66,7 @@ impl Fake {
         Arc::new(Self {
             rules: watch::Sender::new(Arc::new(samples::rules(1))),
             accepted: Mutex::default(),
+            fired: Mutex::default(),
             executed: Mutex::default(),
             rotated: AtomicU32::new(0),
             calls: AtomicU32::new(0),
@@ -96,7 +102,7 @@ impl EventBroker for Fake {
 
     async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
         self.ready()?;
-        assert!(samples::tests().contains(&test), "{test:?}");
+        self.fired.lock().unwrap().push(test);
         Ok(samples::test_fired())
     }
 }
@@ -245,9 +251,13 @@ impl Deliveries for Fake {
         Ok((id == samples::delivery_id()).then(|| samples::delivery(DeliveryState::Dead)))
     }
 
-    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+    async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
         self.ready()?;
-        Ok(if id == samples::delivery_id() { samples::exchanges() } else { Vec::new() })
+        if id != samples::delivery_id() {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        assert!([samples::page_request(), ALL].contains(&page), "{page:?}");
+        Ok(Page { items: samples::exchanges(), next: Some("2".into()) })
     }
 
     async fn deliveries(
@@ -442,9 +452,9 @@ impl Past for Fake {
         Ok(time.map(|_| samples::configuration_at()).unwrap_or_default())
     }
 
-    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+    async fn history(&self, subject: &Subject) -> Result<Vec<HistoryEntry>> {
         self.ready()?;
-        assert_eq!(*object, samples::object());
+        assert!(samples::subjects().contains(subject), "{subject:?}");
         Ok(samples::history())
     }
 }

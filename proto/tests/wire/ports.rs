@@ -9,7 +9,7 @@ use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
     id::{DeliveryId, EventId, LaneId, Sequence},
-    master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log},
+    master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log, Page},
     past::{ConfigurationAt, Past},
     queue::MessageQueue,
     registry::SchemaRegistry,
@@ -37,7 +37,8 @@ async fn the_broker() {
         assert_eq!(resubmitted, samples::accepted());
     }
     for test in samples::tests() {
-        assert_eq!(broker.test_fire(test).await.unwrap(), samples::test_fired());
+        assert_eq!(broker.test_fire(test.clone()).await.unwrap(), samples::test_fired());
+        assert_eq!(fake.fired.lock().unwrap().pop(), Some(test));
     }
 }
 
@@ -113,6 +114,8 @@ async fn events() {
     assert_eq!(events.payload(unknown).await.unwrap(), None);
     assert_eq!(events.payload_state(id).await.unwrap(), Some(PayloadState::Erased));
     assert_eq!(events.payload_state(unknown).await.unwrap(), None);
+    let states = events.payload_states(vec![unknown, id]).await.unwrap();
+    assert_eq!(states, [None, Some(PayloadState::Erased)]);
     let page = events.events(samples::event_filter(), samples::page_request()).await.unwrap();
     assert_eq!((page.items, page.next), (samples::events(), Some("next".into())));
     let deliveries = events.deliveries_of(id).await.unwrap();
@@ -135,8 +138,11 @@ async fn deliveries() {
     let found = deliveries.delivery(id).await.unwrap();
     assert_eq!(found, Some(samples::delivery(DeliveryState::Dead)));
     assert_eq!(deliveries.delivery(unknown).await.unwrap(), None);
-    assert_eq!(deliveries.exchanges(id).await.unwrap(), samples::exchanges());
-    assert_eq!(deliveries.exchanges(unknown).await.unwrap(), []);
+    let wanted = samples::page_request();
+    let Page { items, next } = deliveries.exchanges(id, wanted.clone()).await.unwrap();
+    assert_eq!((items, next.as_deref()), (samples::exchanges(), Some("2")));
+    let none = deliveries.exchanges(unknown, wanted).await.unwrap();
+    assert_eq!(none, Page { items: Vec::new(), next: None });
     let (filter, page) = (samples::delivery_filter(), samples::page_request());
     let page = deliveries.deliveries(filter, page).await.unwrap();
     assert_eq!(page.items, [samples::delivery(DeliveryState::Dead)]);
@@ -216,5 +222,7 @@ async fn the_past() {
     let then = past.state_at(Some(samples::NOW)).await.unwrap();
     assert_eq!(then, samples::configuration_at());
     assert_eq!(past.state_at(None).await.unwrap(), ConfigurationAt::default());
-    assert_eq!(past.history(&samples::object()).await.unwrap(), samples::history());
+    for subject in samples::subjects() {
+        assert_eq!(past.history(&subject).await.unwrap(), samples::history());
+    }
 }

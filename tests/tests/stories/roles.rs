@@ -254,6 +254,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("Events/Get", "events:read", false),
     ("Events/GetPayload", "events:read", false),
     ("Events/GetPayloadState", "events:read", false),
+    ("Events/BatchGetPayloadStates", "events:read", false),
     ("Events/List", "events:read", false),
     ("Events/ListDeliveries", "subscriptions:read", false),
     ("Events/BatchGet", "events:read", false),

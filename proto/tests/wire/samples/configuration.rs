@@ -424,6 +424,7 @@ pub fn rules(sequence: u64) -> Rules {
             &["events:write", "subscriptions:read", "subscriptions:write"],
             Some("org_123"),
         ),
+        key("writer", 6, &["subscriptions:write"], None),
         ApiKey { expires_at: Some(NOW), ..key("late", 5, &["admin"], None) },
     ];
     Rules {
