@@ -3,7 +3,7 @@
 //! Names cost a few bytes and compress well; in return a row tells what it is, and a field can be
 //! added without moving the others.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version that is written. See [`crate::fact::FactBody`] for how it may change.
 pub const VERSION: u8 = 1;
@@ -43,10 +43,34 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     match bytes.split_first() {
         None => Err(CodecError::Empty),
-        Some((&VERSION, mut rest)) => {
-            let value = rmp_serde::decode::from_read(&mut rest)?;
-            if rest.is_empty() { Ok(value) } else { Err(CodecError::CutOff) }
+        Some((&VERSION, rest)) => {
+            let mut values = rmp_serde::Deserializer::from_read_ref(rest);
+            let value = T::deserialize(&mut values)?;
+            // Only where nothing is left, there is not even the first byte of a number.
+            match u64::deserialize(&mut values) {
+                Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+                Ok(_) | Err(_) => Err(CodecError::CutOff),
+            }
         }
         Some((&found, _)) => Err(CodecError::Version { found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_may_follow_a_value_and_nothing_of_it_may_be_missing() {
+        let row = encode(&("text", 7_u64, vec![1_u8, 2])).unwrap();
+        let read = |row: &[u8]| decode::<(String, u64, Vec<u8>)>(row);
+        assert_eq!(read(&row).unwrap(), ("text".to_owned(), 7, vec![1, 2]));
+        for follows in 0..=u8::MAX {
+            let longer = [row.as_slice(), &[follows]].concat();
+            assert!(matches!(read(&longer), Err(CodecError::CutOff)), "{follows}");
+        }
+        for length in 0..row.len() {
+            assert!(read(&row[..length]).is_err(), "{length}");
+        }
     }
 }

@@ -8,7 +8,11 @@
 pub mod head_file;
 mod load;
 mod twin;
+mod pages;
 mod verify;
+mod walk;
+mod stretches;
+mod differences;
 mod agree;
 mod build;
 mod rebuild;
@@ -240,8 +244,13 @@ const HEAD_LENGTH: usize = 1 + 8 + 32;
 /// A fact from its row.
 pub fn read_fact(row: &Row) -> Result<Fact, LogError> {
     let sequence = tables::sequence_of(&row.0).unwrap_or_default();
+    read_at(sequence, &row.1)
+}
+
+/// The same, of a row that is known by its sequence.
+fn read_at(sequence: Sequence, row: &[u8]) -> Result<Fact, LogError> {
     let failed = |source| LogError::Fact { sequence, source };
-    let (time, prev_hash, bytes) = split_row(&row.1).map_err(failed)?;
+    let (time, prev_hash, bytes) = split_row(row).map_err(failed)?;
     let Envelope { actor, body } = codec::decode(bytes).map_err(failed)?;
     Ok(Fact { sequence, time, actor, prev_hash, body })
 }
@@ -255,9 +264,13 @@ pub fn time_of(row: &Row) -> Result<Timestamp, LogError> {
 
 /// Hash of a fact from its row.
 pub fn hash_of(row: &Row) -> Result<Hash, LogError> {
-    let sequence = tables::sequence_of(&row.0).unwrap_or_default();
+    hash_at(tables::sequence_of(&row.0).unwrap_or_default(), &row.1)
+}
+
+/// The same, of a row that is known by its sequence.
+fn hash_at(sequence: Sequence, row: &[u8]) -> Result<Hash, LogError> {
     let (time, prev_hash, bytes) =
-        split_row(&row.1).map_err(|source| LogError::Fact { sequence, source })?;
+        split_row(row).map_err(|source| LogError::Fact { sequence, source })?;
     Ok(link(prev_hash, sequence, time, digest(bytes)))
 }
 

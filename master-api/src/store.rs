@@ -22,7 +22,11 @@ pub use postgres::{Postgres, PostgresConfig, reach};
 
 use crate::fact::Bucket;
 use bytes::Bytes;
-use std::{collections::HashMap, ops::Bound, sync::Arc};
+use std::{
+    collections::HashMap,
+    ops::{Bound, ControlFlow},
+    sync::Arc,
+};
 
 /// An ordered set of rows. Keys and rows are described in [`crate::tables`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -245,6 +249,18 @@ impl Scan {
         self
     }
 
+    /// What is left of it after `key` was met.
+    #[must_use]
+    pub fn beyond(self, key: &[u8]) -> Self {
+        if self.reverse { self.before(key) } else { self.after(key) }
+    }
+
+    /// May there be more rows than these?
+    pub fn is_full(&self, page: &[Row]) -> bool {
+        let bytes = || page.iter().map(|(key, row)| key.len() + row.len()).sum::<usize>();
+        page.len() >= self.limit || bytes() >= self.bytes
+    }
+
     /// No key can lie in it: engines may refuse such ranges, so none is asked.
     fn is_empty(&self) -> bool {
         let (from, to) = (&self.from, &self.to);
@@ -257,12 +273,29 @@ impl Scan {
     }
 }
 
+/// Looks at a key and its row, and says whether it wants more.
+pub type Take<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Rows to read.
 pub trait Rows: Send + Sync {
     /// A row by its key.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
     /// Rows in order. A table that nothing was ever written to is empty.
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError>;
+    /// Has `take` look at the rows in order, as long as it wants more, without making them its own:
+    /// a whole table needs no more memory than the limits of the scan allow for a part of it. They
+    /// do not end it.
+    fn each(&self, scan: &Scan, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let mut scan = scan.clone();
+        loop {
+            let page = self.scan(&scan)?;
+            if page.iter().any(|(key, row)| take(key, row).is_break()) || !scan.is_full(&page) {
+                return Ok(());
+            }
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            scan = scan.beyond(last);
+        }
+    }
     /// Rows by their keys, those that are there, in any order. Where each look costs a way to a
     /// server, it is one way for all.
     fn get_many(&self, table: Table, keys: &[Vec<u8>]) -> Result<Vec<Row>, StoreError> {

@@ -2,18 +2,30 @@
 
 use super::{
     LogError,
-    verify::{Report, as_rows, facts},
+    differences::{Seed, Sum},
+    pages::{all_rows, each_of, try_each},
+    verify::{Report, as_rows},
 };
 use crate::{
     once::{self, AnswerRow},
     project::{decode, read_delivery},
     secrets::Sealer,
     state::{Dropped, State},
-    store::{Row, Rows, Scan, StateStore, Table},
+    store::{Row, Rows, Scan, StateStore, StoreError, Table},
     tables::{self, DeliveryRow, EventIdRow, IdempotencyRow},
 };
-use contract::id::DeliveryId;
-use std::{iter, path::Path};
+use contract::id::{DeliveryId, EventId};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+    num::NonZero,
+    path::Path,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+/// Events that are looked up together.
+const NAMED_MAX: usize = 16 << 10;
 
 /// Rows of days that are gone, which are removed bit by bit.
 #[derive(Clone, Copy)]
@@ -25,7 +37,7 @@ pub(super) struct Leftovers {
 }
 
 impl Leftovers {
-    fn has(&self, rows: &dyn Rows, table: Table, (key, row): &Row) -> Result<bool, LogError> {
+    fn has(self, rows: &dyn Rows, table: Table, key: &[u8], row: &[u8]) -> Result<bool, LogError> {
         let gone =
             |id: DeliveryId, row: &DeliveryRow| self.dropped.delivery(id.sequence, row.carried);
         Ok(self.allowed
@@ -45,6 +57,41 @@ impl Leftovers {
     }
 }
 
+/// What the stored rows of these tables add up to.
+pub(super) fn sums(
+    rows: &dyn Rows,
+    tables: &BTreeSet<Table>,
+    leftovers: Leftovers,
+    seed: Seed,
+) -> Result<BTreeMap<Table, Sum>, LogError> {
+    let next = Mutex::new(tables.iter());
+    let some = || -> Result<_, LogError> {
+        let mut sums = BTreeMap::new();
+        let next = || next.lock().unwrap_or_else(PoisonError::into_inner).next();
+        while let Some(table) = next() {
+            let mut sum = Sum::default();
+            try_each(rows, Scan::all(*table, 0), |key, row| {
+                if !leftovers.has(rows, *table, key, row)? {
+                    sum.add_row(seed, key, row);
+                }
+                Ok::<_, LogError>(())
+            })?;
+            sums.insert(*table, sum);
+        }
+        Ok(sums)
+    };
+    thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(tables.len());
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        let mut all = BTreeMap::new();
+        for thread in threads {
+            let gone = |_| Err(StoreError::Failed("a thread that reads has ended".into()).into());
+            all.extend(thread.join().unwrap_or_else(gone)?);
+        }
+        Ok(all)
+    })
+}
+
 /// A read model has the rows that the facts lead to, and no others.
 pub(super) fn compare(
     (rows, rebuilt): (&dyn Rows, &dyn StateStore),
@@ -52,12 +99,12 @@ pub(super) fn compare(
     leftovers: Leftovers,
     report: &mut Report,
 ) -> Result<(), LogError> {
-    let mut found = facts(rows, iter::once(table)).filter_map(|row| {
+    let mut found = all_rows(rows, iter::once(table)).filter_map(|row| {
         let row = row.map_err(LogError::from);
-        let gone = |row: &Row| leftovers.has(rows, table, row);
+        let gone = |(key, row): &Row| leftovers.has(rows, table, key, row);
         row.and_then(|row| Ok((!gone(&row)?).then_some(row))).transpose()
     });
-    let mut wanted = facts(as_rows(rebuilt), iter::once(table));
+    let mut wanted = all_rows(as_rows(rebuilt), iter::once(table));
     loop {
         match (found.next().transpose()?, wanted.next().transpose()?) {
             (None, None) => return Ok(()),
@@ -82,17 +129,35 @@ pub(super) fn check_idempotency<'a>(
     report: &mut Report,
 ) -> Result<(), LogError> {
     let days = kept_tables.filter(|table| matches!(table, Table::Idempotency(_)));
-    for row in facts(rows, days.copied()) {
+    let mut named = BTreeSet::new();
+    for row in all_rows(rows, days.copied()) {
         let (key, row) = row?;
         if key.first() == Some(&once::TAG) {
             let _answer: AnswerRow = decode("answer", &row)?;
             continue;
         }
         let row: IdempotencyRow = decode("idempotency key", &row)?;
-        if rows.get(Table::EventIds, &row.event.to_bytes())?.is_none() {
-            report.problem(format!("an idempotency key names {}, which is not there", row.event));
+        named.insert(row.event);
+        if named.len() >= NAMED_MAX {
+            check_events(rows, &std::mem::take(&mut named), report)?;
         }
     }
+    check_events(rows, &named, report)
+}
+
+/// Each of these events is there.
+fn check_events(
+    rows: &dyn Rows,
+    named: &BTreeSet<EventId>,
+    report: &mut Report,
+) -> Result<(), LogError> {
+    let keys: Vec<_> = named.iter().map(|event| event.to_bytes().to_vec()).collect();
+    let mut events = named.iter();
+    each_of(rows, Table::EventIds, &keys, |row| {
+        if let Some(event) = events.next().filter(|_| row.is_none()) {
+            report.problem(format!("an idempotency key names {event}, which is not there"));
+        }
+    })?;
     Ok(())
 }
 

@@ -6,7 +6,9 @@ use super::{
     erasures::{erasures, event_of, is_of},
     load,
     load::fold,
-    verify::{Report, Walk, as_rows, facts},
+    pages::all_rows,
+    verify::{Report, as_rows},
+    walk::{Walk, Whole},
 };
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
@@ -99,7 +101,7 @@ impl Builder {
         let mut copied = 0;
         let dropped = fold(rows)?.dropped;
         for table in all_tables.iter().filter(|table| is_kept(**table, dropped)) {
-            for row in facts(rows, iter::once(*table)) {
+            for row in all_rows(rows, iter::once(*table)) {
                 let (key, row) = row?;
                 self.put(*table, key, row)?;
                 copied += 1;
@@ -121,7 +123,7 @@ impl Builder {
         let (mut removed, mut batch) = (0, Batch::default());
         for table in self.store.tables() {
             let Table::Traffic(day) = table else { continue };
-            for row in facts(&self.store, iter::once(table)) {
+            for row in all_rows(&self.store, iter::once(table)) {
                 let fact = super::read_fact(&row?)?;
                 let Some((event, taken)) = event_of(&fact) else { continue };
                 let found = (event.id, &event.audience, taken);
@@ -161,7 +163,8 @@ impl Builder {
         let State { losses: Losses { facts, payloads }, dropped, .. } = fold(&store)?;
         losses.facts.extend(facts);
         losses.payloads.extend(payloads);
-        let mut walk = Walk::new(&store, &store, (losses, dropped), &tell);
+        let sink = Whole(&store);
+        let mut walk = Walk::new(&store, &sink, (losses, dropped), &tell);
         walk.all_facts(&store.tables())?;
         walk.ended();
         let open_block = walk.open_block();
@@ -204,7 +207,7 @@ fn cursors(store: &Embedded, batch: &mut Batch) -> Result<(), LogError> {
         batch.put(Table::Cursors, tables::lane_key(lane), tables::sequence_key(cursor).to_vec());
     };
     let mut current: Option<((LaneId, Sequence), bool)> = None;
-    for row in facts(store, iter::once(Table::Deliveries)) {
+    for row in all_rows(store, iter::once(Table::Deliveries)) {
         let (key, row) = row?;
         let Some(id) = tables::delivery_of(&key) else { continue };
         if let Some((ended, _)) = current.filter(|((lane, _), _)| *lane != id.lane) {
@@ -228,7 +231,7 @@ fn idempotency(store: &Embedded, head: &Head) -> Result<(), LogError> {
     let Some(today) = head.bucket else { return Ok(()) };
     for day in [Bucket(today.0.saturating_sub(1)), today] {
         let mut batch = Batch::default();
-        for row in facts(store, iter::once(Table::Traffic(day))) {
+        for row in all_rows(store, iter::once(Table::Traffic(day))) {
             let fact = super::read_fact(&row?)?;
             let (FactBody::EventAccepted { event } | FactBody::EventQuarantined { event, .. }) =
                 fact.body

@@ -2,32 +2,23 @@
 
 use super::{
     LogError,
-    agree::{Leftovers, check_idempotency, check_secret_key, check_secrets, compare},
-    erasures::{event_of, is_of},
-    hash_of, head_file, load, read_fact,
+    agree::{Leftovers, check_idempotency, check_secret_key, check_secrets, compare, sums},
+    differences::{Compared, Differences},
+    head_file, load,
+    load::Loaded,
     twin::Twin,
+    walk::{Sink, Walk, Whole},
 };
 use crate::{
-    fact::{Bucket, Chain, Fact, FactBody, Hash, StoredEvent},
-    project::Projector,
+    project::decode,
     search::SINCE_FORMAT,
     secrets::SECRET_KEY_FILE,
-    state::{Dropped, Losses, State},
-    store::{Embedded, Postgres, PostgresConfig, Row, Rows, Scan, StateStore, StoreError, Table},
-    tables::{self, Head, SALT_LENGTH},
+    state::State,
+    store::{Embedded, Postgres, PostgresConfig, Rows, StateStore, Table},
+    tables::{self, EventIdRow},
 };
-use contract::{
-    event::Audience,
-    id::{EventId, Sequence},
-    secret::Secret,
-};
-use sha2::{Digest, Sha256};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter,
-    path::Path,
-    sync::Arc,
-};
+use contract::{id::Sequence, secret::Secret};
+use std::{collections::BTreeSet, path::Path};
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,8 +39,6 @@ pub struct Report {
 pub const PROBLEMS_MAX: usize = 100;
 /// Memory for blocks of the rebuilt indices.
 const CACHE_BYTES: u64 = 64 << 20;
-/// Facts between two writes of the rebuilt indices.
-const FACTS_PER_BATCH: u64 = 4096;
 
 /// Verifies the log in a data directory, in a copy of it. The server must not run. The copy of
 /// the journals and the rebuilt indices need space beside it, for as long as it takes.
@@ -80,8 +69,9 @@ pub fn verify_database(
     verify_rows(&*rows, &tables, &scratch, None)
 }
 
-/// Verifies rows that nobody changes meanwhile. `scratch` is an empty store for the rebuilt
-/// indices; `live` is the state of a running server, compared if it is as of the same fact.
+/// Verifies rows that nobody changes meanwhile. `scratch` is an empty store, for what does not fit
+/// into memory of the rebuilt indices; `live` is the state of a running server, compared if it is as
+/// of the same fact.
 pub fn verify_rows(
     rows: &dyn Rows,
     all_tables: &[Table],
@@ -89,37 +79,105 @@ pub fn verify_rows(
     live: Option<&State>,
 ) -> Result<Report, LogError> {
     let loaded = load(rows)?;
-    let dropped = loaded.state.dropped;
-    let mut walk = Walk::new(rows, scratch, (loaded.state.losses.clone(), dropped), &|_facts| ());
-    walk.all_facts(all_tables)?;
-    walk.ended();
-    let Walk { mut report, state, head, .. } = walk;
-    if head != loaded.head {
-        report.problem(format!("the head is {:?}, but the facts lead to {head:?}", loaded.head));
+    let job = Job { rows, all_tables, loaded };
+    let differences = Differences::new(rows, scratch, &job);
+    let whole = Whole(scratch);
+    let mut walk = job.walk(&differences)?;
+    if !walk.report.problems.is_empty() || !job.is_the_same(&differences)? {
+        // Now every row is built, to say which is wrong.
+        for table in scratch.tables() {
+            scratch.drop_table(table)?;
+        }
+        walk = job.walk(&whole)?;
+        job.compare(scratch, &mut walk.report)?;
+        debug_assert!(!walk.report.problems.is_empty(), "it was built twice for nothing");
     }
-    if live.is_some_and(|live| live.sequence == state.sequence && *live != state) {
-        report.problem("the state in memory is not the one that the facts lead to".into());
+    job.settle(walk, live)
+}
+
+/// What is verified.
+struct Job<'a> {
+    rows: &'a dyn Rows,
+    all_tables: &'a [Table],
+    loaded: Loaded,
+}
+
+impl Compared for Job<'_> {
+    fn concerns(&self, table: Table) -> bool {
+        let State { dropped, format, .. } = &self.loaded.state;
+        let kept = matches!(table, Table::Search(day) if !dropped.day(day));
+        tables::READ_MODELS.contains(&table) || (kept && *format >= SINCE_FORMAT)
     }
-    if load::stored_format(rows)? != state.format {
-        report.problem("the stored format is not the one that the facts name".into());
+
+    /// What was made by facts that are gone was carried, and the facts that say so come later.
+    fn is_made_here(&self, table: Table, key: &[u8], row: &[u8]) -> bool {
+        let gone = self.loaded.state.dropped.last;
+        let made = || match table {
+            Table::EventIds => decode::<EventIdRow>("event id", row).ok().map(|row| row.sequence),
+            Table::Deliveries => tables::delivery_of(key).map(|id| id.sequence),
+            _ => None,
+        };
+        gone == Sequence(0) || made().is_none_or(|made| made > gone)
     }
-    // A day that is gone and still has its facts is being swept.
-    let swept = |table: &Table| matches!(table, Table::Traffic(day) if dropped.day(*day));
-    let leftovers = Leftovers { dropped, allowed: all_tables.iter().any(swept) };
-    let days = all_tables.iter().copied().chain(scratch.tables());
-    let searched = |table: &Table| {
-        let kept = matches!(table, Table::Search(day) if !dropped.day(*day));
-        kept && state.format >= SINCE_FORMAT
-    };
-    let days: BTreeSet<_> = days.filter(searched).collect();
-    for table in tables::READ_MODELS.into_iter().chain(days) {
-        compare((rows, scratch), table, leftovers, &mut report)?;
+}
+
+impl Job<'_> {
+    fn walk<'a>(&'a self, sink: &'a dyn Sink) -> Result<Walk<'a>, LogError> {
+        let State { losses, dropped, .. } = &self.loaded.state;
+        let mut walk = Walk::new(self.rows, sink, (losses.clone(), *dropped), &|_facts| ());
+        walk.all_facts(self.all_tables)?;
+        walk.ended();
+        Ok(walk)
     }
-    let kept = all_tables.iter().filter(|table| !table.day().is_some_and(|day| dropped.day(day)));
-    check_idempotency(rows, kept, &mut report)?;
-    check_secrets(rows, &state, &mut report)?;
-    report.head = head.sequence;
-    Ok(report)
+
+    fn leftovers(&self) -> Leftovers {
+        let dropped = self.loaded.state.dropped;
+        // A day that is gone and still has its facts is being swept.
+        let swept = |table: &Table| matches!(table, Table::Traffic(day) if dropped.day(*day));
+        Leftovers { dropped, allowed: self.all_tables.iter().any(swept) }
+    }
+
+    /// Do the facts lead to the stored indices?
+    fn is_the_same(&self, differences: &Differences<'_>) -> Result<bool, LogError> {
+        let Some(mut same) = differences.same()? else { return Ok(false) };
+        let tables = tables::READ_MODELS.into_iter().chain(self.all_tables.iter().copied());
+        let tables: BTreeSet<_> = tables.filter(|table| self.concerns(*table)).collect();
+        let stored = sums(self.rows, &tables, self.leftovers(), differences.seed())?;
+        same.retain(|_, sum| *sum != Default::default());
+        Ok(stored.into_iter().filter(|(_, sum)| *sum != Default::default()).eq(same))
+    }
+
+    /// Says where they are not.
+    fn compare(&self, scratch: &dyn StateStore, report: &mut Report) -> Result<(), LogError> {
+        let days = self.all_tables.iter().copied().chain(scratch.tables());
+        let days = days.filter(|table| table.day().is_some() && self.concerns(*table));
+        for table in tables::READ_MODELS.into_iter().chain(days.collect::<BTreeSet<_>>()) {
+            compare((self.rows, scratch), table, self.leftovers(), report)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that is not an index.
+    fn settle(&self, walk: Walk<'_>, live: Option<&State>) -> Result<Report, LogError> {
+        let Walk { mut report, state, head, .. } = walk;
+        if head != self.loaded.head {
+            let stored = self.loaded.head;
+            report.problem(format!("the head is {stored:?}, but the facts lead to {head:?}"));
+        }
+        if live.is_some_and(|live| live.sequence == state.sequence && *live != state) {
+            report.problem("the state in memory is not the one that the facts lead to".into());
+        }
+        if load::stored_format(self.rows)? != state.format {
+            report.problem("the stored format is not the one that the facts name".into());
+        }
+        let dropped = state.dropped;
+        let kept = self.all_tables.iter();
+        let kept = kept.filter(|table| !table.day().is_some_and(|day| dropped.day(day)));
+        check_idempotency(self.rows, kept, &mut report)?;
+        check_secrets(self.rows, &state, &mut report)?;
+        report.head = head.sequence;
+        Ok(report)
+    }
 }
 
 impl Report {
@@ -131,287 +189,6 @@ impl Report {
     }
 }
 
-/// Goes through all facts in order and builds up what they lead to.
-pub(super) struct Walk<'a> {
-    rows: &'a dyn Rows,
-    scratch: &'a dyn StateStore,
-    projector: Projector<'a>,
-    /// What is wrong.
-    pub(super) report: Report,
-    /// What the configuration facts so far lead to.
-    pub(super) state: State,
-    /// The head that the facts so far lead to.
-    pub(super) head: Head,
-    /// What is known to be lost.
-    losses: Losses,
-    /// What retention has dropped.
-    dropped: Dropped,
-    /// Chains whose next fact follows one that is lost.
-    resumed: BTreeSet<Chain>,
-    /// Something of the day that is open is lost.
-    day_has_gap: bool,
-    /// Facts of the day at hand that went with it, and the last of them.
-    absent: (u64, Sequence),
-    /// Events whose payload is not there, with their audience and where they were taken; what
-    /// removed it has to follow.
-    bare: BTreeMap<EventId, (Audience, Sequence)>,
-    tell: &'a dyn Fn(u64),
-}
-
-impl<'a> Walk<'a> {
-    /// Of `rows`; what they lead to goes into `scratch`, which has to be empty of it. `tell` hears
-    /// now and then how many facts were gone through. Nobody misses what is among the losses, or
-    /// went with the days that retention has dropped.
-    pub(super) fn new(
-        rows: &'a dyn Rows,
-        scratch: &'a dyn StateStore,
-        (losses, dropped): (Losses, Dropped),
-        tell: &'a dyn Fn(u64),
-    ) -> Self {
-        let (stats, format) = (Head::default().stats, State::default().format);
-        // From the first fact on, whichever format brought the index: those before it are in it.
-        let block = Some(Arc::default());
-        Self {
-            rows,
-            scratch,
-            projector: Projector::new(as_rows(scratch), stats, dropped, format, block),
-            report: Report::default(),
-            state: State::default(),
-            head: Head::default(),
-            losses,
-            dropped,
-            resumed: BTreeSet::new(),
-            day_has_gap: false,
-            absent: (0, Sequence(0)),
-            bare: BTreeMap::new(),
-            tell,
-        }
-    }
-
-    /// What has to be settled by the end of the log.
-    pub(super) fn ended(&mut self) {
-        if self.absent.0 > 0 {
-            self.report.problem(format!("{} facts are missing and of no day", self.absent.0));
-        }
-        for (id, (audience, taken)) in std::mem::take(&mut self.bare) {
-            // An erasure that is not done may have removed it and not come to say so.
-            let mut orders = self.state.erasing.iter();
-            if !orders.any(|(ordered, target)| is_of(target, *ordered, (id, &audience, taken))) {
-                self.report.problem(format!("the payload of {id} is missing"));
-            }
-        }
-    }
-
-    /// The first event of the block that is open after the facts so far; 0: there is none.
-    pub(super) fn open_block(&self) -> Sequence {
-        self.projector.block.as_ref().map_or(Sequence(0), |block| block.first())
-    }
-
-    /// Goes through the facts of all these tables.
-    pub(super) fn all_facts(&mut self, all_tables: &[Table]) -> Result<(), LogError> {
-        let days: Vec<_> =
-            all_tables.iter().filter(|table| self.is_kept_traffic(**table)).collect();
-        let mut configuration =
-            facts(self.rows, iter::once(Table::Configuration)).map(|row| (None, row)).peekable();
-        let mut traffic = days
-            .iter()
-            .flat_map(|table| facts(self.rows, iter::once(**table)).map(|row| (Some(**table), row)))
-            .peekable();
-        loop {
-            let of = |next: Option<&(_, Result<Row, StoreError>)>| match next {
-                Some((_, Ok((key, _)))) => tables::sequence_of(key).unwrap_or_default().0,
-                Some((_, Err(_))) => 0,
-                None => u64::MAX,
-            };
-            let first = of(configuration.peek()) <= of(traffic.peek());
-            let next = if first { configuration.next() } else { traffic.next() };
-            let Some((table, row)) = next else { break };
-            self.fact(table, &row?)?;
-            if self.report.facts.is_multiple_of(FACTS_PER_BATCH) {
-                self.flush()?;
-            }
-        }
-        self.flush()
-    }
-
-    fn is_kept_traffic(&self, table: Table) -> bool {
-        matches!(table, Table::Traffic(day) if !self.dropped.day(day))
-    }
-
-    fn fact(&mut self, table: Option<Table>, row: &Row) -> Result<(), LogError> {
-        let fact = read_fact(row)?;
-        let expected = Sequence(self.head.sequence.0 + 1);
-        if fact.sequence != expected {
-            let found = fact.sequence;
-            let before = Sequence(found.0.saturating_sub(1));
-            let kept = expected.max(Sequence(self.dropped.last.0 + 1));
-            if found > expected && (kept > before || self.losses.cover(kept, before)) {
-                self.gap(expected, before);
-            } else {
-                self.report.problem(format!("fact {expected} is missing: {found} comes next"));
-            }
-        }
-        if fact.time < self.head.time {
-            self.report.problem(format!("fact {} is older than the one before it", fact.sequence));
-        }
-        let chain = if table.is_some() { Chain::Traffic } else { Chain::Configuration };
-        if fact.body.chain() != chain {
-            self.report.problem(format!("fact {} is in the wrong chain", fact.sequence));
-        }
-        let hash = hash_of(row)?;
-        match chain {
-            Chain::Configuration => self.configuration_fact(&fact, hash)?,
-            Chain::Traffic => self.traffic_fact(&fact, hash, table)?,
-        }
-        self.report.facts += 1;
-        self.head.sequence = fact.sequence;
-        self.head.time = fact.time;
-        Ok(())
-    }
-
-    /// Facts that are not there, and need not be.
-    fn gap(&mut self, first: Sequence, last: Sequence) {
-        let dropped = last.min(self.dropped.last);
-        if first <= dropped {
-            self.absent = (self.absent.0 + (dropped.0 - first.0 + 1), dropped);
-        }
-        if self.losses.touch(first, last) {
-            self.resumed = BTreeSet::from([Chain::Configuration, Chain::Traffic]);
-            self.day_has_gap = true;
-        }
-    }
-
-    fn configuration_fact(&mut self, fact: &Fact, hash: Hash) -> Result<(), LogError> {
-        let resumed = self.resumed.remove(&Chain::Configuration);
-        if fact.prev_hash != self.head.configuration && !resumed {
-            self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
-        }
-        if let FactBody::BucketClosed { bucket, count, last, hash } = &fact.body {
-            self.end_of_day(*bucket, (*count, *last, *hash));
-            self.projector.end_day(*bucket)?;
-        }
-        self.head.configuration = hash;
-        self.state.apply(fact.sequence, &fact.body);
-        self.projector.format = self.state.format;
-        Ok(())
-    }
-
-    fn end_of_day(&mut self, bucket: Bucket, (count, last, hash): (u64, Sequence, Hash)) {
-        let whole = if self.dropped.day(bucket) {
-            let absent = std::mem::take(&mut self.absent);
-            (self.head.last_traffic, self.head.traffic) = (last, hash);
-            self.report.dropped += count;
-            absent == (count, last)
-        } else {
-            let Head { bucket_count, last_traffic, traffic, .. } = self.head;
-            (self.head.bucket, bucket_count, last_traffic, traffic)
-                == (Some(bucket), count, last, hash)
-        };
-        if !whole && !self.day_has_gap {
-            self.report.problem(format!("day {bucket} is not as it was when it ended"));
-        }
-        (self.head.bucket, self.head.bucket_count) = (None, 0);
-        self.day_has_gap = false;
-    }
-
-    fn traffic_fact(
-        &mut self,
-        fact: &Fact,
-        hash: Hash,
-        table: Option<Table>,
-    ) -> Result<(), LogError> {
-        let bucket = Bucket::of(fact.time);
-        let resumed = self.resumed.remove(&Chain::Traffic);
-        if fact.prev_hash != self.head.traffic && !resumed {
-            self.report.problem(format!("fact {} does not follow in its chain", fact.sequence));
-        }
-        if table != Some(Table::Traffic(bucket)) {
-            self.report.problem(format!("fact {} is not in the table of its day", fact.sequence));
-        }
-        if self.head.bucket != Some(bucket) {
-            let open = |old: &Bucket| !self.state.buckets.contains_key(old) && !self.day_has_gap;
-            if let Some(old) = self.head.bucket.filter(open) {
-                self.report.problem(format!("day {old} ended without a word"));
-            }
-            (self.head.bucket, self.head.bucket_count) = (Some(bucket), 0);
-            self.day_has_gap = resumed;
-        }
-        self.head.bucket_count += 1;
-        self.head.last_traffic = fact.sequence;
-        self.head.traffic = hash;
-        self.state.apply(fact.sequence, &fact.body);
-        if let Some((event, taken)) = event_of(fact) {
-            self.payload((fact.sequence, bucket), event, taken)?;
-        }
-        if let FactBody::PayloadRemoved { event, .. } = &fact.body
-            && self.bare.remove(event).is_none()
-            && !self.losses.payloads.contains(event)
-            && self.projector.event(*event)?.is_some()
-        {
-            self.report.problem(format!("the payload of {event} is there, but was removed"));
-        }
-        self.projector.apply((fact.sequence, fact.time, bucket), &fact.body)
-    }
-
-    fn payload(
-        &mut self,
-        (sequence, bucket): (Sequence, Bucket),
-        event: &StoredEvent,
-        taken: Sequence,
-    ) -> Result<(), LogError> {
-        let row = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
-        let Some(row) = row else {
-            if !self.losses.payloads.contains(&event.id) {
-                self.bare.insert(event.id, (event.audience.clone(), taken));
-            }
-            return Ok(());
-        };
-        let size = row.len().saturating_sub(SALT_LENGTH);
-        let digest = Hash(Sha256::digest(&row).into());
-        if digest != event.payload_digest || u64::try_from(size).ok() != Some(event.size) {
-            self.report.problem(format!("the payload of {} was changed", event.id));
-        }
-        Ok(())
-    }
-
-    /// Writes what was rebuilt so far, so that memory stays small.
-    fn flush(&mut self) -> Result<(), LogError> {
-        self.projector.finish()?;
-        self.scratch.commit(std::mem::take(&mut self.projector.batch))?;
-        self.projector.lanes.clear();
-        self.head.stats = self.projector.stats;
-        let searched = self.state.format >= SINCE_FORMAT;
-        self.head.open_block = if searched { self.open_block() } else { Sequence(0) };
-        (self.tell)(self.report.facts);
-        Ok(())
-    }
-}
-
 pub(super) fn as_rows(store: &dyn StateStore) -> &dyn Rows {
     store
-}
-
-/// All rows of tables, read page by page.
-pub(super) fn facts<'a>(
-    rows: &'a dyn Rows,
-    tables: impl Iterator<Item = Table> + 'a,
-) -> impl Iterator<Item = Result<Row, StoreError>> + 'a {
-    tables.flat_map(move |table| {
-        let mut after = Some(Vec::new());
-        let pages = iter::from_fn(move || {
-            let scan = Scan::all(table, load::PAGE_ROWS).after(after.as_deref()?);
-            let scan = scan.at_most(load::PAGE_BYTES);
-            match rows.scan(&scan) {
-                Ok(page) => {
-                    after = page.last().map(|(key, _)| key.to_vec());
-                    Some(page.into_iter().map(Ok).collect::<Vec<_>>())
-                }
-                Err(error) => {
-                    after = None;
-                    Some(vec![Err(error)])
-                }
-            }
-        });
-        pages.flatten()
-    })
 }
