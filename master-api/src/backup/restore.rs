@@ -49,19 +49,25 @@ pub fn check(
 }
 
 /// Makes the data directory `data_dir` from a backup. It must not be there, or be empty. The store
-/// takes its name only when it is whole; a restore that is cut short leaves a directory that a
-/// server refuses.
+/// takes its name only when it is whole: a restore that fails leaves nothing behind, and one that is
+/// cut short a directory that a server refuses.
 pub fn restore(
     input: impl Read,
     data_dir: &Path,
     progress: Progress<'_>,
 ) -> Result<Restored, BackupError> {
+    let is_new = !data_dir.exists();
     fs::create_dir_all(data_dir)?;
     if fs::read_dir(data_dir)?.next().is_some() {
         return Err(BackupError::Occupied(data_dir.display().to_string()));
     }
     let unfinished = data_dir.join("restore.tmp");
-    let (restored, built) = build(input, &unfinished, progress)?;
+    let (restored, built) = build(input, &unfinished, progress).inspect_err(|_failed| {
+        let removed = remove(if is_new { data_dir } else { &unfinished });
+        if let Err(error) = removed {
+            tracing::warn!(%error, path = %unfinished.display(), "cannot remove what was begun");
+        }
+    })?;
     let Built { store, head, .. } = built;
     drop(store);
     // First the mark: with it and without a store, a server does not start.

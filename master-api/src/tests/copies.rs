@@ -183,7 +183,10 @@ async fn a_damaged_or_cut_backup_is_named_and_leaves_nothing_to_start_from() {
     let restore = |bytes: &[u8]| {
         let new = tempfile::tempdir().unwrap();
         let error = backup::restore(bytes, new.path(), &quiet).unwrap_err();
-        assert!(!store_in(new.path()).exists() && !new.path().join("head").exists());
+        assert!(fs::read_dir(new.path()).unwrap().next().is_none());
+        let other = new.path().join("other");
+        backup::restore(bytes, &other, &quiet).unwrap_err();
+        assert!(!other.exists());
         let scratch = new.path().join("scratch");
         assert!(backup::check(bytes, &scratch, &quiet).is_err());
         assert!(!scratch.exists());
