@@ -5,7 +5,7 @@
 //! key-value separation and no `clear()`; a table of a day is a keyspace of its own, so that
 //! dropping it gives the space back.
 
-use super::{Batch, Row, Rows, Scan, StateStore, StoreError, Table};
+use super::{Batch, Row, Rows, Scan, StateStore, StoreError, Table, Take};
 use crate::fact::Bucket;
 use bytes::Bytes;
 use fjall::{
@@ -13,9 +13,10 @@ use fjall::{
 };
 use std::{
     collections::HashMap,
-    fs,
+    fs::{self, DirBuilder, Permissions},
     io::ErrorKind,
     iter,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -26,6 +27,10 @@ const FILLER: &str = "filler";
 const JOURNAL_BYTES_MAX: usize = 64_000_000;
 /// Bytes of noise that are written at once.
 const FILLER_PIECE_BYTES: usize = 1 << 20;
+
+/// Modes of a directory.
+const OWNER_ONLY: u32 = 0o700;
+const ANYBODY_ELSE: u32 = 0o077;
 
 /// A state database in a directory.
 pub struct Embedded {
@@ -38,8 +43,10 @@ pub struct Embedded {
 const MEMTABLE_BYTES: u64 = 64 << 20;
 
 impl Embedded {
-    /// Opens or creates the database in `directory`, with that much memory for cached blocks.
+    /// Opens or creates the database in `directory`, with that much memory for cached blocks. Nobody
+    /// but its owner may look into it.
     pub fn open(directory: &Path, cache_bytes: u64) -> Result<Self, StoreError> {
+        close_to_others(directory)?;
         let opened = Database::builder(directory).cache_size(cache_bytes).open();
         let database = opened.map_err(|error| not_opened(directory, error))?;
         let keyspaces = RwLock::default();
@@ -143,6 +150,14 @@ impl Rows for Embedded {
         };
         collect(keyspace.range::<Vec<u8>, _>((scan.from.clone(), scan.to.clone())), scan)
     }
+
+    fn each(&self, scan: &Scan, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let Some(keyspace) = self.existing(scan.table).filter(|_| !scan.is_empty()) else {
+            return Ok(());
+        };
+        let range = (scan.from.clone(), scan.to.clone());
+        show(keyspace.range::<Vec<u8>, _>(range), scan.reverse, take)
+    }
 }
 
 impl StateStore for Embedded {
@@ -228,6 +243,14 @@ impl Rows for Snapshot {
         let range = (scan.from.clone(), scan.to.clone());
         collect(self.snapshot.range::<Vec<u8>, _>(keyspace, range), scan)
     }
+
+    fn each(&self, scan: &Scan, take: &mut Take<'_>) -> Result<(), StoreError> {
+        let Some(keyspace) = self.keyspaces.get(&scan.table).filter(|_| !scan.is_empty()) else {
+            return Ok(());
+        };
+        let range = (scan.from.clone(), scan.to.clone());
+        show(self.snapshot.range::<Vec<u8>, _>(keyspace, range), scan.reverse, take)
+    }
 }
 
 fn collect(rows: Iter, scan: &Scan) -> Result<Vec<Row>, StoreError> {
@@ -245,6 +268,38 @@ fn take(rows: impl Iterator<Item = Guard>, scan: &Scan) -> Result<Vec<Row>, Stor
         }
     }
     Ok(taken)
+}
+
+/// The rows as the engine holds them.
+fn show(rows: Iter, reverse: bool, take: &mut Take<'_>) -> Result<(), StoreError> {
+    let rows: &mut dyn Iterator<Item = Guard> =
+        if reverse { &mut rows.rev() } else { &mut { rows } };
+    for guard in rows {
+        let (key, value) = guard.into_inner().map_err(|e| failed(&e))?;
+        if take(&key, &value).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directory, and has it be its owner's alone.
+fn close_to_others(directory: &Path) -> Result<(), StoreError> {
+    let unopened = |source| StoreError::Unopened {
+        directory: directory.display().to_string(),
+        source: Arc::new(source),
+    };
+    DirBuilder::new().recursive(true).mode(OWNER_ONLY).create(directory).map_err(unopened)?;
+    let mode = fs::metadata(directory).map_err(unopened)?.permissions().mode();
+    if mode & ANYBODY_ELSE != 0 {
+        let closed = fs::set_permissions(directory, Permissions::from_mode(OWNER_ONLY));
+        if let Err(error) = closed {
+            // It may be on a file system that knows no modes, or be of another owner.
+            let directory = directory.display();
+            tracing::warn!(%directory, %error, "others than its owner may look into the store");
+        }
+    }
+    Ok(())
 }
 
 fn not_opened(directory: &Path, error: fjall::Error) -> StoreError {

@@ -46,6 +46,9 @@ async fn the_first_start_makes_a_key_for_the_administrator_alone() {
         let mode = fs::metadata(bench.directory.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
+    let mode =
+        fs::metadata(crate::log::store_in(bench.directory.path())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "the store");
     let rules = bench.api.rules().borrow().clone();
     let admin = rules.authenticate(&token(&bench), bench.clock.now()).unwrap();
     assert!(admin.roles.allow(Noun::Keys, Access::Write));
