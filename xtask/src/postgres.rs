@@ -123,6 +123,29 @@ impl Server {
         }
     }
 
+    /// Stops all its processes in the middle of what they do: as on a machine that hangs, every
+    /// connection stays, and nobody answers.
+    pub fn freeze(&self) -> Result<()> {
+        let main = self.main_process()?;
+        // First the one that makes others, so that no new one comes.
+        signal("-STOP", &[&main])?;
+        let others = fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
+        signal("-STOP", &others.split_whitespace().collect::<Vec<_>>())
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) -> Result<()> {
+        let main = self.main_process()?;
+        let others = fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
+        let all: Vec<_> = others.split_whitespace().chain([main.as_str()]).collect();
+        signal("-CONT", &all)
+    }
+
+    fn main_process(&self) -> Result<String> {
+        let file = fs::read_to_string(self.data().join("postmaster.pid"))?;
+        Ok(file.lines().next().context("postmaster.pid is empty")?.trim().to_owned())
+    }
+
     /// Writes one of the files in its directory, as the server wants them: its own, and closed to
     /// others.
     pub fn write(&self, name: &str, contents: &str) -> Result<()> {
@@ -160,10 +183,19 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have been stopped, or have ended by itself.
+        // It may have been stopped, or have ended by itself; and none that is frozen can be told.
+        drop(self.thaw());
         let mut stop = self.control("stop");
         drop(stop.args(["-m", "immediate"]).stderr(Stdio::null()).status());
         drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+fn signal(name: &str, processes: &[&str]) -> Result<()> {
+    let sent = Command::new("kill").arg(name).args(processes).status().context("start kill")?;
+    match sent.success() {
+        true => Ok(()),
+        false => bail!("kill {name}: {sent}"),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The server goes away under load and comes back: whoever asks is told so at once, and
-//! afterwards everything goes on by itself, with all that was acknowledged, each once.
+//! The server goes away under load and comes back, or hangs and goes on: whoever asks is told so at
+//! once, and afterwards everything goes on by itself, with all that was acknowledged, each once.
 //!
 //! `CERTES_OUTAGE_SECONDS` says for how long (`cargo xtask soak outage`: a minute).
 
@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tests::{Deployment, Subscriber, eventually, github};
+use xtask::postgres::Server;
 
 /// Senders at each replica.
 const SENDERS: usize = 8;
@@ -74,8 +75,42 @@ impl Seen {
     }
 }
 
+/// How the server goes away.
+#[derive(Clone, Copy)]
+enum Outage {
+    /// It ends, and refuses connections.
+    Crash,
+    /// It keeps its connections, and says nothing.
+    Hang,
+}
+
+impl Outage {
+    fn begin(self, server: &Server) {
+        match self {
+            Self::Crash => server.crash().unwrap(),
+            Self::Hang => server.freeze().unwrap(),
+        }
+    }
+
+    fn end(self, server: &Server) {
+        match self {
+            Self::Crash => server.start(&[]).unwrap(),
+            Self::Hang => server.thaw().unwrap(),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_comes_back_finds_everything_as_it_was_acknowledged() {
+    without_loss(Outage::Crash).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_and_goes_on_finds_everything_as_it_was_acknowledged() {
+    without_loss(Outage::Hang).await;
+}
+
+async fn without_loss(how: Outage) {
     let seconds = std::env::var("CERTES_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
     let outage = Duration::from_secs(seconds.unwrap_or(3));
     let (server, subscriber) = (running(), Subscriber::start().await.unwrap());
@@ -105,7 +140,7 @@ async fn a_server_that_comes_back_finds_everything_as_it_was_acknowledged() {
         .collect();
     seen.some_more().await;
 
-    tokio::task::block_in_place(|| server.crash().unwrap());
+    tokio::task::block_in_place(|| how.begin(&server));
     for replica in &replicas {
         assert_eq!(not_ready(replica).await, "the state database does not answer");
     }
@@ -116,7 +151,7 @@ async fn a_server_that_comes_back_finds_everything_as_it_was_acknowledged() {
     assert!(grown < GROWTH_KIB_MAX, "grown by {grown} KiB in {outage:?}");
     assert!(seen.refused.load(Ordering::SeqCst) > refused, "nobody asked meanwhile");
     seen.gone.store(false, Ordering::SeqCst);
-    tokio::task::block_in_place(|| server.start(&[]).unwrap());
+    tokio::task::block_in_place(|| how.end(&server));
 
     for replica in &replicas {
         eventually("it is ready again", async || replica.is_ready().await.ok()?.then_some(()))
