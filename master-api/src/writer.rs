@@ -14,6 +14,7 @@ pub use upkeep::{Upkeep, Upkept};
 
 use crate::{
     decide::cancel::Progress,
+    fact::FORMAT,
     log::LogError,
     search::Backfill,
     shared::{Shared, unavailable},
@@ -78,6 +79,10 @@ impl Loop {
                 self.idle();
             } else {
                 self.commit(commands, reports);
+                if self.contact.is_look_due() && self.shared.state.load().format < FORMAT {
+                    // Under load there is no idle moment to raise it in.
+                    self.idle();
+                }
             }
         }
         // Cursors that moved since the last batch; falling back would only cost a second look.

@@ -21,6 +21,8 @@ use std::{
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause, so that a database that is back is found soon.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often the format is looked after while there is always something to do.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pages of facts that are taken into the search index in one look.
 const PAGES_INDEXED_AT_ONCE: usize = 16;
 /// How often to take in the cursors that others moved.
@@ -33,12 +35,18 @@ pub struct Contact {
     retry_at: Option<Instant>,
     pause: Duration,
     cursors_read: Option<Instant>,
+    looked: Option<Instant>,
 }
 
 impl Contact {
     /// It failed a moment ago: there is no use in asking again yet.
     pub fn is_pausing(&self) -> bool {
         self.retry_at.is_some_and(|at| Instant::now() < at)
+    }
+
+    /// It is a while since anybody looked at what others do.
+    pub fn is_look_due(&self) -> bool {
+        self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY)
     }
 
     fn lost(&mut self) -> Duration {
@@ -68,6 +76,7 @@ impl Loop {
     /// Sees what others wrote, when there is nothing to do.
     pub fn look_around(&mut self) -> Result<(), LogError> {
         let shared = Arc::clone(&self.shared);
+        self.contact.looked = Some(Instant::now());
         let Some(replicated) = shared.store.replicated() else { return Ok(()) };
         let head = follow::stored_head(shared.rows())?;
         if head.bucket == shared.head().bucket {

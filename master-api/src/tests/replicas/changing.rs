@@ -7,16 +7,23 @@ use crate::{
     state::State,
     store::{Batch, Replicated, StateStore, Table},
     tables,
-    tests::harness::{START, around, config, operator, signing_secret, subscription},
+    tests::harness::{START, around, config, event, operator, signing_secret, subscription},
 };
 use contract::{
     ErrorCode,
     command::{Changeset, Command},
-    master_api::{Configuration, Log},
+    id::EventId,
+    master_api::{Configuration, Events, Log},
     secret::Secret,
     testing::ManualClock,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -118,6 +125,36 @@ async fn the_format_is_raised_when_the_last_older_replica_is_gone() {
     tokio::task::block_in_place(|| older.leave());
     tokio::time::timeout(LIMIT, tip.wait_for(|tip| *tip > before)).await.unwrap().unwrap();
     assert_eq!(one.api.shared.state.load().format, FORMAT);
+    assert_one_log([&one, &one]).await;
+}
+
+/// There is always something to write, so the writer never looks around for want of work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_format_is_raised_under_load() {
+    let schema = Schema::new();
+    let one = replica(&schema, 1);
+    let state = State::clone(&one.api.shared.state.load());
+    one.api.shared.state.store(Arc::new(State { format: FORMAT - 1, ..state }));
+    let busy = Arc::new(AtomicBool::new(true));
+    let senders: Vec<_> = (0..4)
+        .map(|_| {
+            let (api, ids, busy) = (one.api.clone(), one.ids.clone(), busy.clone());
+            tokio::spawn(async move {
+                while busy.load(Ordering::SeqCst) {
+                    let rules = api.rules().borrow().sequence;
+                    let command = event(EventId::from_bytes(ids.uuid()), &[], rules);
+                    api.store_event(command).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut tip = one.api.shared.tip.subscribe();
+    let raised = tip.wait_for(|_| one.api.shared.state.load().format == FORMAT);
+    tokio::time::timeout(LIMIT, raised).await.unwrap().unwrap();
+    busy.store(false, Ordering::SeqCst);
+    for sender in senders {
+        sender.await.unwrap();
+    }
     assert_one_log([&one, &one]).await;
 }
 
