@@ -175,6 +175,12 @@ fn nothing_lost() -> Vec<String> {
 fn list_loss(loss: &Loss) -> Vec<String> {
     let mut lines: Vec<_> = loss.damage.iter().map(|place| format!("damaged: {place}")).collect();
     lines.push(match loss.reached {
+        Some(reached) if reached == loss.found => match loss.facts() {
+            0 => format!("the log ends at fact {reached}, where it ended: no fact is lost"),
+            lost => {
+                format!("the log ends at fact {reached}, where it ended; {lost} before it are lost")
+            }
+        },
         Some(reached) => format!(
             "the log reached fact {reached} and now ends at {}: at least {} facts are lost",
             loss.found,
