@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 /// as wanted already.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "commands are few, and each lives for one call")]
 pub enum Command {
     /// A subscriber, by id.
     PutSubscriber(Subscriber),
