@@ -43,6 +43,7 @@ pub mod registry;
 pub mod master_api;
 pub mod retention;
 pub mod queue;
+pub mod pull;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 51] = {
+pub const TABLE: [Rpc; 52] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -76,6 +76,7 @@ pub const TABLE: [Rpc; 51] = {
         rpc("/certes.v1.Past/Why", Events, Read, false),
         rpc("/certes.v1.Past/GetStateAt", Config, Read, false),
         rpc("/certes.v1.Past/ListHistory", Config, Read, false),
+        rpc("/certes.v1.Pull/Subscribe", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListUsers", Users, Read, false),
         rpc("/certes.v1.Configuration/RotateSecretKey", Config, Write, false),
     ]

@@ -18,6 +18,7 @@ mod fanning_out;
 mod guarding;
 mod outcomes;
 mod proving;
+mod receiving;
 mod recording;
 mod sending;
 mod settings;

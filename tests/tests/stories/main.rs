@@ -24,6 +24,7 @@ mod past;
 mod postgres;
 mod priority;
 mod publishing;
+mod pulling;
 mod quarantine;
 mod queue_port;
 mod repeating;
