@@ -16,6 +16,7 @@ mod backing_off;
 mod draining;
 mod fanning_out;
 mod guarding;
+mod hostile;
 mod outcomes;
 mod proving;
 mod receiving;

@@ -17,6 +17,7 @@ mod foreign;
 mod grpc;
 mod hot_swap;
 mod log_port;
+mod looping;
 mod main_path;
 mod ordering;
 mod past;
