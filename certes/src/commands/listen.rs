@@ -230,10 +230,9 @@ impl Post {
             Ok(request) => request,
             Err(error) => return refused(format!("{error:#}")),
         };
-        match tokio::time::timeout(self.limit, http_client::call(request)).await {
-            Ok(Ok(response)) => of_response(&response),
-            Ok(Err(error)) => refused(format!("{error:#}")),
-            Err(_elapsed) => refused(format!("no answer within {:?}", self.limit)),
+        match http_client::call_within(request, self.limit).await {
+            Ok(response) => of_response(&response),
+            Err(error) => refused(format!("{error:#}")),
         }
     }
 }
