@@ -10,6 +10,7 @@ use crate::{
         doctor::DoctorArgs,
         event::{EventCommand, TailArgs},
         key::KeyCommand,
+        listen::ListenArgs,
         log::LogCommand,
         login::{LoginArgs, LogoutArgs},
         past::{HistoryArgs, StateArgs, WhyArgs},
@@ -72,6 +73,8 @@ pub enum Command {
     Tail(TailArgs),
     /// Say to the receiver of a delivery why its signature is right or wrong.
     Verify(VerifyArgs),
+    /// Take deliveries and post them to a local URL, through any firewall.
+    Listen(ListenArgs),
     /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),

@@ -8,6 +8,7 @@ pub mod delivery;
 pub mod doctor;
 pub mod event;
 pub mod key;
+pub mod listen;
 pub mod log;
 pub mod login;
 pub mod past;

@@ -191,7 +191,7 @@ pub struct PeersConfig {
     pub schema_registry: Vec<String>,
     /// Master APIs, port 9611.
     pub master_api: Vec<String>,
-    /// Queues, port 9640.
+    /// Queues, port 9640. For a gateway too, if receivers take deliveries there.
     pub queue: Vec<String>,
 }
 

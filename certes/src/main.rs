@@ -42,6 +42,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::State(args) => commands::past::state(args).await,
         Command::Tail(args) => commands::event::tail(args).await,
         Command::Verify(args) => commands::verify::run(args),
+        Command::Listen(args) => commands::listen::run(args, signals::stop()?).await,
         Command::Subscription(command) => commands::subscription::run(command).await,
         Command::Subscriber(command) => commands::retention::subscriber(command).await,
         Command::Source(command) => commands::source::run(command).await,

@@ -86,7 +86,10 @@ struct BackoffEntry {
 struct SubscriptionEntry {
     name: String,
     subscriber: Option<String>,
+    #[serde(default)]
     url: String,
+    #[serde(default)]
+    pull: bool,
     events: Vec<EventPattern>,
     priority: Option<Priority>,
     backoff: Option<BackoffPolicy>,
@@ -264,6 +267,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             max_in_flight: entry.max_in_flight,
             rate_limit: entry.rate_limit,
             timeout_ms,
+            pull: entry.pull,
             headers: custom_headers(entry.headers),
             auth: None,
             filter: entry.filter,

@@ -51,9 +51,8 @@ impl Consumer {
         self.metrics.attempts_in_flight.dec();
         if outcome.is_none() {
             self.metrics.connections_exhausted.inc();
-        } else if work.delivery.attempts.is_empty() {
-            let delay = now.since(work.event.received_at);
-            self.metrics.first_attempt_delay_seconds.observe(delay.as_secs_f64());
+        } else {
+            self.measure_delay(work, now);
         }
         outcome.map(|outcome| Outcome { duration: started.elapsed(), ..outcome })
     }

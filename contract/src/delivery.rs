@@ -131,7 +131,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One HTTP request of a delivery, with its outcome.
+/// One HTTP request of a delivery, or one handing over to a receiver, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.

@@ -43,6 +43,7 @@ pub mod registry;
 pub mod master_api;
 pub mod retention;
 pub mod queue;
+pub mod pull;
 
 // What is done with them on both sides of the wire.
 pub mod follow;

@@ -73,6 +73,15 @@ pub const CERTIFICATES_BYTES_MAX: usize = 32 * 1024;
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most deliveries that one receiver holds at once.
+pub const PULL_IN_FLIGHT_MAX: u32 = 1_000;
+/// How long a receiver may hold a delivery, when nothing else is said.
+pub const PULL_LEASE_DEFAULT: Duration = Duration::from_secs(30);
+/// Shortest lease of a receiver.
+pub const PULL_LEASE_MIN: Duration = Duration::from_secs(1);
+/// Longest lease of a receiver, and longest extension.
+pub const PULL_LEASE_MAX: Duration = Duration::from_secs(3600);
+
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(CUSTOM_HEADERS_BYTES_MAX < HEADERS_KEPT_BYTES_MAX);

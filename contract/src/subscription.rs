@@ -133,7 +133,7 @@ pub struct SubscriptionSpec {
     /// Whose it is; None: our own.
     #[serde(default)]
     pub subscriber: Option<String>,
-    /// Where deliveries go: an http or https URL.
+    /// Where deliveries go: an http or https URL; empty: receivers take them (`pull`).
     pub url: String,
     /// What it wants.
     pub events: Vec<EventPattern>,
@@ -170,6 +170,10 @@ pub struct SubscriptionSpec {
     /// What proves who sends, beside the signatures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+
+    /// Deliveries are taken by receivers instead of being sent to a URL. Since format 5.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pull: bool,
 }
 
 impl SubscriptionSpec {

@@ -364,7 +364,8 @@ pub enum FactBody {
 /// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
 /// [`FactBody::DeliveriesSkipped`]; filters ([`SubscriptionSpec::filter`]); transformations
 /// ([`SubscriptionSpec::transform`], and the cause `transform`); the schemes of a [`Source`] beside
-/// `github`, `standard-webhooks` and `none`, and what it says of proofs, types, answers and bounds.
+/// `github`, `standard-webhooks` and `none`, and what it says of proofs, types, answers and bounds;
+/// [`SubscriptionSpec::pull`].
 pub const FORMAT: u32 = 5;
 
 impl FactBody {

@@ -77,6 +77,7 @@ pub const TABLE: [Rpc; 52] = {
         rpc("/certes.v1.Past/Why", Events, Read, false),
         rpc("/certes.v1.Past/GetStateAt", Config, Read, false),
         rpc("/certes.v1.Past/ListHistory", Config, Read, false),
+        rpc("/certes.v1.Pull/Subscribe", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListUsers", Users, Read, false),
         rpc("/certes.v1.Configuration/RotateSecretKey", Config, Write, false),
     ]

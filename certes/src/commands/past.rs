@@ -169,7 +169,8 @@ fn rows(state: &ConfigurationAt) -> Vec<Vec<String>> {
     let row = |kind: &str, name: String, says: String| vec![kind.to_owned(), name, says];
     let subscriptions = state.subscriptions.iter().map(|found| {
         let patterns: Vec<_> = found.spec.events.iter().map(ToString::to_string).collect();
-        let says = format!("{}, {} to {}", found.status, patterns.join(" "), found.spec.url);
+        let to = if found.spec.pull { "receivers" } else { &found.spec.url };
+        let says = format!("{}, {} to {to}", found.status, patterns.join(" "));
         row("subscription", found.spec.name.clone(), says)
     });
     let sources = state.sources.iter().map(|found| {

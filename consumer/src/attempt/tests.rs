@@ -83,6 +83,7 @@ fn planned(work: &Work, change: impl FnOnce(&mut Subscription), rules: u64) -> P
         subscription: Some(&subscription),
         misconfigured: None,
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     plan(work, &view)
 }
@@ -132,6 +133,7 @@ fn a_missing_subscription_is_waited_for_only_while_the_rules_are_behind() {
         subscription: None,
         misconfigured: None,
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     assert_eq!(plan(&work(0), &view(2)), put_back());
     assert_eq!(plan(&work(0), &view(3)), Plan::Settle(Settlement::Ack));
@@ -175,6 +177,7 @@ fn an_expired_payload_and_a_broken_definition_fail_before_anything_is_sent() {
         subscription: Some(&ci),
         misconfigured: Some("its URL"),
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     assert_eq!(cause_of(&plan(&work(0), &view)), Some(Cause::Misconfigured));
 }

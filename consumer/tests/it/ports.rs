@@ -9,7 +9,7 @@ use contract::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState, Next},
     event::Event,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionNumber},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
@@ -268,6 +268,15 @@ impl MessageQueue for FakeQueue {
         }
         drop(tokio::time::timeout(wait, self.ready.notified()).await);
         Ok(self.take(max))
+    }
+
+    async fn lease_for(
+        &self,
+        _: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        self.lease(max, wait).await
     }
 
     async fn settle(&self, settlements: Vec<(Lease, Settlement)>) -> Result<()> {

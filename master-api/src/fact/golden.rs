@@ -326,6 +326,8 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
     let filtered = Box::new(SubscriptionSpec { filter, ..subscription_spec() });
     let transform = Some(r#"{"id": id, "ref": event.ref}"#.to_owned());
     let transformed = Box::new(SubscriptionSpec { transform, ..subscription_spec() });
+    let pulled =
+        Box::new(SubscriptionSpec { url: String::new(), pull: true, ..subscription_spec() });
     let changed = |spec| FactBody::SubscriptionChanged { number, spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, Some("the endpoint answered 410".into()));
     vec![
@@ -335,6 +337,7 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
         ("subscription_changed.key", changed(by_key)),
         ("subscription_changed.filter", changed(filtered)),
         ("subscription_changed.transform", changed(transformed)),
+        ("subscription_changed.pull", changed(pulled)),
         (
             "subscription_status_changed",
             FactBody::SubscriptionStatusChanged { number, status, reason },

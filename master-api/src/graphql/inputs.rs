@@ -108,7 +108,8 @@ pub(super) struct SubscriptionInput {
     pub(super) name: String,
     /// Whose it is; null: our own.
     pub(super) subscriber: Option<String>,
-    /// Where deliveries go.
+    /// Where deliveries go; left out with `pull`.
+    #[graphql(default)]
     url: String,
     /// Patterns of event URIs, as in `github/1/*`.
     events: Vec<String>,
@@ -138,6 +139,9 @@ pub(super) struct SubscriptionInput {
     /// What makes the body that is sent: an expression (CEL) that gives an object or a list, as in
     /// `{"text": event.repository.name}`; null: the payload as it came.
     transform: Option<String>,
+    /// Deliveries are taken by receivers instead of being sent to a URL.
+    #[graphql(default)]
+    pull: bool,
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -175,6 +179,7 @@ impl TryFrom<SubscriptionInput> for Command {
             auth: input.auth.map(Into::into),
             filter: input.filter,
             transform: input.transform,
+            pull: input.pull,
             ..SubscriptionSpec::default()
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })

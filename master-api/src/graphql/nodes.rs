@@ -193,7 +193,11 @@ impl SubscriptionNode {
     async fn subscriber(&self) -> Option<&str> {
         self.0.spec.subscriber.as_deref()
     }
-    /// Where deliveries go. For those who may read subscriptions.
+    /// Are its deliveries taken by receivers, and not sent to a URL?
+    async fn pull(&self) -> bool {
+        self.0.spec.pull
+    }
+    /// Where deliveries go; empty with `pull`. For those who may read subscriptions.
     async fn url(&self, context: &Context<'_>) -> Result<&str> {
         reads(context)?;
         Ok(&self.0.spec.url)

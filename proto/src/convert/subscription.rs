@@ -86,6 +86,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             auth,
             filter,
             transform,
+            pull,
         } = spec;
         Self {
             name,
@@ -102,6 +103,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             auth: auth.map(Into::into),
             filter,
             transform,
+            pull,
         }
     }
 }
@@ -112,7 +114,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
         Ok(Self {
             name: text(wire.name, "name")?,
             subscriber: wire.subscriber,
-            url: text(wire.url, "url")?,
+            url: if wire.pull { wire.url } else { text(wire.url, "url")? },
             events: parsed_each(&wire.events, "events")?,
             priority: priority_from(wire.priority)?,
             backoff: optional(wire.backoff, "backoff", BackoffPolicy::try_from)?,
@@ -124,6 +126,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
             auth: optional(wire.auth, "auth", Auth::try_from)?,
             filter: wire.filter,
             transform: wire.transform,
+            pull: wire.pull,
         })
     }
 }

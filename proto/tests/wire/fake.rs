@@ -12,7 +12,7 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
-    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionNumber},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
@@ -474,6 +474,17 @@ impl MessageQueue for Fake {
             std::future::pending::<()>().await;
         }
         assert_eq!((max, wait), (12, Duration::from_millis(1500)));
+        Ok(vec![samples::lease()])
+    }
+
+    async fn lease_for(
+        &self,
+        subscription: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        self.ready()?;
+        assert_eq!((subscription, max, wait), (SubscriptionNumber(7), 3, Duration::ZERO));
         Ok(vec![samples::lease()])
     }
 

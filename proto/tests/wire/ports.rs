@@ -8,7 +8,7 @@ use crate::{
 use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionNumber},
     master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log, Page},
     past::{ConfigurationAt, Past},
     queue::MessageQueue,
@@ -92,6 +92,8 @@ async fn the_queue() {
     assert_eq!(queue.enqueue(samples::feed_items()).await.unwrap(), samples::ENQUEUED);
     let leased = queue.lease(12, Duration::from_millis(1500)).await.unwrap();
     assert_eq!(leased, [samples::lease()]);
+    let pulled = queue.lease_for(SubscriptionNumber(7), 3, Duration::ZERO).await.unwrap();
+    assert_eq!(pulled, [samples::lease()]);
     queue.settle(samples::settlements()).await.unwrap();
     assert_eq!(queue.extend(vec![samples::lease()]).await.unwrap(), [samples::lease()]);
     assert_eq!(queue.vacancies(Duration::ZERO).await.unwrap(), samples::vacancies());

@@ -297,6 +297,7 @@ const GRPC: &[(&str, &str, bool)] = &[
     ("LogService/List", "config:read", false),
     ("LogService/GetHead", "config:read", false),
     ("Live/FollowEvents", "events:read", false),
+    ("Pull/Subscribe", "subscriptions:write", true),
     ("Past/Why", "events:read subscriptions:read", false),
     ("Past/GetStateAt", "config:read", false),
     ("Past/ListHistory", "config:read", false),

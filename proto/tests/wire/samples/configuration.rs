@@ -246,6 +246,7 @@ fn full_spec() -> SubscriptionSpec {
         auth: auths().pop(),
         filter: Some("event.id == 1".into()),
         transform: Some("{\"id\": id}".into()),
+        pull: true,
         ..subscription_spec("ci")
     }
 }
