@@ -4,7 +4,7 @@ use super::{
     access::{OrShow, Result, invalid},
     sending::{AuthInput, HeaderInput, headers_of},
 };
-use async_graphql::{InputObject, Json};
+use async_graphql::{InputObject, Json, OneofObject};
 use contract::{
     backoff::BackoffPolicy,
     command::{Command, Target},
@@ -12,7 +12,7 @@ use contract::{
     rate_limit::RateLimit,
     secret::Secret,
     source::{Replay, SignatureRule, SourceLimits, SourceSpec, StaticResponse, Template},
-    subscription::{Priority, SubscriptionSpec},
+    subscription::{Ordering, Priority, SubscriptionSpec},
     uri::EventUri,
 };
 use std::collections::BTreeMap;
@@ -138,6 +138,27 @@ pub(super) struct SubscriptionInput {
     /// What makes the body that is sent: an expression (CEL) that gives an object or a list, as in
     /// `{"text": event.repository.name}`; null: the payload as it came.
     transform: Option<String>,
+    /// Which of its deliveries wait for each other; null: none.
+    ordering: Option<OrderingInput>,
+}
+
+/// Which deliveries wait for each other: strictly all, or those with the same key.
+#[derive(Debug, OneofObject)]
+pub(super) enum OrderingInput {
+    /// One at a time, in order. False: none waits.
+    Strict(bool),
+    /// One of a key at a time, in order: an expression (CEL) gives the key of an event.
+    Key(String),
+}
+
+impl From<OrderingInput> for Ordering {
+    fn from(input: OrderingInput) -> Self {
+        match input {
+            OrderingInput::Strict(true) => Self::Strict,
+            OrderingInput::Strict(false) => Self::None,
+            OrderingInput::Key(source) => Self::Key(source),
+        }
+    }
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -175,7 +196,7 @@ impl TryFrom<SubscriptionInput> for Command {
             auth: input.auth.map(Into::into),
             filter: input.filter,
             transform: input.transform,
-            ..SubscriptionSpec::default()
+            ordering: input.ordering.map(Into::into).unwrap_or_default(),
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })
     }

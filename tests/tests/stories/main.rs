@@ -19,6 +19,7 @@ mod hot_swap;
 mod log_port;
 mod main_path;
 mod ordering;
+mod ordering_keys;
 mod past;
 #[cfg(feature = "all")]
 mod postgres;
