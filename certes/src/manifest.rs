@@ -14,7 +14,7 @@ use contract::{
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     sending::custom_headers,
-    subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
+    subscription::{EventType, Ordering, Priority, Subscriber, SubscriptionSpec},
     uri::{EventPattern, EventUri},
 };
 use serde::Deserialize;
@@ -104,6 +104,8 @@ struct SubscriptionEntry {
     auth: Option<AuthEntry>,
     filter: Option<String>,
     transform: Option<String>,
+    #[serde(default)]
+    ordering: Ordering,
 }
 
 /// A secret: a value, or where to find it.
@@ -272,7 +274,7 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             auth: None,
             filter: entry.filter,
             transform: entry.transform,
-            ..Self::default()
+            ordering: entry.ordering,
         })
     }
 }

@@ -4,7 +4,7 @@ use super::{
     access::{OrShow, Result, invalid},
     sending::{AuthInput, HeaderInput, headers_of},
 };
-use async_graphql::{InputObject, Json};
+use async_graphql::{InputObject, Json, OneofObject};
 use contract::{
     backoff::BackoffPolicy,
     command::{Command, Target},
@@ -12,7 +12,7 @@ use contract::{
     rate_limit::RateLimit,
     secret::Secret,
     source::{Replay, SignatureRule, SourceLimits, SourceSpec, StaticResponse, Template},
-    subscription::{Priority, SubscriptionSpec},
+    subscription::{Ordering, Priority, SubscriptionSpec},
     uri::EventUri,
 };
 use std::collections::BTreeMap;
@@ -142,6 +142,27 @@ pub(super) struct SubscriptionInput {
     /// Deliveries are taken by receivers instead of being sent to a URL.
     #[graphql(default)]
     pull: bool,
+    /// Which of its deliveries wait for each other; null: none.
+    ordering: Option<OrderingInput>,
+}
+
+/// Which deliveries wait for each other: strictly all, or those with the same key.
+#[derive(Debug, OneofObject)]
+pub(super) enum OrderingInput {
+    /// One at a time, in order. False: none waits.
+    Strict(bool),
+    /// One of a key at a time, in order: an expression (CEL) gives the key of an event.
+    Key(String),
+}
+
+impl From<OrderingInput> for Ordering {
+    fn from(input: OrderingInput) -> Self {
+        match input {
+            OrderingInput::Strict(true) => Self::Strict,
+            OrderingInput::Strict(false) => Self::None,
+            OrderingInput::Key(source) => Self::Key(source),
+        }
+    }
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -180,7 +201,7 @@ impl TryFrom<SubscriptionInput> for Command {
             filter: input.filter,
             transform: input.transform,
             pull: input.pull,
-            ..SubscriptionSpec::default()
+            ordering: input.ordering.map(Into::into).unwrap_or_default(),
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })
     }

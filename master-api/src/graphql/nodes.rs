@@ -17,7 +17,7 @@ use contract::{
     master_api::Stats,
     rate_limit::RateLimit,
     source::{SignatureRule, Source, SourceLimits, StaticResponse},
-    subscription::{SecretRef, Subscription},
+    subscription::{Ordering, SecretRef, Subscription},
     uri::EventUri,
 };
 use std::{
@@ -251,6 +251,16 @@ impl SubscriptionNode {
     /// What makes the body that is sent: an expression (CEL); null: the payload as it came.
     async fn transform(&self) -> Option<&str> {
         self.0.spec.transform.as_deref()
+    }
+    /// Which of its deliveries wait for each other; null: none.
+    async fn ordering(&self) -> Option<OrderingNode> {
+        match &self.0.spec.ordering {
+            Ordering::None => None,
+            Ordering::Strict => Some(OrderingNode { strict: true, key: None }),
+            Ordering::Key(source) => {
+                Some(OrderingNode { strict: false, key: Some(source.clone()) })
+            }
+        }
     }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
@@ -492,4 +502,14 @@ impl StatsNode {
     async fn cancelled(&self) -> u64 {
         self.0.cancelled
     }
+}
+
+/// Which deliveries wait for each other.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Ordering")]
+pub(super) struct OrderingNode {
+    /// All of them do: one at a time, in order.
+    strict: bool,
+    /// Those do for whose events this expression (CEL) gives the same.
+    key: Option<String>,
 }

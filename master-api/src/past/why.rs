@@ -106,6 +106,7 @@ impl Facts<'_> {
         };
         let of_type = current.event_types.get(&self.event.uri).and_then(|found| found.priority);
         let (level, set_by) = match (spec.priority, of_type) {
+            (None, _) if !spec.ordering.is_none() => ("the order that it keeps", fact),
             (Some(_), _) => ("the subscription", fact),
             (None, Some(_)) => {
                 ("the event type", self.version(&Target::EventType(self.event.uri.clone())))

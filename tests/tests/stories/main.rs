@@ -20,6 +20,7 @@ mod log_port;
 mod looping;
 mod main_path;
 mod ordering;
+mod ordering_keys;
 mod past;
 #[cfg(feature = "all")]
 mod postgres;
