@@ -4,7 +4,7 @@
 use protox::prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const PUBLIC: [&str; 11] = [
+const PUBLIC: [&str; 12] = [
     "certes/v1/types.proto",
     "certes/v1/broker.proto",
     "certes/v1/events.proto",
@@ -16,6 +16,7 @@ const PUBLIC: [&str; 11] = [
     "certes/v1/past.proto",
     "certes/v1/retention.proto",
     "certes/v1/pull.proto",
+    "certes/v1/replays.proto",
 ];
 const INTERNAL: [&str; 3] = [
     "certes/v1/internal/broker.proto",

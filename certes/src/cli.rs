@@ -15,6 +15,7 @@ use crate::{
         login::{LoginArgs, LogoutArgs},
         past::{HistoryArgs, StateArgs, WhyArgs},
         quarantine::QuarantineCommand,
+        replay::ReplayArgs,
         retention::{RetentionCommand, SubscriberCommand},
         schema::SchemaCommand,
         secret::SecretCommand,
@@ -63,6 +64,8 @@ pub enum Command {
     /// Look at deliveries; send one again.
     #[command(subcommand)]
     Delivery(DeliveryCommand),
+    /// Deliver once more what is in the log: dead letters, a time, a type, named events.
+    Replay(ReplayArgs),
     /// Say why an event went to a subscription, or why not.
     Why(WhyArgs),
     /// Say who changed an object, when, and what.

@@ -14,6 +14,7 @@ pub mod login;
 pub mod past;
 pub mod quarantine;
 pub mod retention;
+pub mod replay;
 pub mod schema;
 pub mod setting;
 pub mod secret;

@@ -54,6 +54,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Secret(command) => commands::secret::run(command).await,
         Command::Setting(command) => commands::setting::run(command).await,
         Command::Backoff(command) => commands::backoff::run(command),
+        Command::Replay(args) => commands::replay::run(args).await,
         Command::Retention(command) => commands::retention::run(command).await,
         Command::Log(command) => commands::log::run(command).await,
         Command::Backup(args) => commands::backup::backup(args).await,

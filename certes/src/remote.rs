@@ -5,6 +5,7 @@ mod listed;
 mod past;
 mod pull;
 mod registry;
+mod replays;
 mod traffic;
 
 pub use follow::{Followed, Following, Lost};

@@ -42,6 +42,7 @@ pub mod broker;
 pub mod registry;
 pub mod master_api;
 pub mod retention;
+pub mod replay;
 pub mod queue;
 pub mod pull;
 

@@ -29,6 +29,14 @@ pub const DIFFERENCES_LISTED_MAX: usize = 500;
 pub const SUBSCRIPTIONS_NAMED_MAX: usize = 100;
 /// Most subscriptions of one event whose deliveries are stored with the event itself.
 pub const DELIVERIES_INLINE_MAX: usize = 10_000;
+/// Most events that one replay may name.
+pub const REPLAY_EVENTS_MAX: usize = 1_000;
+/// Replays that are not over at once.
+pub const REPLAYS_RUNNING_MAX: usize = 64;
+/// Replays that are over and still known: the newest.
+pub const REPLAYS_KEPT_MAX: usize = 400;
+/// Rows that the preview of a replay looks at.
+pub const REPLAY_PREVIEW_ROWS_MAX: u64 = 1_000_000;
 /// Most rows of one page of any listing.
 pub const PAGE_MAX: u32 = 500;
 /// Rows of a page when none are asked for.
@@ -91,3 +99,4 @@ const _: () = assert!(
     "the headers that are usual for an attempt come to each row of a page"
 );
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(REPLAYS_RUNNING_MAX + REPLAYS_KEPT_MAX <= PAGE_MAX as usize);

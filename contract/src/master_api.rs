@@ -11,6 +11,7 @@ use crate::{
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     past::Past,
+    replay::Replays,
     retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
@@ -461,7 +462,12 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past + Retention {}
+pub trait MasterApi:
+    Events + Deliveries + Lanes + Configuration + Log + Past + Retention + Replays
+{
+}
 
-impl<T> MasterApi for T where T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention
-{}
+impl<T> MasterApi for T where
+    T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention + Replays
+{
+}

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// A rule that had a say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleInForce {
-    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`, `test`.
+    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`, `test`, `replay`.
     pub rule: String,
     /// The fact that put it in force; None: what the server does by itself.
     pub fact: Option<Sequence>,

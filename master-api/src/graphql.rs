@@ -19,6 +19,7 @@ mod query;
 mod rules;
 mod schema_sets;
 mod retention;
+mod replays;
 mod schemas;
 mod settings;
 mod subscriptions;

@@ -26,6 +26,7 @@ mod ensuring;
 mod sending;
 mod repeating;
 mod retaining;
+mod replaying;
 mod erasing;
 mod exchanging;
 #[cfg(feature = "all")]

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 52] = {
+pub const TABLE: [Rpc; 57] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -43,6 +43,11 @@ pub const TABLE: [Rpc; 52] = {
         // And the right to see them.
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),
         rpc("/certes.v1.Deliveries/GetStats", Events, Read, false),
+        rpc("/certes.v1.Replays/Preview", Subscriptions, Read, false),
+        rpc("/certes.v1.Replays/Start", Subscriptions, Write, false),
+        rpc("/certes.v1.Replays/Cancel", Subscriptions, Write, false),
+        rpc("/certes.v1.Replays/Get", Subscriptions, Read, false),
+        rpc("/certes.v1.Replays/List", Subscriptions, Read, false),
         rpc("/certes.v1.SchemaRegistry/Get", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/List", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Publish", Schemas, Write, false),

@@ -13,6 +13,7 @@ mod past;
 mod live;
 mod retention;
 mod pull;
+mod replays;
 
 // What only peers may call.
 mod broker;
@@ -40,6 +41,7 @@ use crate::{
         log_service_server::LogServiceServer,
         past_server::PastServer,
         pull_server::PullServer,
+        replays_server::ReplaysServer,
         retention_server::RetentionServer,
         schema_registry_server::SchemaRegistryServer,
     },
@@ -125,7 +127,7 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 10] = [
+const PUBLIC_SERVICES: [&str; 11] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
@@ -136,6 +138,7 @@ const PUBLIC_SERVICES: [&str; 10] = [
     LiveServer::<live::Service>::NAME,
     RetentionServer::<retention::Service>::NAME,
     PullServer::<pull::Service>::NAME,
+    ReplaysServer::<replays::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -156,6 +159,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
     .add_service(limited!(RetentionServer::new(retention::Service {
         door: door.clone(),
         retention: master_api.clone(),
+    })))
+    .add_service(limited!(ReplaysServer::new(replays::Service {
+        door: door.clone(),
+        replays: master_api.clone(),
     })))
     .add_service(limited!(SchemaRegistryServer::new(registry::Service {
         door: door.clone(),
@@ -200,6 +207,10 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
     .add_service(limited!(RetentionServer::new(retention::Service {
         door: door.clone(),
         retention: master_api.clone(),
+    })))
+    .add_service(limited!(ReplaysServer::new(replays::Service {
+        door: door.clone(),
+        replays: master_api.clone(),
     })))
     .add_service(limited!(PastServer::new(past::Service { door, past: master_api.clone() })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))

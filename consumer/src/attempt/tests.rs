@@ -55,6 +55,8 @@ fn work(attempts: u32) -> Work {
         attempts: (1..=attempts).map(failed_attempt).collect(),
         attempts_before_resend: 0,
         ordering_key: None,
+        replay: None,
+        new_id: false,
     };
     Work { delivery, event, payload: Some(payload) }
 }

@@ -17,6 +17,7 @@ use contract::{
     },
     past::Past,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
+    replay::Replays,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
@@ -192,6 +193,8 @@ impl Lanes for FakeMaster {
 }
 
 impl Past for FakeMaster {}
+
+impl Replays for FakeMaster {}
 
 #[async_trait]
 impl Log for FakeMaster {

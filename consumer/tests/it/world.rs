@@ -143,6 +143,8 @@ fn work(number: u64, now: Timestamp) -> Work {
         attempts: Vec::new(),
         attempts_before_resend: 0,
         ordering_key: None,
+        replay: None,
+        new_id: false,
     };
     Work { delivery, event, payload: Some(Bytes::from_static(PAYLOAD)) }
 }

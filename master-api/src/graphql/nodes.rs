@@ -80,7 +80,15 @@ impl DeliveryNode {
     async fn cause(&self) -> Option<&str> {
         self.delivery.cause.map(contract::delivery::Cause::as_str)
     }
-    /// Priority it was accepted at, 0 to 9.
+    /// The replay that made it; null: it was made with its event, or for it.
+    async fn replay_id(&self) -> Option<ID> {
+        self.delivery.replay.map(|id| id.to_string().into())
+    }
+    /// What its receiver tells repeats by.
+    async fn webhook_id(&self) -> String {
+        self.delivery.webhook_id()
+    }
+    /// Priority it was accepted at, 0 to 9; 5 where it is replayed, which is behind all others.
     async fn priority(&self) -> u8 {
         self.delivery.id.lane.priority().into()
     }

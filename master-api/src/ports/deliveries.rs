@@ -3,6 +3,8 @@
 mod exchanges;
 mod list;
 
+pub(crate) use list::position_at;
+
 use super::page_size;
 use crate::{
     log::LogError,
@@ -102,7 +104,15 @@ fn event_with_payload(
             let buckets = shared.buckets_of(sequence)?.into_iter();
             buckets.map(|bucket| (bucket, sequence)).collect()
         }
-        Some(_) => shared.event_id(row.event)?.map(|row| row.place()).into_iter().collect(),
+        Some(_) => {
+            let event = shared.event_id(row.event)?;
+            // One that goes to many is read once for all of them.
+            let recent = event.as_ref().and_then(|event| shared.recent.get(event.sequence));
+            if let Some((event, payload)) = recent {
+                return Ok(Some((event, Some(payload))));
+            }
+            event.map(|row| row.place()).into_iter().collect()
+        }
     };
     for place in places {
         if let Some(event) = shared.event_at(place)? {

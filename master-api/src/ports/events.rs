@@ -20,7 +20,7 @@ use contract::{
     clock::Timestamp,
     delivery::{Cause, Delivery},
     event::Event,
-    id::{DeliveryId, EventId, Sequence},
+    id::{EventId, Sequence},
     limits,
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
     retention::PayloadState,
@@ -123,12 +123,12 @@ impl Events for MasterApi {
         require_page(ids.len())?;
         self.blocking(move |shared| {
             let rows = shared.event_ids(&ids)?;
-            let of = |row: &EventIdRow| {
-                let sequence = row.sequence;
-                row.lanes.iter().map(move |lane| DeliveryId { lane: *lane, sequence }).collect()
+            let of = |(id, row): (&EventId, &Option<EventIdRow>)| match row {
+                Some(row) => shared.delivery_ids(*id, row),
+                None => Ok(Vec::new()),
             };
             let each: Vec<Vec<_>> =
-                rows.iter().map(|row| row.as_ref().map(of).unwrap_or_default()).collect();
+                ids.iter().zip(&rows).map(of).collect::<Result<_, LogError>>()?;
             let mut found = shared.deliveries_at(&each.concat())?.into_iter();
             Ok(each.iter().map(|ids| found.by_ref().take(ids.len()).flatten().collect()).collect())
         })

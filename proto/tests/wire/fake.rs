@@ -12,7 +12,7 @@ use contract::{
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
-    id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionNumber},
+    id::{DeliveryId, EventId, KeyId, LaneId, ReplayId, Sequence, SubscriptionNumber},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
@@ -21,6 +21,7 @@ use contract::{
     past::{ConfigurationAt, HistoryEntry, Past, Subject, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
+    replay::{Replay, ReplayProgress, ReplaySpec, Replays},
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
     schema::{
@@ -285,6 +286,39 @@ impl Deliveries for Fake {
     async fn stats(&self) -> Result<Stats> {
         self.ready()?;
         Ok(samples::stats())
+    }
+}
+
+#[async_trait]
+impl Replays for Fake {
+    async fn preview_replay(&self, spec: ReplaySpec) -> Result<ReplayProgress> {
+        self.ready()?;
+        assert!(samples::replay_specs().contains(&spec));
+        Ok(samples::replay_progress())
+    }
+
+    async fn start_replay(&self, actor: Actor, spec: ReplaySpec) -> Result<Replay> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert!(samples::replay_specs().contains(&spec));
+        Ok(samples::replays().remove(0))
+    }
+
+    async fn cancel_replay(&self, actor: Actor, id: ReplayId) -> Result<Replay> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(id, samples::replay_id());
+        Ok(samples::replays().remove(1))
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>> {
+        self.ready()?;
+        Ok((id == samples::replay_id()).then(|| samples::replays().remove(2)))
+    }
+
+    async fn replays(&self) -> Result<Vec<Replay>> {
+        self.ready()?;
+        Ok(samples::replays())
     }
 }
 

@@ -8,11 +8,12 @@ use crate::{
 use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionNumber},
+    id::{DeliveryId, EventId, LaneId, ReplayId, Sequence, SubscriptionNumber},
     master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log, Page},
     past::{ConfigurationAt, Past},
     queue::MessageQueue,
     registry::SchemaRegistry,
+    replay::Replays,
     retention::{Erased, ErasureTarget, PayloadState, Retention},
     schema::{Rulebook, VersionNumber},
     secret::Secret,
@@ -154,6 +155,27 @@ async fn deliveries() {
         assert_eq!(resent, samples::delivery(DeliveryState::Waiting));
     }
     assert_eq!(deliveries.stats().await.unwrap(), samples::stats());
+}
+
+#[tokio::test]
+async fn replays() {
+    let listener = master_api(&Fake::new()).await;
+    let replays = listener.master_api().await;
+    let (id, [running, cancelling, finished, _]) =
+        (samples::replay_id(), <[_; 4]>::try_from(samples::replays()).unwrap());
+    for spec in samples::replay_specs() {
+        let preview = replays.preview_replay(spec.clone()).await.unwrap();
+        assert_eq!(preview, samples::replay_progress());
+        for actor in samples::actors() {
+            assert_eq!(replays.start_replay(actor, spec.clone()).await.unwrap(), running);
+        }
+    }
+    for actor in samples::actors() {
+        assert_eq!(replays.cancel_replay(actor, id).await.unwrap(), cancelling);
+    }
+    assert_eq!(replays.replay(id).await.unwrap(), Some(finished));
+    assert_eq!(replays.replay(ReplayId::from_bytes([9; 16])).await.unwrap(), None);
+    assert_eq!(replays.replays().await.unwrap(), samples::replays());
 }
 
 #[tokio::test]

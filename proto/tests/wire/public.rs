@@ -362,6 +362,7 @@ async fn reflection_and_health_are_open_and_know_the_public_services_only() {
             "certes.v1.LogService",
             "certes.v1.Past",
             "certes.v1.Pull",
+            "certes.v1.Replays",
             "certes.v1.Retention",
             "certes.v1.SchemaRegistry",
             "grpc.health.v1.Health",

@@ -30,6 +30,7 @@ mod pulling;
 mod quarantine;
 mod queue_port;
 mod repeating;
+mod replaying;
 mod roles;
 mod retention;
 mod rule_of_dependencies;
