@@ -4,7 +4,7 @@
 use protox::prost::Message as _;
 use std::{env, fs, path::PathBuf};
 
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 12] = [
     "certes/v1/types.proto",
     "certes/v1/broker.proto",
     "certes/v1/events.proto",
@@ -15,6 +15,8 @@ const PUBLIC: [&str; 10] = [
     "certes/v1/live.proto",
     "certes/v1/past.proto",
     "certes/v1/retention.proto",
+    "certes/v1/pull.proto",
+    "certes/v1/replays.proto",
 ];
 const INTERNAL: [&str; 3] = [
     "certes/v1/internal/broker.proto",

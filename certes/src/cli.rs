@@ -10,10 +10,12 @@ use crate::{
         doctor::DoctorArgs,
         event::{EventCommand, TailArgs},
         key::KeyCommand,
+        listen::ListenArgs,
         log::LogCommand,
         login::{LoginArgs, LogoutArgs},
         past::{HistoryArgs, StateArgs, WhyArgs},
         quarantine::QuarantineCommand,
+        replay::ReplayArgs,
         retention::{RetentionCommand, SubscriberCommand},
         schema::SchemaCommand,
         secret::SecretCommand,
@@ -62,6 +64,8 @@ pub enum Command {
     /// Look at deliveries; send one again.
     #[command(subcommand)]
     Delivery(DeliveryCommand),
+    /// Deliver once more what is in the log: dead letters, a time, a type, named events.
+    Replay(ReplayArgs),
     /// Say why an event went to a subscription, or why not.
     Why(WhyArgs),
     /// Say who changed an object, when, and what.
@@ -72,6 +76,8 @@ pub enum Command {
     Tail(TailArgs),
     /// Say to the receiver of a delivery why its signature is right or wrong.
     Verify(VerifyArgs),
+    /// Take deliveries and post them to a local URL, through any firewall.
+    Listen(ListenArgs),
     /// Look at subscriptions; pause and resume them; try one.
     #[command(subcommand)]
     Subscription(SubscriptionCommand),

@@ -191,7 +191,7 @@ pub struct PeersConfig {
     pub schema_registry: Vec<String>,
     /// Master APIs, port 9611.
     pub master_api: Vec<String>,
-    /// Queues, port 9640.
+    /// Queues, port 9640. For a gateway too, if receivers take deliveries there.
     pub queue: Vec<String>,
 }
 
@@ -316,12 +316,27 @@ impl fmt::Display for Roles {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use contract::setting::{self, Definition, SettingValue};
 
     #[test]
     fn the_reference_file_holds_every_default() {
         let written: toml::Table = toml::from_str(DEFAULT_TOML).unwrap();
         let defaults = toml::Table::try_from(Config::default()).unwrap();
         assert_eq!(toml::to_string(&written).unwrap(), toml::to_string(&defaults).unwrap());
+    }
+
+    #[test]
+    fn settings_name_the_defaults_of_the_configuration() {
+        let Config { retention, consumer, .. } = Config::default();
+        let table = [
+            (setting::DELIVERY_TIMEOUT, SettingValue::Duration(consumer.timeout)),
+            (setting::RETENTION_AGE, SettingValue::Duration(retention.age)),
+            (setting::RETENTION_UNFINISHED, SettingValue::Duration(retention.unfinished)),
+            (setting::RETENTION_SIZE, SettingValue::Integer(retention.size)),
+        ];
+        for (key, value) in table {
+            assert_eq!(Definition::of(key).unwrap().default_value, value, "{key}");
+        }
     }
 
     #[test]

@@ -18,6 +18,11 @@ const PIECE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Sends a request and reads the whole answer.
 pub async fn call(request: Request<Bytes>) -> Result<Response<Bytes>> {
+    call_within(request, DEADLINE).await
+}
+
+/// The same, where the whole answer may take `limit`.
+pub async fn call_within(request: Request<Bytes>, limit: Duration) -> Result<Response<Bytes>> {
     let uri = request.uri().clone();
     let exchange = async {
         let response = send(request).await?;
@@ -26,9 +31,9 @@ pub async fn call(request: Request<Bytes>) -> Result<Response<Bytes>> {
         let body = body.map_err(|error| anyhow!("{error}"))?.to_bytes();
         anyhow::Ok(Response::from_parts(head, body))
     };
-    tokio::time::timeout(DEADLINE, exchange)
+    tokio::time::timeout(limit, exchange)
         .await
-        .with_context(|| format!("{uri} did not answer within {DEADLINE:?}"))?
+        .with_context(|| format!("{uri} did not answer within {limit:?}"))?
         .with_context(|| format!("cannot reach {uri}"))
 }
 

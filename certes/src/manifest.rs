@@ -14,7 +14,7 @@ use contract::{
     schema::{Rulebook, SchemaSource, UnknownFields},
     secret::Secret,
     sending::{PayloadFormat, custom_headers},
-    subscription::{EventType, Priority, Subscriber, SubscriptionSpec},
+    subscription::{EventType, Ordering, Priority, Subscriber, SubscriptionSpec},
     uri::{EventPattern, EventUri},
 };
 use serde::Deserialize;
@@ -86,7 +86,10 @@ struct BackoffEntry {
 struct SubscriptionEntry {
     name: String,
     subscriber: Option<String>,
+    #[serde(default)]
     url: String,
+    #[serde(default)]
+    pull: bool,
     events: Vec<EventPattern>,
     priority: Option<Priority>,
     backoff: Option<BackoffPolicy>,
@@ -103,6 +106,8 @@ struct SubscriptionEntry {
     transform: Option<String>,
     #[serde(default)]
     format: PayloadFormat,
+    #[serde(default)]
+    ordering: Ordering,
 }
 
 /// A secret: a value, or where to find it.
@@ -266,12 +271,13 @@ impl TryFrom<SubscriptionEntry> for SubscriptionSpec {
             max_in_flight: entry.max_in_flight,
             rate_limit: entry.rate_limit,
             timeout_ms,
+            pull: entry.pull,
             headers: custom_headers(entry.headers),
             auth: None,
             filter: entry.filter,
             transform: entry.transform,
             format: entry.format,
-            ..Self::default()
+            ordering: entry.ordering,
         })
     }
 }

@@ -3,11 +3,14 @@
 mod follow;
 mod listed;
 mod past;
+mod pull;
 mod registry;
+mod replays;
 mod traffic;
 
 pub use follow::{Followed, Following, Lost};
 pub use listed::{ListedKey, ListedSetting, ListedUser};
+pub use pull::{Pulling, Say, Told};
 
 use crate::{cli::ServerArgs, client::Locator};
 use anyhow::{Context, Result};

@@ -15,11 +15,12 @@ use anyhow::Result;
 use axum::Router;
 use broker::{Announcer, Broker, Feeder};
 use channels::Channels;
-use consumer::Consumer;
+use consumer::{Consumer, Receivers};
 use contract::{
     authenticate::{Authenticate, KeyUses},
     broker::EventBroker,
     master_api::MasterApi,
+    pull::Pull,
     queue::MessageQueue,
     registry::SchemaRegistry,
     schema::{NoContracts, PayloadConverter},
@@ -75,6 +76,7 @@ pub async fn wire(config: &Config, environment: &Environment) -> Result<Parts> {
         registry: None,
         registry_watch: None,
         queue: None,
+        consumer: None,
         broker: None,
         routers: HashMap::new(),
         loops: Vec::new(),
@@ -137,6 +139,7 @@ struct Wiring<'a> {
     /// Where there is no validator that would know whether the registry is there.
     registry_watch: Option<Arc<RegistryWatch>>,
     queue: Option<Arc<dyn MessageQueue>>,
+    consumer: Option<Arc<Consumer>>,
     broker: Option<Arc<dyn EventBroker>>,
     // What becomes of them.
     routers: HashMap<Door, Router>,
@@ -259,17 +262,8 @@ impl Wiring<'_> {
 
     /// Hop 4.
     async fn consumer(&mut self) -> Result<()> {
-        let converter = self.converter().await?;
-        let Environment { clock, random, .. } = self.environment;
-        let consumer = Consumer::new(
-            self.config.consumer.clone(),
-            self.master_api.clone(),
-            self.queue_port()?,
-            converter,
-            clock.clone(),
-            random.clone(),
-            consumer::Metrics::new(&mut self.metrics),
-        )?;
+        let consumer = self.new_consumer().await?;
+        self.consumer = Some(consumer.clone());
         self.run(|stop| consumer.run(stop));
         Ok(())
     }
@@ -286,9 +280,36 @@ impl Wiring<'_> {
         }
     }
 
+    async fn new_consumer(&mut self) -> Result<Arc<Consumer>> {
+        let converter = self.converter().await?;
+        let Environment { clock, random, .. } = self.environment;
+        let (config, metrics) = (self.config.consumer.clone(), &mut self.metrics);
+        let metrics = consumer::Metrics::new(metrics);
+        let (master_api, queue) = (self.master_api.clone(), self.queue_port()?);
+        let (clock, random) = (clock.clone(), random.clone());
+        Ok(Consumer::new(config, master_api, queue, converter, clock, random, metrics)?)
+    }
+
+    /// Hop 4 of those who take their deliveries over a stream: where the stream ends. None: this
+    /// process does not know where the queue is.
+    async fn receivers(&mut self) -> Result<Option<Arc<dyn Pull>>> {
+        if self.queue.is_none() && self.config.peers.queue.is_empty() {
+            return Ok(None);
+        }
+        let consumer = match self.consumer.clone() {
+            Some(consumer) => consumer,
+            None => self.new_consumer().await?,
+        };
+        let receivers = Receivers::new(consumer);
+        let running = receivers.clone();
+        self.run(|stop| running.run(stop));
+        Ok(Some(Arc::new(receivers)))
+    }
+
     /// Hop 1.
     async fn gateway(&mut self) -> Result<()> {
         let Environment { clock, random, .. } = self.environment;
+        let receivers = self.receivers().await?;
         if self.validator.is_none() && self.registry.is_none() {
             self.watch_registry()?;
         }
@@ -298,6 +319,7 @@ impl Wiring<'_> {
             registry: self.registry_port()?,
             master_api: self.master_api.clone(),
             who: self.who.clone(),
+            receivers,
             clock: clock.clone(),
             random: random.clone(),
             stop: self.stopping.clone(),

@@ -20,6 +20,15 @@ use std::time::Duration;
 /// How long a delivery is put back that cannot be judged or sent just now.
 const PUT_BACK: Duration = Duration::from_secs(1);
 
+/// What carries an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// A request to the subscription's URL.
+    Http,
+    /// The stream of a receiver.
+    Stream,
+}
+
 /// What a consumer knows when it looks at a delivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
@@ -31,6 +40,8 @@ pub(crate) struct View<'a> {
     /// Why nothing can be delivered to the subscription as it is defined.
     pub(crate) misconfigured: Option<&'a str>,
     pub(crate) stamp_keys: &'a [StampKey],
+    /// What would carry it.
+    pub(crate) carrier: Carrier,
 }
 
 /// What is to be done with a leased delivery.
@@ -61,6 +72,11 @@ pub(crate) fn plan(work: &Work, view: &View<'_>) -> Plan {
         None => return Plan::Settle(Settlement::Ack),
         Some(SubscriptionStatus::Active) => {}
         Some(SubscriptionStatus::Paused | SubscriptionStatus::Disabled) => return put_back,
+    }
+    // Between the lease and now its subscription got a URL, or lost it.
+    let by_stream = view.subscription.is_some_and(|subscription| subscription.spec.pull);
+    if by_stream != (view.carrier == Carrier::Stream) {
+        return put_back;
     }
     let Some(payload) = &work.payload else {
         return Plan::Fail(Failure::new(Cause::Expired, "the payload's retention has passed"));
@@ -177,6 +193,11 @@ fn retry(made: &Made<'_>, cause: Cause, backoff: &Backoff) -> Next {
         let last = backoff.policy.max_elapsed.map(|max| round_start.after(max.0));
         last.map_or(asked, |last| asked.min(last))
     });
+    if let Some(wait) = made.outcome.retry_in {
+        let wanted = made.ended_at.after(wait.min(backoff.retry_after_max));
+        let last = backoff.policy.max_elapsed.map(|max| round_start.after(max.0));
+        return Next::Retry(last.map_or(wanted, |last| wanted.min(last)));
+    }
     // The endpoint's wish moves the attempt later, never earlier.
     Next::Retry(asked.map_or(due, |asked| asked.max(due)))
 }

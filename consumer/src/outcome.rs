@@ -21,6 +21,8 @@ pub(crate) struct Outcome {
     pub(crate) exchange: Option<Box<ExchangeRecord>>,
     /// How long the endpoint wants to be left alone.
     pub(crate) retry_after: Option<Duration>,
+    /// When a receiver wants it again, in the place of what the back-off says.
+    pub(crate) retry_in: Option<Duration>,
 }
 
 /// Why an attempt did not deliver.
@@ -85,11 +87,21 @@ pub(crate) fn of_error(error: &(dyn Error + 'static), connected: bool) -> Failur
         Some(parse) if parse.is_parse() => {
             Failure::new(Cause::BadResponse, format!("the answer is no HTTP: {parse}"))
         }
+        // What hyper says of chunks that are none.
+        _ if is_malformed(error) => {
+            let why = format!("the answer is no HTTP: {}", innermost(error));
+            Failure::new(Cause::BadResponse, why)
+        }
         _ => {
             let why = format!("the connection broke before the answer: {}", innermost(error));
             Failure::new(Cause::Reset, why)
         }
     }
+}
+
+fn is_malformed(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput};
+    find::<io::Error>(error).is_some_and(|io| matches!(io.kind(), InvalidData | InvalidInput))
 }
 
 /// The cause of a connection that did not come to be.

@@ -42,34 +42,38 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     fn new(subscription: &Subscription, rules: &Rules, config: &Config) -> Result<Self, String> {
-        // The parser of the URL standard settles every spelling of an address: 0x7f.1 is 127.0.0.1.
-        let mut url = Url::parse(&subscription.spec.url).map_err(|e| format!("its URL: {e}"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("its URL is neither http nor https".to_owned());
-        }
-        let proof = auth::proof(subscription, &url, rules)?;
-        // Cannot fail for http and https, and a URL that kept them would be refused just below.
-        let cleared = url.set_username("").and_then(|()| url.set_password(None));
-        cleared.map_err(|()| "its URL has no host".to_owned())?;
-        url.set_fragment(None);
+        let spec = &subscription.spec;
+        let (uri, proof) = match spec.pull {
+            // Nothing is dialled, and whoever takes a delivery has proved who they are.
+            true => (Uri::from_static("/"), Proof::Signatures),
+            false => endpoint(subscription, rules)?,
+        };
         Ok(Self {
-            uri: Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?,
-            headers: headers::custom(&subscription.spec.headers),
+            uri,
+            headers: headers::custom(&spec.headers),
             proof,
             format: subscription.spec.format,
             signer: Signer::new(rules.secrets_with_time(&subscription.secrets))?,
-            timeout: config.attempt_timeout(
-                subscription.spec.timeout_ms,
-                rules.settings.duration(DELIVERY_TIMEOUT),
-            ),
-            transform: subscription
-                .spec
-                .transform
-                .as_deref()
-                .map(Transform::compile)
-                .transpose()?,
+            timeout: config
+                .attempt_timeout(spec.timeout_ms, rules.settings.duration(DELIVERY_TIMEOUT)),
+            transform: spec.transform.as_deref().map(Transform::compile).transpose()?,
         })
     }
+}
+
+/// Where the deliveries of a subscription go, and what proves there who sends.
+fn endpoint(subscription: &Subscription, rules: &Rules) -> Result<(Uri, Proof), String> {
+    // The parser of the URL standard settles every spelling of an address: 0x7f.1 is 127.0.0.1.
+    let mut url = Url::parse(&subscription.spec.url).map_err(|e| format!("its URL: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("its URL is neither http nor https".to_owned());
+    }
+    let proof = auth::proof(subscription, &url, rules)?;
+    // Cannot fail for http and https, and a URL that kept them would be refused just below.
+    let cleared = url.set_username("").and_then(|()| url.set_password(None));
+    cleared.map_err(|()| "its URL has no host".to_owned())?;
+    url.set_fragment(None);
+    Ok((Uri::try_from(url.as_str()).map_err(|e| format!("its URL: {e}"))?, proof))
 }
 
 /// The rules in force, with all that was prepared under them.

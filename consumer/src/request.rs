@@ -35,7 +35,7 @@ pub(crate) fn build(
     for (name, value) in prepared.headers.iter().chain(shown.map(|(name, value)| (name, value))) {
         headers.insert(name, value.clone());
     }
-    let id = event.id.to_string();
+    let id = delivery.webhook_id();
     let timestamp = now.unix_seconds().to_string();
     let signatures = prepared.signer.sign(&id, now, &body.bytes);
     if let Some(signature) = signatures.webhook_signature() {

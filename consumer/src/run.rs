@@ -1,15 +1,15 @@
 //! The loop of a consumer: lease what there are slots for, attempt it, hand it to the recorder.
 
 use crate::{
-    attempt::{self, Backoff, Made, Plan, View},
+    attempt::Carrier,
+    begin::{Step, ToSend},
     held::Holding,
-    metrics::OutcomeLabel,
     outcome::Outcome,
     record::{self, Finished, Recorder},
     service::Consumer,
 };
 use contract::{
-    delivery::{AttemptReport, Next},
+    delivery::AttemptReport,
     master_api::Work,
     queue::{Lease, Settlement},
     setting::DELIVERY_PAUSED,
@@ -24,13 +24,13 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Most leases of one call to the queue.
 const LEASE_BATCH_MAX: u32 = 256;
 /// Longest that a call to the queue or to Master API may take.
-const CALL_MAX: Duration = Duration::from_secs(10);
+pub(crate) const CALL_MAX: Duration = Duration::from_secs(10);
 /// Pause after the queue could not be asked.
-const LEASE_AGAIN: Duration = Duration::from_millis(200);
+pub(crate) const LEASE_AGAIN: Duration = Duration::from_millis(200);
 /// Pauses, in milliseconds, after the tries to fetch what is needed for attempts.
 const FETCH_PAUSES_MS: [u64; 5] = [100, 200, 400, 800, 1600];
 /// How long deliveries are put back whose work could not be fetched.
-const PUT_BACK: Duration = Duration::from_secs(5);
+pub(crate) const PUT_BACK: Duration = Duration::from_secs(5);
 
 /// What the tasks of one run share.
 #[derive(Clone)]
@@ -76,66 +76,27 @@ impl Consumer {
     async fn attempt(&self, work: &Work) -> (Option<AttemptReport>, Settlement) {
         // Before anything is judged or timed: waiting for ourselves is no part of the attempt.
         self.deliverer.room().await;
-        let snapshot = self.snapshots.newest();
-        let number = work.delivery.id.lane.subscription();
-        let subscription = snapshot.rules.subscriptions.get(&number);
-        let prepared = subscription.map(|found| snapshot.prepared(found, &self.config));
-        let ready = prepared.as_deref().map(Result::as_ref);
-        let started_at = self.clock.now();
-        let view = View {
-            now: started_at,
-            rules: snapshot.rules.sequence,
-            subscription: subscription.map(AsRef::as_ref),
-            misconfigured: ready.and_then(Result::err).map(String::as_str),
-            stamp_keys: &snapshot.stamp_keys,
-        };
-        let outcome = match (attempt::plan(work, &view), ready, &work.payload) {
-            (Plan::Settle(settlement), _, _) => return (None, settlement),
-            (Plan::Fail(failure), _, _) => Outcome::unsent(failure),
-            (Plan::Send, Some(Ok(prepared)), Some(payload)) => {
-                let sent =
-                    self.make_and_send(&snapshot.rules, (work, payload), prepared, started_at);
-                match sent.await {
-                    Ok(outcome) => outcome,
-                    Err(due) => return (None, Settlement::Nack(due)),
+        let (begun, step) = self.begin(work, Carrier::Http).await;
+        let outcome = match step {
+            Step::Settle(settlement) => return (None, settlement),
+            Step::Fail(failure) => Outcome::unsent(failure),
+            Step::Send(ToSend { prepared, made, body }) => {
+                // In order, or the step would be another one.
+                let Ok(prepared) = prepared.as_ref() else { return (None, Settlement::Ack) };
+                let work = made.as_deref().unwrap_or(work);
+                match self.send(work, prepared, &body, begun.started_at).await {
+                    Some(outcome) => outcome,
+                    // Due at once: given back untried.
+                    None => return (None, Settlement::Nack(self.clock.now())),
                 }
             }
-            // The plan is to send only when all of it is there.
-            (Plan::Send, _, _) => return (None, Settlement::Ack),
         };
-        let made = Made { work, started_at, ended_at: self.clock.now(), outcome };
-        self.measure(&made);
-        let backoff = || {
-            let rule = subscription.map(|found| snapshot.rules.backoff(found, &work.event));
-            let (policy, rule) = rule.unwrap_or_default();
-            let retry_after_max = self.config.retry_after_max.0;
-            Backoff { policy, rule, dice: self.random.fraction(), retry_after_max }
-        };
-        let (report, settlement) = attempt::conclude(made, backoff);
-        if let Next::Dead(cause) = report.next {
-            self.metrics.deliveries_dead.inc();
-            tracing::info!(delivery = %report.delivery, %cause, "delivery is dead");
-        }
+        let (report, settlement) = self.conclude(&begun, work, outcome);
         (Some(report), settlement)
     }
 
-    fn measure(&self, made: &Made<'_>) {
-        let failure = made.outcome.failure.as_ref();
-        let outcome = failure.map_or("delivered", |failure| failure.cause.as_str());
-        self.metrics.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
-        self.metrics.attempt_duration_seconds.observe(made.outcome.duration.as_secs_f64());
-        tracing::debug!(
-            delivery = %made.work.delivery.id,
-            event = %made.work.event.id,
-            attempt = made.work.delivery.next_attempt(),
-            status = made.outcome.status,
-            outcome,
-            "attempt"
-        );
-    }
-
     /// What is needed for these deliveries; None when Master API could not be asked.
-    async fn fetch(&self, leases: &[Holding]) -> Option<Vec<Option<Work>>> {
+    pub(crate) async fn fetch(&self, leases: &[Holding]) -> Option<Vec<Option<Work>>> {
         let ids: Vec<_> = leases.iter().map(|holding| holding.lease().delivery).collect();
         for pause_ms in FETCH_PAUSES_MS {
             match timeout(CALL_MAX, self.master_api.work(ids.clone())).await {

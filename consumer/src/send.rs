@@ -2,17 +2,15 @@
 
 use crate::{
     auth::{Proof, TlsIdentity},
-    form::{self, Body, Unformed},
+    form::Body,
     outcome::{Failure, Outcome},
     prepared::Prepared,
     request,
     service::Consumer,
     token::Token,
 };
-use bytes::Bytes;
-use contract::{clock::Timestamp, master_api::Work, rules::Rules};
+use contract::{clock::Timestamp, master_api::Work};
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// What shows who sends in one request.
@@ -23,40 +21,9 @@ struct Shown<'a> {
     token: Option<Token>,
 }
 
-/// How long deliveries are put back whose contract is not at hand yet.
-const FORMED_LATER: Duration = Duration::from_secs(1);
-
 impl Consumer {
-    /// Makes the body that the subscription wants, and sends it. Errors: nothing was sent, and the
-    /// delivery is due at that time.
-    pub(crate) async fn make_and_send(
-        &self,
-        rules: &Rules,
-        (work, payload): (&Work, &Bytes),
-        prepared: &Prepared,
-        now: Timestamp,
-    ) -> Result<Outcome, Timestamp> {
-        let transform = prepared.transform.as_ref();
-        let made = match transform.map(|transform| transform.apply(work, payload)).transpose() {
-            Ok(made) => made,
-            Err(failure) => return Ok(Outcome::unsent(failure)),
-        };
-        let (work, payload) = made.as_ref().map_or((work, payload), |(work, body)| (work, body));
-        let event = &work.event;
-        let in_force = rules.schemas.contains_key(&event.uri) || rules.sequence < event.rules;
-        let formed = form::body(event, payload, prepared.format, &self.converter, in_force).await;
-        match formed {
-            Ok(body) => {
-                let sent = self.send(work, prepared, &body, now).await;
-                sent.ok_or_else(|| self.clock.now())
-            }
-            Err(Unformed::Later) => Err(self.clock.now().after(FORMED_LATER)),
-            Err(Unformed::Never(failure)) => Ok(Outcome::unsent(failure)),
-        }
-    }
-
     /// None: all connections are in use, and nothing was sent.
-    async fn send(
+    pub(crate) async fn send(
         &self,
         work: &Work,
         prepared: &Prepared,
@@ -84,9 +51,8 @@ impl Consumer {
         self.metrics.attempts_in_flight.dec();
         if outcome.is_none() {
             self.metrics.connections_exhausted.inc();
-        } else if work.delivery.attempts.is_empty() {
-            let delay = now.since(work.event.received_at);
-            self.metrics.first_attempt_delay_seconds.observe(delay.as_secs_f64());
+        } else {
+            self.measure_delay(work, now);
         }
         outcome.map(|outcome| Outcome { duration: started.elapsed(), ..outcome })
     }

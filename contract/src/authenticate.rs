@@ -25,6 +25,34 @@ pub trait Authenticate: fmt::Debug + Send + Sync {
     async fn authenticate(&self, token: &Secret) -> Result<Principal>;
 }
 
+/// The holder of a token that is good for as long as what it opened is open, or less.
+#[derive(Debug, Clone)]
+pub struct Holder(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    who: Arc<dyn Authenticate>,
+    token: Secret,
+    principal: Principal,
+}
+
+impl Holder {
+    /// `token` is good for `principal` now, and `who` says whether it still is.
+    pub fn new(who: Arc<dyn Authenticate>, token: Secret, principal: Principal) -> Self {
+        Self(Arc::new(Held { who, token, principal }))
+    }
+
+    /// Errors: `unauthenticated` once the token is revoked or has expired, or its rights are
+    /// others; `unavailable` when it cannot be told.
+    pub async fn admitted(&self) -> Result<()> {
+        let Held { who, token, principal } = &*self.0;
+        if who.authenticate(token).await? == *principal {
+            return Ok(());
+        }
+        Err(unknown("its rights have changed: connect again"))
+    }
+}
+
 /// When this process last met each key, since it was last asked. As many as there are keys.
 #[derive(Debug, Default)]
 pub struct KeyUses(RwLock<HashMap<KeyId, AtomicI64>>);

@@ -3,7 +3,7 @@
 use crate::{
     clock::Timestamp,
     exchange::ExchangeRecord,
-    id::{DeliveryId, EventId},
+    id::{DeliveryId, EventId, ReplayId},
     subscription::OrderingKey,
 };
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// One HTTP request of a delivery, with its outcome.
+/// One HTTP request of a delivery, or one handing over to a receiver, with its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
@@ -211,9 +211,21 @@ pub struct Delivery {
     /// Whose turn it shares: see [`crate::subscription::Ordering::Key`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<OrderingKey>,
+    /// The replay that made it; None: it was made with its event, or for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayId>,
+    /// It has a `webhook-id` of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_id: bool,
 }
 
 impl Delivery {
+    /// What its receiver tells repeats by: the event's id, in every attempt for every subscription;
+    /// of a replay that wants new ones, the delivery's.
+    pub fn webhook_id(&self) -> String {
+        if self.new_id { self.id.to_string() } else { self.event.to_string() }
+    }
+
     /// The number that the next attempt will have.
     pub fn next_attempt(&self) -> u32 {
         self.attempts.last().map_or(1, |attempt| attempt.number + 1)

@@ -42,7 +42,12 @@ pub mod broker;
 pub mod registry;
 pub mod master_api;
 pub mod retention;
+pub mod replay;
 pub mod queue;
+pub mod pull;
+
+// What is done with them on both sides of the wire.
+pub mod follow;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

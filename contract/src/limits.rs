@@ -29,6 +29,14 @@ pub const DIFFERENCES_LISTED_MAX: usize = 500;
 pub const SUBSCRIPTIONS_NAMED_MAX: usize = 100;
 /// Most subscriptions of one event whose deliveries are stored with the event itself.
 pub const DELIVERIES_INLINE_MAX: usize = 10_000;
+/// Most events that one replay may name.
+pub const REPLAY_EVENTS_MAX: usize = 1_000;
+/// Replays that are not over at once.
+pub const REPLAYS_RUNNING_MAX: usize = 64;
+/// Replays that are over and still known: the newest.
+pub const REPLAYS_KEPT_MAX: usize = 400;
+/// Rows that the preview of a replay looks at.
+pub const REPLAY_PREVIEW_ROWS_MAX: u64 = 1_000_000;
 /// Most rows of one page of any listing.
 pub const PAGE_MAX: u32 = 500;
 /// Rows of a page when none are asked for.
@@ -41,6 +49,8 @@ pub const LOG_KINDS_MAX: usize = 64;
 pub const LOG_FOLLOWERS_MAX: usize = 32;
 /// Bytes of a response body read before it is given up as too large.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 64 * 1024;
+/// A page of what went over the wire ends after so many bytes.
+pub const EXCHANGES_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long an idempotency key is remembered, in hours.
 pub const IDEMPOTENCY_HOURS: u64 = 24;
 /// Most patterns of one subscription.
@@ -71,7 +81,22 @@ pub const CERTIFICATES_BYTES_MAX: usize = 32 * 1024;
 /// Largest gRPC message in bytes: a body of GitHub and its headers fit.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most deliveries that one receiver holds at once.
+pub const PULL_IN_FLIGHT_MAX: u32 = 1_000;
+/// How long a receiver may hold a delivery, when nothing else is said.
+pub const PULL_LEASE_DEFAULT: Duration = Duration::from_secs(30);
+/// Shortest lease of a receiver.
+pub const PULL_LEASE_MIN: Duration = Duration::from_secs(1);
+/// Longest lease of a receiver, and longest extension.
+pub const PULL_LEASE_MAX: Duration = Duration::from_secs(3600);
+
 const _: () = assert!(BODY_BYTES_MAX_DEFAULT <= BODY_BYTES_MAX_GITHUB);
 const _: () = assert!(BODY_BYTES_MAX_GITHUB + HEADERS_KEPT_BYTES_MAX < GRPC_MESSAGE_BYTES_MAX);
 const _: () = assert!(CUSTOM_HEADERS_BYTES_MAX < HEADERS_KEPT_BYTES_MAX);
+const _: () = assert!(
+    EXCHANGES_BYTES_MAX + RESPONSE_BODY_BYTES_MAX + PAGE_MAX as usize * 2 * HEADERS_KEPT_BYTES_MAX
+        < GRPC_MESSAGE_BYTES_MAX,
+    "the headers that are usual for an attempt come to each row of a page"
+);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+const _: () = assert!(REPLAYS_RUNNING_MAX + REPLAYS_KEPT_MAX <= PAGE_MAX as usize);

@@ -11,6 +11,7 @@ use crate::{
     id::{DeliveryId, EventId, KeyId, LaneId, Sequence, SubscriptionId},
     log::{LogHead, LogPage, LogQuery},
     past::Past,
+    replay::Replays,
     retention::{PayloadState, Retention},
     rules::RulesReceiver,
     schema::SchemaVersion,
@@ -185,6 +186,15 @@ pub trait Events: Send + Sync {
     /// Whether the payload of an event is there. An event that has gone with its day is `Expired`,
     /// as far as its id tells that it was; None: no such event is known.
     async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>>;
+    /// Those of several events, in the same order; at most [`crate::limits::PAGE_MAX`]. Whoever can
+    /// reads them together instead of one by one.
+    async fn payload_states(&self, ids: Vec<EventId>) -> Result<Vec<Option<PayloadState>>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.payload_state(id).await?);
+        }
+        Ok(found)
+    }
     /// Events, in the order of the log, the newest first. A page may be short: it has a cursor
     /// as long as there may be more.
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>>;
@@ -288,9 +298,10 @@ pub trait Deliveries: Send + Sync {
     /// A delivery by id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>>;
     /// What went over the wire in the attempts of a delivery, oldest first: of those that sent
-    /// something, and as long as the payload of the event is kept.
-    async fn exchanges(&self, _id: DeliveryId) -> Result<Vec<Exchange>> {
-        Ok(Vec::new())
+    /// something, and as long as the payload of the event is kept. A page ends after
+    /// [`crate::limits::EXCHANGES_BYTES_MAX`], too; its cursor is the number of its last attempt.
+    async fn exchanges(&self, _id: DeliveryId, _page: PageRequest) -> Result<Page<Exchange>> {
+        Ok(Page { items: Vec::new(), next: None })
     }
     /// Deliveries, newest first.
     async fn deliveries(&self, filter: DeliveryFilter, page: PageRequest)
@@ -451,7 +462,12 @@ pub trait Log: Send + Sync {
 }
 
 /// All of Master API.
-pub trait MasterApi: Events + Deliveries + Lanes + Configuration + Log + Past + Retention {}
+pub trait MasterApi:
+    Events + Deliveries + Lanes + Configuration + Log + Past + Retention + Replays
+{
+}
 
-impl<T> MasterApi for T where T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention
-{}
+impl<T> MasterApi for T where
+    T: Events + Deliveries + Lanes + Configuration + Log + Past + Retention + Replays
+{
+}

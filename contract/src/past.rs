@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 /// A rule that had a say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleInForce {
-    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`, `test`.
+    /// `subscription`, `pattern`, `audience`, `priority`, `backoff`, `schema`, `test`, `replay`.
     pub rule: String,
     /// The fact that put it in force; None: what the server does by itself.
     pub fact: Option<Sequence>,
@@ -109,7 +109,7 @@ pub trait Past: Send + Sync {
         Err(untold())
     }
     /// The facts that touched an object, oldest first; of too many, the newest.
-    async fn history(&self, _object: &Target) -> Result<Vec<HistoryEntry>> {
+    async fn history(&self, _subject: &Subject) -> Result<Vec<HistoryEntry>> {
         Err(untold())
     }
 }
@@ -118,38 +118,57 @@ fn untold() -> Error {
     Error::new(ErrorCode::Unavailable, "no log is kept here")
 }
 
-impl Target {
-    /// An object by its kind (`subscription`, `source`, `subscriber`, `event_type`, `schema`,
-    /// `backoff`) and its name, id or URI; a back-off as in `global incoming` or
-    /// `source:github/outgoing`. Errors: `invalid_request`.
+/// What has a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// Something that a manifest can declare.
+    Object(Target),
+    /// A setting, by name.
+    Setting(String),
+    /// An API key, by id or name; of several that had the name one after the other, all.
+    Key(String),
+    /// A user, by name or id; of several that had the name one after the other, all.
+    User(String),
+}
+
+impl Subject {
+    /// Something by its kind (`subscription`, `source`, `subscriber`, `event_type`, `schema`,
+    /// `backoff`, `setting`, `key`, `user`) and its name, id or URI; a back-off as in `global
+    /// incoming` or `source:github/outgoing`. Errors: `invalid_request`.
     pub fn named(kind: &str, name: &str) -> Result<Self> {
-        Ok(match kind {
-            "subscription" => Self::Subscription(name.to_owned()),
-            "source" => Self::Source(name.to_owned()),
-            "subscriber" => Self::Subscriber(name.to_owned()),
-            "event_type" => Self::EventType(name.parse()?),
-            "schema" => Self::Schema(name.parse()?),
-            "backoff" => {
-                let (of, direction) = name.rsplit_once([' ', '/']).ok_or_else(|| {
-                    invalid("a back-off is named as in `global incoming`".to_owned())
-                })?;
-                let direction = match direction {
-                    "incoming" => Direction::Incoming,
-                    "outgoing" => Direction::Outgoing,
-                    other => {
-                        let text =
-                            format!("`{other}` is no direction; allowed: incoming, outgoing");
-                        return Err(invalid(text));
-                    }
-                };
-                Self::Backoff(of.parse().map_err(invalid)?, direction)
-            }
+        let own = || name.to_owned();
+        Ok(Self::Object(match kind {
+            "setting" => return Ok(Self::Setting(own())),
+            "key" => return Ok(Self::Key(own())),
+            "user" => return Ok(Self::User(own())),
+            "subscription" => Target::Subscription(own()),
+            "source" => Target::Source(own()),
+            "subscriber" => Target::Subscriber(own()),
+            "event_type" => Target::EventType(name.parse()?),
+            "schema" => Target::Schema(name.parse()?),
+            "backoff" => backoff(name)?,
             other => {
-                let all = "subscription, source, subscriber, event_type, schema, backoff";
+                let all = "subscription, source, subscriber, event_type, schema, backoff, \
+                           setting, key, user";
                 return Err(invalid(format!("`{other}` has no history; allowed: {all}")));
             }
-        })
+        }))
     }
+}
+
+fn backoff(name: &str) -> Result<Target> {
+    let (of, direction) = name
+        .rsplit_once([' ', '/'])
+        .ok_or_else(|| invalid("a back-off is named as in `global incoming`".to_owned()))?;
+    let direction = match direction {
+        "incoming" => Direction::Incoming,
+        "outgoing" => Direction::Outgoing,
+        other => {
+            let text = format!("`{other}` is no direction; allowed: incoming, outgoing");
+            return Err(invalid(text));
+        }
+    };
+    Ok(Target::Backoff(of.parse().map_err(invalid)?, direction))
 }
 
 fn invalid(text: String) -> Error {
@@ -163,14 +182,22 @@ mod tests {
 
     #[test]
     fn objects_go_by_kind_and_name() {
-        let of = Target::named("backoff", "type:shop/1/paid/outgoing").unwrap();
+        let target = |kind, name| match Subject::named(kind, name).unwrap() {
+            Subject::Object(target) => target,
+            other => panic!("{other:?}"),
+        };
+        let of = target("backoff", "type:shop/1/paid/outgoing");
         let uri = "shop/1/paid".parse().unwrap();
         assert_eq!(of, Target::Backoff(BackoffTarget::EventType(uri), Direction::Outgoing));
-        let global = Target::named("backoff", "global incoming").unwrap();
+        let global = target("backoff", "global incoming");
         assert_eq!(global, Target::Backoff(BackoffTarget::Global, Direction::Incoming));
-        assert_eq!(Target::named("source", "gh").unwrap(), Target::Source("gh".into()));
+        assert_eq!(target("source", "gh"), Target::Source("gh".into()));
+        assert_eq!(Subject::named("key", "job").unwrap(), Subject::Key("job".into()));
+        assert_eq!(Subject::named("user", "ada").unwrap(), Subject::User("ada".into()));
+        let setting = Subject::named("setting", "retention.age").unwrap();
+        assert_eq!(setting, Subject::Setting("retention.age".into()));
         for (kind, name) in [("x", "y"), ("backoff", "global"), ("backoff", "global up")] {
-            let refusal = Target::named(kind, name).unwrap_err();
+            let refusal = Subject::named(kind, name).unwrap_err();
             assert_eq!(refusal.code, ErrorCode::InvalidRequest, "{kind} {name}");
         }
     }

@@ -1,6 +1,11 @@
 //! Port of the message queue: hop 3c. The queue is a cache of the log: ids, no payloads.
 
-use crate::{Result, clock::Timestamp, id::DeliveryId, id::LaneId, master_api::FeedItem};
+use crate::{
+    Result,
+    clock::Timestamp,
+    id::{DeliveryId, LaneId, SubscriptionNumber},
+    master_api::FeedItem,
+};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -66,6 +71,9 @@ pub struct LaneDepth {
 
 /// Deliveries in the order in which they are to be attempted.
 ///
+/// Those of a subscription whose receivers take them (`pull`) wait for [`Self::lease_for`] and take
+/// no part in the order of the others.
+///
 /// Priority 9 goes first; inside a priority, turns are taken per subscriber, then per
 /// subscription; inside a lane, first in first out. The priority is the subscription's own as the
 /// rules in force say, else that of the lane. Caps, rate limits, pauses and open breakers come from
@@ -76,6 +84,14 @@ pub trait MessageQueue: Send + Sync {
     async fn enqueue(&self, items: Vec<FeedItem>) -> Result<Vec<Enqueued>>;
     /// Up to `max` leases, best first; waits up to `wait` for the first one.
     async fn lease(&self, max: u32, wait: Duration) -> Result<Vec<Lease>>;
+    /// Up to `max` leases of a subscription whose receivers take its deliveries, best first; waits
+    /// up to `wait` for the first one. None of a subscription that has a URL.
+    async fn lease_for(
+        &self,
+        subscription: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>>;
     /// Ends leases. One that has run out or is unknown is passed over.
     async fn settle(&self, settlements: Vec<(Lease, Settlement)>) -> Result<()>;
     /// Extends leases by the queue's lease time; gives those that are still held.

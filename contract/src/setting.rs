@@ -79,6 +79,8 @@ pub struct Definition {
     pub kind: SettingKind,
     /// What holds while it is not set, in words.
     pub default: &'static str,
+    /// What holds while neither it is set nor the configuration says anything.
+    pub default_value: SettingValue,
     /// The least value.
     pub least: Option<SettingValue>,
     /// The greatest value.
@@ -87,16 +89,17 @@ pub struct Definition {
     pub about: &'static str,
 }
 
-const fn days(days: u64) -> Option<SettingValue> {
+const fn days(days: u64) -> SettingValue {
     seconds(days * 86_400)
 }
 
-const fn seconds(seconds: u64) -> Option<SettingValue> {
-    Some(SettingValue::Duration(Span(Duration::from_secs(seconds))))
+const fn seconds(seconds: u64) -> SettingValue {
+    SettingValue::Duration(Span(Duration::from_secs(seconds)))
 }
 
 const fn flag(key: &'static str, about: &'static str) -> Definition {
-    Definition { key, kind: SettingKind::Bool, default: "false", least: None, most: None, about }
+    let (kind, default_value) = (SettingKind::Bool, SettingValue::Bool(false));
+    Definition { key, kind, default: "false", default_value, least: None, most: None, about }
 }
 
 /// All settings but the feature flags, by name.
@@ -106,8 +109,9 @@ pub const DEFINITIONS: [Definition; 6] = [
         key: DELIVERY_TIMEOUT,
         kind: SettingKind::Duration,
         default: "the configuration's `consumer.timeout`",
-        least: seconds(1),
-        most: seconds(60),
+        default_value: seconds(15),
+        least: Some(seconds(1)),
+        most: Some(seconds(60)),
         about: "time limit of an attempt, for subscriptions that set none",
     },
     flag(EVENTS_PAUSED, "no event is taken: senders get 503 and come again; deliveries go on"),
@@ -115,14 +119,16 @@ pub const DEFINITIONS: [Definition; 6] = [
         key: RETENTION_AGE,
         kind: SettingKind::Duration,
         default: "the configuration's `retention.age`",
-        least: days(1),
-        most: days(36_500),
+        default_value: days(30),
+        least: Some(days(1)),
+        most: Some(days(36_500)),
         about: "how long payloads and finished deliveries are kept",
     },
     Definition {
         key: RETENTION_SIZE,
         kind: SettingKind::Integer,
         default: "the configuration's `retention.size`",
+        default_value: SettingValue::Integer(0),
         least: None,
         most: None,
         about: "bytes of all tables above which the oldest days go; 0: no such bound",
@@ -131,8 +137,9 @@ pub const DEFINITIONS: [Definition; 6] = [
         key: RETENTION_UNFINISHED,
         kind: SettingKind::Duration,
         default: "the configuration's `retention.unfinished`",
-        least: days(1),
-        most: days(36_500),
+        default_value: days(90),
+        least: Some(days(1)),
+        most: Some(days(36_500)),
         about: "how long an unfinished delivery keeps its payload",
     },
 ];

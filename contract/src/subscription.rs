@@ -144,7 +144,7 @@ pub struct SubscriptionSpec {
     /// Whose it is; None: our own.
     #[serde(default)]
     pub subscriber: Option<String>,
-    /// Where deliveries go: an http or https URL.
+    /// Where deliveries go: an http or https URL; empty: receivers take them (`pull`).
     pub url: String,
     /// What it wants.
     pub events: Vec<EventPattern>,
@@ -184,6 +184,10 @@ pub struct SubscriptionSpec {
     /// In which form it wants its payloads.
     #[serde(default, skip_serializing_if = "PayloadFormat::is_as_received")]
     pub format: PayloadFormat,
+
+    /// Deliveries are taken by receivers instead of being sent to a URL. Since format 5.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pull: bool,
 }
 
 impl SubscriptionSpec {

@@ -38,7 +38,7 @@ impl Metrics {
         };
         registry.register(
             "certes_gateway_events",
-            "Events posted, by outcome: accepted, duplicate, quarantined, or an error code",
+            "Posted events by outcome: accepted, duplicate, quarantined, challenge, or error",
             metrics.events.clone(),
         );
         registry.register_with_unit(

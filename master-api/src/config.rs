@@ -74,6 +74,10 @@ pub struct Config {
     pub recent_bytes_max: usize,
     /// When endpoints are left alone, and when they are given up.
     pub breaker: BreakerConfig,
+    /// Deliveries of a replay that wait at once: it makes more as they are delivered. Default: 10,000.
+    pub replay_ahead_max: u64,
+    /// Deliveries of a replay that are made in one step, between the events of others. Default: 256.
+    pub replay_batch_max: usize,
     /// How long things are kept. The process sets it.
     #[serde(skip)]
     pub retention: RetentionConfig,
@@ -273,6 +277,8 @@ impl Default for Config {
             commit_wait: millis(10_000),
             recent_bytes_max: 32 << 20,
             breaker: BreakerConfig::default(),
+            replay_ahead_max: 10_000,
+            replay_batch_max: 256,
             retention: RetentionConfig::default(),
             limits: StoreConfig::default(),
         }

@@ -8,6 +8,7 @@ pub mod record_attempt;
 pub mod breaker;
 pub mod resend;
 pub mod cancel;
+pub mod replay;
 
 // Configuration.
 mod check;

@@ -12,6 +12,7 @@ pub use hash::Hash;
 pub use kinds::{check_kinds, kinds};
 pub use stored_event::StoredEvent;
 
+use bytes::Bytes;
 use contract::{
     access::{Actor, ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
@@ -20,19 +21,25 @@ use contract::{
     command::Target,
     delivery::{Attempt, Cause, Delivery, Next},
     event::Direction,
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
+    id::{
+        DeliveryId, EventId, KeyId, LaneId, ReplayId, SecretId, Sequence, SubscriptionNumber,
+        UserId,
+    },
     log::NOTABLE_SINCE_FORMAT,
     master_api::Stats,
+    replay::{ReplayProgress, ReplaySpec},
     retention::ErasureTarget,
     schema::SchemaVersion,
     setting::Setting,
     source::Source,
     subscription::{
-        EventType, SecretRef, Subscriber, Subscription, SubscriptionSpec, SubscriptionStatus,
+        EventType, OrderingKey, SecretRef, Subscriber, Subscription, SubscriptionSpec,
+        SubscriptionStatus,
     },
     uri::EventUri,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Something that happened: the unit of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +125,9 @@ pub enum FactBody {
         from: Sequence,
         /// The lanes whose deliveries are carried with it.
         lanes: Vec<LaneId>,
+        /// More of its deliveries were made after it. Since format 5.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        later: bool,
     },
     /// A delivery of an event that was carried, as it stands. Since format 3.
     DeliveryCarried {
@@ -125,6 +135,9 @@ pub enum FactBody {
         delivery: Box<Delivery>,
         /// It waits for a retry, and no longer for its first turn.
         scheduled: bool,
+        /// It was made after its event. Since format 5.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        later: bool,
     },
     /// A waiting delivery was given up without another attempt: it is dead. Since format 3.
     DeliveryAbandoned {
@@ -139,6 +152,38 @@ pub enum FactBody {
         event: EventId,
         /// `expired` or `erased`.
         cause: Cause,
+    },
+    /// An event has more deliveries, made here and not where it was taken. Since format 5.
+    DeliveriesMade {
+        /// Of which event.
+        event: EventId,
+        /// One in each of these lanes.
+        lanes: Vec<LaneId>,
+        /// Those that are kept in order by key.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        keys: BTreeMap<LaneId, OrderingKey>,
+        /// The replay that made them; None: the event went to so many that they are made bit by
+        /// bit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replay: Option<ReplayId>,
+        /// They have a `webhook-id` of their own.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        new_id: bool,
+        /// The dead letter that the new one stands for from here on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<DeliveryId>,
+    },
+    /// A replay has come so far. Since format 5.
+    ReplayAdvanced {
+        /// Which one.
+        replay: ReplayId,
+        /// Where it goes on.
+        cursor: Bytes,
+        /// All that it did so far.
+        progress: ReplayProgress,
+        /// Nothing more comes of it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        over: bool,
     },
 
     // Configuration: what decides how it passes.
@@ -341,6 +386,40 @@ pub enum FactBody {
         /// Which subscription.
         number: SubscriptionNumber,
     },
+    /// Somebody wants something delivered once more. Since format 5.
+    ReplayStarted(Box<ReplayOrder>),
+    /// A replay is wanted no more; what waits of it is being taken back. Since format 5.
+    ReplayCancelled {
+        /// Which one.
+        replay: ReplayId,
+    },
+    /// A replay is over: all was made, or it was cancelled, and nothing of it waits. Since format 5.
+    ReplayEnded {
+        /// Which one.
+        replay: ReplayId,
+        /// When.
+        at: Timestamp,
+        /// What it did.
+        progress: ReplayProgress,
+    },
+}
+
+/// A replay as it was ordered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayOrder {
+    /// Its id.
+    pub id: ReplayId,
+    /// What is wanted.
+    pub spec: ReplaySpec,
+    /// The subscription whose deliveries are meant.
+    pub from: Option<SubscriptionNumber>,
+    /// The subscription that gets them.
+    pub to: Option<SubscriptionNumber>,
+    /// When it was ordered.
+    pub started_at: Timestamp,
+    /// The last fact before it: what comes later is no part of it.
+    pub upto: Sequence,
 }
 
 /// The newest format that this program reads and writes.
@@ -365,7 +444,11 @@ pub enum FactBody {
 /// rate limits; [`FactBody::BreakerOpened`], [`FactBody::BreakerClosed`],
 /// [`FactBody::DeliveriesSkipped`]; filters ([`SubscriptionSpec::filter`]); transformations
 /// ([`SubscriptionSpec::transform`], and the cause `transform`); the schemes of a [`Source`] beside
-/// `github`, `standard-webhooks` and `none`, and what it says of proofs, types, answers and bounds.
+/// `github`, `standard-webhooks` and `none`, and what it says of proofs, types, answers and bounds;
+/// [`SubscriptionSpec::pull`];
+/// replays ([`FactBody::ReplayStarted`] and the other facts of replays), deliveries that are made
+/// after their event ([`FactBody::DeliveriesMade`]), with their index, and the lanes behind the live
+/// ones ([`LaneId::behind`]).
 pub const FORMAT: u32 = 5;
 
 impl FactBody {
@@ -381,7 +464,9 @@ impl FactBody {
             | Self::EventCarried { .. }
             | Self::DeliveryCarried { .. }
             | Self::DeliveryAbandoned { .. }
-            | Self::PayloadRemoved { .. } => Chain::Traffic,
+            | Self::PayloadRemoved { .. }
+            | Self::DeliveriesMade { .. }
+            | Self::ReplayAdvanced { .. } => Chain::Traffic,
             Self::FormatRaised { .. }
             | Self::BucketClosed { .. }
             | Self::SecretStored(_)
@@ -421,7 +506,10 @@ impl FactBody {
             | Self::BucketRetired { .. }
             | Self::BucketDropped { .. }
             | Self::ErasureOrdered { .. }
-            | Self::ErasureDone { .. } => Chain::Configuration,
+            | Self::ErasureDone { .. }
+            | Self::ReplayStarted(_)
+            | Self::ReplayCancelled { .. }
+            | Self::ReplayEnded { .. } => Chain::Configuration,
         }
     }
 }

@@ -216,6 +216,11 @@ impl Followed {
                 }
             }
             FactBody::DeliveryResent { delivery } => self.due(delivery.lane, fact.time),
+            FactBody::DeliveriesMade { lanes, .. } => {
+                for lane in lanes {
+                    self.lanes.entry(*lane).or_default().head = Some(fact.sequence);
+                }
+            }
             // Nothing of what is in memory changes by the others.
             _ => {}
         }

@@ -19,6 +19,7 @@ mod query;
 mod rules;
 mod schema_sets;
 mod retention;
+mod replays;
 mod schemas;
 mod settings;
 mod subscriptions;
@@ -31,13 +32,15 @@ use async_graphql::{
     futures_util::{StreamExt, future, stream, stream::BoxStream},
 };
 use contract::{
-    access::Principal, broker::EventBroker, master_api::MasterApi, registry::SchemaRegistry,
+    access::Principal, authenticate::Holder, broker::EventBroker, master_api::MasterApi,
+    registry::SchemaRegistry,
 };
-use std::{any::TypeId, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    sync::Arc,
+};
 
-pub use access::{Holder, code, error, refusal};
-#[cfg(test)]
-pub(crate) use live::LAG_MAX;
+pub use access::{code, error, refusal};
 
 /// The whole schema.
 pub type ApiSchema = Schema<query::Query, once::Once, live::Live>;
@@ -80,6 +83,10 @@ pub async fn answer(
     Ok(response)
 }
 
+/// What a request carries and what lives until it is answered.
+#[derive(Clone)]
+pub struct Kept(pub Arc<dyn Any + Send + Sync>);
+
 /// The schema for a connection that asks many things. The caller is in the connection's data.
 #[derive(Clone)]
 pub struct Connected(pub ApiSchema);
@@ -107,8 +114,8 @@ impl Executor for Connected {
         });
         let budget = if follows { budget::Budget::endless() } else { budget::Budget::default() };
         let session = session.unwrap_or_default();
-        let holder = session.get(&TypeId::of::<Holder>());
-        let holder = holder.and_then(|holder| holder.downcast_ref::<Holder>()).cloned();
+        let holder: Option<Holder> = of_data(&session);
+        let kept: Option<Kept> = of_data(&request.data);
         let answers = self.0.execute_stream_with_session_data(request.data(budget), session);
         let answers = stream::once(admitted(holder)).flat_map({
             let mut answers = Some(answers.boxed());
@@ -117,12 +124,17 @@ impl Executor for Connected {
                 None => answers.take().unwrap_or_else(|| stream::empty().boxed()),
             }
         });
-        let coded = |mut response: Response| {
+        let coded = move |mut response: Response| {
+            let _until_answered = &kept;
             response.errors.iter_mut().for_each(access::coded);
             response
         };
         answers.map(coded).boxed()
     }
+}
+
+fn of_data<T: Clone + 'static>(data: &Data) -> Option<T> {
+    data.get(&TypeId::of::<T>())?.downcast_ref().cloned()
 }
 
 /// The refusal of a holder whose token is good no more.

@@ -4,6 +4,7 @@
 
 // What happens, and what is decided.
 pub mod fact;
+pub mod lifecycle;
 pub mod state;
 pub mod decide;
 pub mod project;
@@ -42,6 +43,7 @@ mod recent;
 mod keeper;
 mod space;
 mod retention;
+mod replay;
 mod service;
 mod ports;
 

@@ -1,8 +1,10 @@
-//! The past: the configuration as it stood at a moment, and what became of an object since.
+//! The past: the configuration as it stood at a moment, and in [`history`] what became of an object
+//! since.
 //!
 //! Both are folds of the configuration's facts, read through the port of the log from its
 //! beginning; that chain is kept for ever and is small.
 
+pub mod history;
 pub mod why;
 
 use crate::{fact::FactBody, state::State};
@@ -14,14 +16,12 @@ use contract::{
     limits,
     log::{Chain, LogFilter, LogQuery, LoggedFact},
     master_api::Log,
-    past::{ConfigurationAt, FieldChange, HistoryEntry},
+    past::ConfigurationAt,
 };
-use std::{collections::BTreeMap, collections::BTreeSet, ops::ControlFlow, time::Duration};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 /// Facts of the configuration that one question goes through at most.
 const FACTS_MAX: usize = 100_000;
-/// Changes that a history lists at most; the newest are kept.
-const CHANGES_MAX: usize = 500;
 
 /// Which fact gave each object its present form.
 pub type Versions = BTreeMap<Target, Sequence>;
@@ -83,120 +83,4 @@ pub async fn state_at(log: &impl Log, until: Option<Timestamp>) -> Result<Config
         backoffs: all(state.backoffs.into_values()),
         schemas: all(state.schemas.into_values()),
     })
-}
-
-/// The facts that touched an object, oldest first, the newest [`CHANGES_MAX`] of them.
-pub async fn history(log: &impl Log, wanted: &Target) -> Result<Vec<HistoryEntry>> {
-    let (mut found, mut next) = (Vec::new(), State::default());
-    fold(log, |state, fact, body| {
-        next.apply(fact.sequence, body);
-        if target(state, body).as_ref() == Some(wanted) {
-            let (before, after) = (object(state, wanted), object(&next, wanted));
-            let mut changes = Vec::new();
-            differences("", before.as_ref(), after.as_ref(), &mut changes);
-            found.push(HistoryEntry {
-                sequence: fact.sequence,
-                time: fact.time,
-                actor: fact.actor.clone(),
-                kind: fact.kind.clone(),
-                changes,
-            });
-            if found.len() > CHANGES_MAX {
-                found.remove(0);
-            }
-        }
-        ControlFlow::Continue(())
-    })
-    .await?;
-    Ok(found)
-}
-
-/// The object that a fact is about, given the state before it.
-fn target(state: &State, body: &FactBody) -> Option<Target> {
-    let named = |number| {
-        let found = state.subscriptions.get(number)?;
-        Some(Target::Subscription(found.spec.name.clone()))
-    };
-    match body {
-        FactBody::SubscriberPut(subscriber) => Some(Target::Subscriber(subscriber.id.clone())),
-        FactBody::SubscriberRemoved { id } => Some(Target::Subscriber(id.clone())),
-        FactBody::EventTypePut(event_type) => Some(Target::EventType(event_type.uri.clone())),
-        FactBody::EventTypeRemoved { uri } => Some(Target::EventType(uri.clone())),
-        FactBody::SourcePut(source) => Some(Target::Source(source.spec.name.clone())),
-        FactBody::SourceRemoved { name } => Some(Target::Source(name.clone())),
-        FactBody::BackoffPut(rule) => Some(Target::Backoff(rule.target.clone(), rule.direction)),
-        FactBody::BackoffRemoved { target, direction } => {
-            Some(Target::Backoff(target.clone(), *direction))
-        }
-        FactBody::SchemaPublished(version) => Some(Target::Schema(version.uri.clone())),
-        FactBody::SchemaRemoved { uri } => Some(Target::Schema(uri.clone())),
-        FactBody::SubscriptionCreated(created) => {
-            Some(Target::Subscription(created.spec.name.clone()))
-        }
-        FactBody::SubscriptionChanged { number, .. }
-        | FactBody::SubscriptionStatusChanged { number, .. }
-        | FactBody::SubscriptionRemoved { number } => named(number),
-        // About no object that has a name; a new kind that is adds its arm here.
-        _ => None,
-    }
-}
-
-/// The object as it stands, in the words of the configuration.
-fn object(state: &State, target: &Target) -> Option<serde_json::Value> {
-    let shown = match target {
-        Target::Subscriber(id) => serde_json::to_value(state.subscribers.get(id)?.as_ref()),
-        Target::EventType(uri) => serde_json::to_value(state.event_types.get(uri)?.as_ref()),
-        Target::Source(name) => serde_json::to_value(state.sources.get(name)?.as_ref()),
-        Target::Backoff(of, direction) => {
-            serde_json::to_value(state.backoffs.get(&(of.clone(), *direction))?.as_ref())
-        }
-        Target::Subscription(name) => {
-            serde_json::to_value(state.subscription_named(name)?.as_ref())
-        }
-        Target::Schema(uri) => serde_json::to_value(state.schemas.get(uri)?.as_ref()),
-    };
-    shown.ok()
-}
-
-/// The leaves in which two values differ.
-fn differences(
-    path: &str,
-    before: Option<&serde_json::Value>,
-    after: Option<&serde_json::Value>,
-    found: &mut Vec<FieldChange>,
-) {
-    use serde_json::Value::Object;
-    if before == after {
-        return;
-    }
-    if let (Some(Object(old)), Some(Object(new))) = (before, after) {
-        let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for name in names {
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            differences(&path, old.get(name), new.get(name), found);
-        }
-        return;
-    }
-    let (before, after) = (before.cloned(), after.cloned());
-    found.push(FieldChange { path: path.to_owned(), before, after });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn differences_name_each_leaf() {
-        let (before, after) =
-            (json!({"a": {"b": 1, "c": 2}}), json!({"a": {"b": 1, "c": 3}, "d": 4}));
-        let mut found = Vec::new();
-        differences("", Some(&before), Some(&after), &mut found);
-        let leaf = |path: &str, before: Option<i32>, after: Option<i32>| FieldChange {
-            path: path.to_owned(),
-            before: before.map(|value| json!(value)),
-            after: after.map(|value| json!(value)),
-        };
-        assert_eq!(found, [leaf("a.c", Some(2), Some(3)), leaf("d", None, Some(4))]);
-    }
 }

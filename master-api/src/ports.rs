@@ -8,12 +8,15 @@ mod key_uses;
 mod log;
 mod past;
 mod retention;
+mod replays;
+
+pub(crate) use deliveries::position_at;
 
 use crate::{
     fact::{Bucket, FactBody},
     follow,
     log::{LogError, read_fact},
-    project::{decode, read_delivery, read_event},
+    project::{decode, read_delivery, read_event, read_made},
     search::{self, Query, Visit, Walked},
     service::MasterApi,
     shared::{Shared, unavailable},
@@ -37,6 +40,8 @@ use std::{
 /// Rows that one request looks at before it answers with what it has: a page may be short, and
 /// its cursor says that there is more.
 const ROWS_LOOKED_AT_MAX: usize = 50_000;
+/// Deliveries of an event, made after it, that are looked at together.
+const DELIVERIES_SHOWN_MAX: usize = 10_000;
 /// Rows read at once while looking.
 const ROWS_PER_SCAN: usize = 512;
 
@@ -82,7 +87,7 @@ impl Shared {
         Ok(buckets)
     }
 
-    fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
+    pub(crate) fn event_id(&self, id: EventId) -> Result<Option<EventIdRow>, LogError> {
         let row = read_event(self.rows(), id)?;
         // What a gone day left behind is being swept away.
         Ok(row.filter(|row| !self.state.load().dropped.day(row.bucket)))
@@ -103,7 +108,10 @@ impl Shared {
     }
 
     /// The event whose fact lies there.
-    fn event_at(&self, (bucket, sequence): (Bucket, Sequence)) -> Result<Option<Event>, LogError> {
+    pub(crate) fn event_at(
+        &self,
+        (bucket, sequence): (Bucket, Sequence),
+    ) -> Result<Option<Event>, LogError> {
         let key = tables::sequence_key(sequence);
         let Some(row) = self.store.get(Table::Traffic(bucket), &key)? else { return Ok(None) };
         let fact = read_fact(&(Bytes::copy_from_slice(&key), row))?;
@@ -165,7 +173,10 @@ impl Shared {
     }
 
     /// Deliveries by id, in the same order.
-    fn deliveries_at(&self, ids: &[DeliveryId]) -> Result<Vec<Option<Delivery>>, LogError> {
+    pub(crate) fn deliveries_at(
+        &self,
+        ids: &[DeliveryId],
+    ) -> Result<Vec<Option<Delivery>>, LogError> {
         let keys: Vec<_> = ids.iter().map(|id| id.to_bytes().to_vec()).collect();
         let dropped = self.state.load().dropped;
         let read = |(id, row): (&DeliveryId, Option<Bytes>)| {
@@ -182,6 +193,21 @@ impl Shared {
     ) -> Result<Option<Bytes>, StoreError> {
         let row = self.store.get(Table::Payloads(bucket), &tables::sequence_key(sequence))?;
         Ok(row.filter(|row| row.len() >= SALT_LENGTH).map(|row| row.slice(SALT_LENGTH..)))
+    }
+}
+
+impl Shared {
+    /// The deliveries of an event: those that were made with it, and those that were made later, up
+    /// to a number of them.
+    pub(crate) fn delivery_ids(
+        &self,
+        id: EventId,
+        row: &EventIdRow,
+    ) -> Result<Vec<DeliveryId>, LogError> {
+        let sequence = row.sequence;
+        let own = row.lanes.iter().map(|lane| DeliveryId { lane: *lane, sequence });
+        let later = read_made(self.rows(), (id, row), DELIVERIES_SHOWN_MAX)?;
+        Ok(own.chain(later).collect())
     }
 }
 

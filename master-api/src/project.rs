@@ -7,19 +7,20 @@ use crate::{
     log::LogError,
     search::{self, OpenBlock},
     state::Dropped,
-    store::{Batch, Rows, Table},
-    tables::{self, DeliveryRow, EventIdRow},
+    store::{Batch, Rows, Scan, Table},
+    tables::{self, DeliveryRow, EventIdRow, ReplayRow},
 };
 use bytes::Bytes;
 use contract::{
     clock::Timestamp,
     delivery::{Cause, DeliveryState, Next},
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, LaneId, ReplayId, Sequence},
     master_api::Stats,
+    replay::ReplayProgress,
     subscription::OrderingKey,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
@@ -32,6 +33,8 @@ pub struct Projector<'a> {
     events: HashMap<EventId, EventIdRow>,
     created: BTreeMap<Sequence, Created>,
     touched: HashMap<DeliveryId, Touched>,
+    /// Replays that changed; None: one that is not running.
+    replays: BTreeMap<ReplayId, Option<ReplayRow>>,
     /// Rows to write. [`Self::finish`] adds the deliveries.
     pub batch: Batch,
     /// The counters.
@@ -51,10 +54,9 @@ pub struct LaneGain {
     pub due: Option<Timestamp>,
 }
 
-/// Deliveries that an event made: the same row in each of its lanes but for the keys.
+/// Deliveries that a fact made: the same row in each of its lanes but for the keys.
 struct Created {
-    event: EventId,
-    time: Timestamp,
+    delivery: DeliveryRow,
     lanes: Vec<LaneId>,
     keys: BTreeMap<LaneId, OrderingKey>,
     row: Bytes,
@@ -63,10 +65,7 @@ struct Created {
 impl Created {
     /// The delivery in one of the lanes.
     fn delivery(&self, lane: LaneId) -> DeliveryRow {
-        DeliveryRow {
-            key: self.keys.get(&lane).copied(),
-            ..DeliveryRow::new(self.event, self.time)
-        }
+        DeliveryRow { key: self.keys.get(&lane).copied(), ..self.delivery.clone() }
     }
 
     /// The same, encoded.
@@ -115,6 +114,7 @@ impl<'a> Projector<'a> {
             events: HashMap::new(),
             created: BTreeMap::new(),
             touched: HashMap::new(),
+            replays: BTreeMap::new(),
             batch: Batch::default(),
             stats,
             lanes: BTreeMap::new(),
@@ -192,17 +192,35 @@ impl<'a> Projector<'a> {
                 self.change(*delivery, |row| wait_again(row, time))
             }
             FactBody::DeliveryCancelled { delivery, .. } => self.change(*delivery, take_back),
-            FactBody::EventCarried { event, sequence: taken, from, lanes } => {
+            FactBody::EventCarried { event, sequence: taken, from, lanes, later } => {
                 let row = EventIdRow::new(*taken, bucket, lanes.clone());
+                let row = EventIdRow { later: *later, ..row };
                 self.carry_event(event.id, *from, EventIdRow { carried: Some(sequence), ..row })
             }
-            FactBody::DeliveryCarried { delivery, scheduled } => {
+            FactBody::DeliveryCarried { delivery, scheduled, later } => {
+                if *later {
+                    // Where the day that made it is gone, its mark is, too.
+                    self.mark_made(delivery.event, delivery.id);
+                }
                 self.carry(DeliveryRow::carried(delivery, *scheduled, bucket), delivery.id)
             }
             FactBody::DeliveryAbandoned { delivery, cause } => {
                 self.change(*delivery, |row| follow(row, Next::Dead(*cause)))
             }
             FactBody::PayloadRemoved { event, cause } => self.remove_payload(*event, *cause),
+            FactBody::DeliveriesMade { event, lanes, keys, replay, new_id, replaces } => {
+                let (carried, replay, new_id) = (Some(bucket), *replay, *new_id);
+                let row = DeliveryRow { carried, replay, new_id, ..DeliveryRow::new(*event, time) };
+                if let Some(dead) = replaces {
+                    self.change(*dead, take_back)?;
+                }
+                self.create_later(sequence, (lanes, keys), row)
+            }
+            FactBody::ReplayAdvanced { replay, cursor, progress, over } => {
+                let (cursor, progress) = (cursor.clone(), *progress);
+                self.replays.insert(*replay, (!over).then_some(ReplayRow { cursor, progress }));
+                Ok(())
+            }
             FactBody::FormatRaised { .. }
             | FactBody::BucketClosed { .. }
             | FactBody::SecretStored(_)
@@ -242,7 +260,10 @@ impl<'a> Projector<'a> {
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }
             | FactBody::ErasureOrdered { .. }
-            | FactBody::ErasureDone { .. } => Ok(()),
+            | FactBody::ErasureDone { .. }
+            | FactBody::ReplayStarted(_)
+            | FactBody::ReplayCancelled { .. }
+            | FactBody::ReplayEnded { .. } => Ok(()),
         }
     }
 
@@ -258,6 +279,15 @@ impl<'a> Projector<'a> {
         }
         for (id, touched) in std::mem::take(&mut self.touched) {
             self.settle(id, &touched)?;
+        }
+        for (id, row) in std::mem::take(&mut self.replays) {
+            match row {
+                Some(row) => {
+                    let row = encode("replay", &row)?;
+                    self.batch.put(Table::Replays, tables::replay_key(id), row);
+                }
+                None => self.batch.remove(Table::Replays, tables::replay_key(id)),
+            }
         }
         self.events.clear();
         Ok(())
@@ -328,14 +358,67 @@ impl<'a> Projector<'a> {
         if event.lanes.is_empty() {
             return Ok(());
         }
-        for lane in &event.lanes {
+        self.create(sequence, (&event.lanes, &event.keys), DeliveryRow::new(event.id, time))
+    }
+
+    /// A fact makes a delivery in each of these lanes.
+    fn create(
+        &mut self,
+        sequence: Sequence,
+        (lanes, keys): (&[LaneId], &BTreeMap<LaneId, OrderingKey>),
+        delivery: DeliveryRow,
+    ) -> Result<(), LogError> {
+        for lane in lanes {
             self.lanes.entry(*lane).or_default().head = Some(sequence);
             self.stats.waiting += 1;
         }
-        let row = Bytes::from(encode("delivery", &DeliveryRow::new(event.id, time))?);
-        let (lanes, keys) = (event.lanes.clone(), event.keys.clone());
-        let created = Created { event: event.id, time, lanes, keys, row };
-        self.created.insert(sequence, created);
+        let row = Bytes::from(encode("delivery", &delivery)?);
+        let (lanes, keys) = (lanes.to_vec(), keys.clone());
+        self.created.insert(sequence, Created { delivery, lanes, keys, row });
+        Ok(())
+    }
+
+    /// The same, of an event that was taken before.
+    fn create_later(
+        &mut self,
+        sequence: Sequence,
+        (lanes, keys): (&[LaneId], &BTreeMap<LaneId, OrderingKey>),
+        delivery: DeliveryRow,
+    ) -> Result<(), LogError> {
+        for lane in lanes {
+            self.mark_made(delivery.event, DeliveryId { lane: *lane, sequence });
+        }
+        if let Some(event) = self.event(delivery.event)?.filter(|event| !event.later) {
+            self.put_event(delivery.event, EventIdRow { later: true, ..event })?;
+        }
+        if let Some(replay) = delivery.replay {
+            let made = u64::try_from(lanes.len()).unwrap_or(u64::MAX);
+            self.change_replay(replay, |progress| progress.waiting += made)?;
+        }
+        self.create(sequence, (lanes, keys), delivery)
+    }
+
+    fn mark_made(&mut self, event: EventId, id: DeliveryId) {
+        self.batch.put(Table::Replays, tables::made_key(event, id), Bytes::new());
+    }
+
+    /// How far a replay is after the facts so far; None: it does not run.
+    pub fn replay(&mut self, id: ReplayId) -> Result<Option<&mut ReplayRow>, LogError> {
+        let row = match self.replays.entry(id) {
+            Entry::Occupied(row) => row.into_mut(),
+            Entry::Vacant(free) => free.insert(read_replay(self.rows, id)?),
+        };
+        Ok(row.as_mut())
+    }
+
+    fn change_replay(
+        &mut self,
+        id: ReplayId,
+        change: impl FnOnce(&mut ReplayProgress),
+    ) -> Result<(), LogError> {
+        if let Some(row) = self.replay(id)? {
+            change(&mut row.progress);
+        }
         Ok(())
     }
 
@@ -354,6 +437,15 @@ impl<'a> Projector<'a> {
             if let Some(due) = now.scheduled {
                 let gain = self.lanes.entry(id.lane).or_default();
                 gain.due = Some(gain.due.map_or(due, |earliest| earliest.min(due)));
+            }
+            if let Some(replay) = touched.after.replay
+                && earlier != now.state
+            {
+                self.change_replay(replay, |progress| {
+                    let before = counter(progress, earlier);
+                    *before = before.saturating_sub(1);
+                    *counter(progress, now.state) += 1;
+                })?;
             }
         }
         Ok(())
@@ -406,6 +498,25 @@ pub fn read_delivery(rows: &dyn Rows, id: DeliveryId) -> Result<Option<DeliveryR
     row.map(|row| decode("delivery", &row)).transpose()
 }
 
+/// How far a replay is; None: it does not run.
+pub fn read_replay(rows: &dyn Rows, id: ReplayId) -> Result<Option<ReplayRow>, LogError> {
+    let row = rows.get(Table::Replays, &tables::replay_key(id))?;
+    row.map(|row| decode("replay", &row)).transpose()
+}
+
+/// Up to `limit` deliveries that were made after their event.
+pub fn read_made(
+    rows: &dyn Rows,
+    (event, row): (EventId, &EventIdRow),
+    limit: usize,
+) -> Result<Vec<DeliveryId>, LogError> {
+    if !row.later {
+        return Ok(Vec::new());
+    }
+    let marks = rows.scan(&Scan::prefix(Table::Replays, &tables::made_prefix(event), limit))?;
+    Ok(marks.iter().filter_map(|(key, _)| tables::made_of(key)).collect())
+}
+
 /// Encodes a row; `what` names it in an error.
 pub fn encode<T: serde::Serialize>(what: &str, row: &T) -> Result<Vec<u8>, LogError> {
     codec::encode(row).map_err(|source| LogError::Row { what: what.to_owned(), source })
@@ -437,6 +548,15 @@ fn follow(row: &mut DeliveryRow, next: Next) {
         Next::Dead(cause) => (DeliveryState::Dead, Some(cause), None),
     };
     row.scheduled = row.due.is_some();
+}
+
+const fn counter(progress: &mut ReplayProgress, state: DeliveryState) -> &mut u64 {
+    match state {
+        DeliveryState::Waiting => &mut progress.waiting,
+        DeliveryState::Delivered => &mut progress.delivered,
+        DeliveryState::Dead => &mut progress.dead,
+        DeliveryState::Cancelled => &mut progress.cancelled,
+    }
 }
 
 fn recount(stats: &mut Stats, before: DeliveryState, after: DeliveryState) {

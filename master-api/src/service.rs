@@ -12,6 +12,7 @@ use crate::{
         head_file::{self, HeadMark},
     },
     metrics::Metrics,
+    replay::{ReplayThread, Replayer},
     retention::{Retention, RetentionThread},
     search::{self, OpenBlock},
     secrets::{self, Sealer, Vault, write_private},
@@ -40,9 +41,36 @@ pub struct MasterApi {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) sessions: Sessions,
+    pub(crate) threads: Threads,
+}
+
+/// What goes on beside the writer.
+pub(crate) struct Threads {
     pub(crate) retention: Arc<Retention>,
+    pub(crate) replays: ReplayThread,
     keeper: Keeper,
     retention_thread: RetentionThread,
+}
+
+impl Threads {
+    fn start(
+        (shared, writer): (&Arc<Shared>, &Arc<Writer>),
+        tables: DayTables,
+    ) -> std::io::Result<Self> {
+        let keeper = Keeper::start(Arc::clone(shared), tables)?;
+        let retention = Arc::new(Retention::new(Arc::clone(shared), Arc::clone(writer)));
+        let every = shared.config.retention.every.0;
+        let retention_thread = RetentionThread::start(Arc::clone(&retention), every)?;
+        let replayer = Replayer::new(Arc::clone(shared), Arc::clone(writer))?;
+        let replays = ReplayThread::start(replayer)?;
+        Ok(Self { retention, replays, keeper, retention_thread })
+    }
+
+    fn stop(&self) {
+        self.retention_thread.stop();
+        self.replays.stop();
+        self.keeper.stop();
+    }
 }
 
 impl MasterApi {
@@ -153,15 +181,11 @@ impl MasterApi {
         let newest = newest_event(shared.rows())?;
         let writer = writer::start(Arc::clone(&shared), newest).map_err(thread_failed)?;
         let writer = Arc::new(writer);
-        let keeper = Keeper::start(Arc::clone(&shared), tables).map_err(thread_failed)?;
-        let retention = Arc::new(Retention::new(Arc::clone(&shared), Arc::clone(&writer)));
-        let every = shared.config.retention.every.0;
-        let retention_thread =
-            RetentionThread::start(Arc::clone(&retention), every).map_err(thread_failed)?;
+        let threads = Threads::start((&shared, &writer), tables).map_err(thread_failed)?;
         let head = *shared.head();
         tracing::info!(sequence = head.sequence.0, format = FORMAT, "the log is open");
         let sessions = Sessions::new(&shared.config, Arc::clone(&shared.around.random));
-        Ok(Arc::new(Self { shared, writer, sessions, retention, keeper, retention_thread }))
+        Ok(Arc::new(Self { shared, writer, sessions, threads }))
     }
 
     /// Can events be accepted?
@@ -199,8 +223,7 @@ impl MasterApi {
 
     fn stop(&self) {
         self.writer.stop();
-        self.retention_thread.stop();
-        self.keeper.stop();
+        self.threads.stop();
         self.shared.store.replicated().into_iter().for_each(Replicated::leave);
     }
 

@@ -1,13 +1,16 @@
 //! The configuration as it stands: a fold of the configuration facts. Pure and total.
 
-use crate::fact::{Bucket, FactBody, Hash};
+use crate::fact::{Bucket, FactBody, Hash, ReplayOrder};
 use contract::{
     access::{ApiKey, Roles, TokenKey, User},
     backoff::{BackoffRule, BackoffTarget},
+    clock::Timestamp,
     command::Target,
     event::Direction,
-    id::{EventId, KeyId, SecretId, Sequence, SubscriptionNumber, UserId},
+    id::{EventId, KeyId, ReplayId, SecretId, Sequence, SubscriptionNumber, UserId},
+    limits::REPLAYS_KEPT_MAX,
     master_api::Stats,
+    replay::ReplayProgress,
     retention::ErasureTarget,
     rules::Rules,
     schema::SchemaVersion,
@@ -81,6 +84,19 @@ pub struct State {
     pub settings: Settings,
     /// What a repair went on without.
     pub losses: Losses,
+    /// Replays that are not over, and the newest of the others. Ids grow with time.
+    pub replays: BTreeMap<ReplayId, Arc<HeldReplay>>,
+}
+
+/// A replay, but for how far it is while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldReplay {
+    /// What was ordered.
+    pub order: ReplayOrder,
+    /// Somebody wants it no more.
+    pub cancelled: bool,
+    /// When it was over, and what it did.
+    pub ended: Option<(Timestamp, ReplayProgress)>,
 }
 
 /// What is gone, by an operator's word.
@@ -191,7 +207,9 @@ impl State {
             | FactBody::EventCarried { .. }
             | FactBody::DeliveryCarried { .. }
             | FactBody::DeliveryAbandoned { .. }
-            | FactBody::PayloadRemoved { .. } => return,
+            | FactBody::PayloadRemoved { .. }
+            | FactBody::DeliveriesMade { .. }
+            | FactBody::ReplayAdvanced { .. } => return,
             FactBody::FormatRaised { format } => self.format = *format,
             FactBody::BucketClosed { bucket, count, last, hash } => {
                 let (count, last, hash) = (*count, *last, *hash);
@@ -268,6 +286,17 @@ impl State {
             FactBody::TokenKeyForgotten { id } => self.token_keys.retain(|key| key.id != *id),
             FactBody::ConfigSet { key, setting } => {
                 _ = self.settings.0.insert(key.clone(), *setting);
+            }
+            FactBody::ReplayStarted(order) => {
+                let held = HeldReplay { order: (**order).clone(), cancelled: false, ended: None };
+                self.replays.insert(order.id, Arc::new(held));
+            }
+            FactBody::ReplayCancelled { replay } => {
+                self.change_replay(*replay, |held| held.cancelled = true);
+            }
+            FactBody::ReplayEnded { replay, at, progress } => {
+                self.change_replay(*replay, |held| held.ended = Some((*at, *progress)));
+                self.forget_replays();
             }
             // It changes nothing but what is known of it.
             FactBody::SecretRevealed { .. } => {}
@@ -359,7 +388,12 @@ impl State {
             | FactBody::BucketRetired { .. }
             | FactBody::BucketDropped { .. }
             | FactBody::ErasureOrdered { .. }
-            | FactBody::ErasureDone { .. } => false,
+            | FactBody::ErasureDone { .. }
+            | FactBody::DeliveriesMade { .. }
+            | FactBody::ReplayAdvanced { .. }
+            | FactBody::ReplayStarted(_)
+            | FactBody::ReplayCancelled { .. }
+            | FactBody::ReplayEnded { .. } => false,
         }
     }
 }
@@ -428,6 +462,32 @@ impl State {
         }
         self.skipping.remove(&number);
         self.clearing.insert(number);
+    }
+}
+
+impl State {
+    /// Replays that are not over, the oldest first.
+    pub fn running_replays(&self) -> impl Iterator<Item = &Arc<HeldReplay>> {
+        self.replays.values().filter(|held| held.ended.is_none())
+    }
+
+    fn change_replay(&mut self, id: ReplayId, change: impl FnOnce(&mut HeldReplay)) {
+        if let Some(held) = self.replays.get_mut(&id) {
+            change(Arc::make_mut(held));
+        }
+    }
+
+    /// Of those that are over, the newest stay.
+    fn forget_replays(&mut self) {
+        let over: Vec<_> = self
+            .replays
+            .iter()
+            .filter(|(_, held)| held.ended.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over.iter().take(over.len().saturating_sub(REPLAYS_KEPT_MAX)) {
+            self.replays.remove(id);
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Table {
     Dead,
     /// Notable traffic facts, by age.
     Notable,
+    /// Deliveries that were made after their events, and how far replays are.
+    Replays,
     /// The feeder's cursor of each lane, and those of the log's followers.
     Cursors,
     /// Sealed secrets.
@@ -155,7 +157,8 @@ impl Table {
             | Self::Dead
             | Self::Cursors
             | Self::Secrets
-            | Self::Notable => None,
+            | Self::Notable
+            | Self::Replays => None,
         }
     }
 }

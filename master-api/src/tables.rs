@@ -14,11 +14,13 @@
 //! | `Due` | lane, due time, sequence | its ordering key, if it has one |
 //! | `Dead` | sequence, lane | nothing |
 //! | `Notable` | sequence of a notable traffic fact | nothing |
+//! | `Replays` | `d`, event id, delivery | nothing: a delivery that was made after its event |
+//! | `Replays` | `r`, replay id | [`ReplayRow`] |
 //! | `Cursors` | lane, or `log/` and a follower | sequence |
 //! | `Cursors` | `key/` and the id of an API key | when it was last used, in microseconds |
 //! | `Secrets` | secret id | nonce and sealed bytes, see [`crate::secrets`] |
 //!
-//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Notable` can
+//! Numbers in keys are big-endian, so that keys sort as the numbers do. `Search` to `Replays` can
 //! be rebuilt from the facts ([`crate::project`]).
 //!
 //! **Retention.** What grows lies in tables of a day, and a day goes by dropping its tables, which
@@ -37,8 +39,9 @@ use contract::{
     clock::Timestamp,
     delivery::{Attempt, Cause, Delivery, DeliveryState},
     event::Origin,
-    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, ReplayId, Sequence},
     master_api::Stats,
+    replay::ReplayProgress,
     subscription::OrderingKey,
 };
 use serde::{Deserialize, Serialize};
@@ -48,12 +51,16 @@ pub const HEAD: &[u8] = b"head";
 /// Key of the stored format: a `u32`, big-endian, readable by every version of the program.
 pub const FORMAT: &[u8] = b"format";
 /// Tables that follow from the facts.
-pub const READ_MODELS: [Table; 5] =
-    [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable];
+pub const READ_MODELS: [Table; 6] =
+    [Table::EventIds, Table::Deliveries, Table::Due, Table::Dead, Table::Notable, Table::Replays];
 /// What keys of the cursors of the log's followers start with.
 const FOLLOWERS: &[u8] = b"log/";
 /// What keys of the rows about the use of API keys start with.
 pub const KEY_USES: &[u8] = b"key/";
+/// What keys of deliveries that were made after their event start with.
+const MADE: &[u8] = b"d";
+/// What keys of replays start with.
+const REPLAY: &[u8] = b"r";
 /// Bytes of random salt in front of every payload.
 pub const SALT_LENGTH: usize = 16;
 
@@ -104,12 +111,23 @@ pub struct EventIdRow {
     /// Why its payload is gone before its day.
     #[serde(rename = "g", default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<Cause>,
+    /// It has deliveries that were made after it: they are marked in `Replays`.
+    #[serde(rename = "d", default, skip_serializing_if = "std::ops::Not::not")]
+    pub later: bool,
 }
 
 impl EventIdRow {
     /// An event that was just taken.
     pub const fn new(sequence: Sequence, bucket: Bucket, lanes: Vec<LaneId>) -> Self {
-        Self { sequence, bucket, lanes, quarantined: false, carried: None, gone: None }
+        Self {
+            sequence,
+            bucket,
+            lanes,
+            quarantined: false,
+            carried: None,
+            gone: None,
+            later: false,
+        }
     }
 
     /// Where its fact and its payload lie: the day, and their key in it.
@@ -152,12 +170,29 @@ pub struct DeliveryRow {
     pub attempts: Vec<Attempt>,
     /// Attempts that lie before the last resend.
     pub attempts_before_resend: u32,
-    /// The day that it was carried to; None: it goes with the day of its event.
+    /// The day that it was carried to, or made in after its event; None: it goes with the day of
+    /// its event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<Bucket>,
     /// Its key, if its lane keeps an order by key. Since format 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<OrderingKey>,
+    /// The replay that made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<ReplayId>,
+    /// It has a `webhook-id` of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_id: bool,
+}
+
+/// How far a replay that is not over is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRow {
+    /// Where it goes on: the last key that was looked at; empty: at the beginning.
+    pub cursor: Bytes,
+    /// What it did.
+    pub progress: ReplayProgress,
 }
 
 impl DeliveryRow {
@@ -174,6 +209,8 @@ impl DeliveryRow {
             attempts_before_resend: 0,
             carried: None,
             key: None,
+            replay: None,
+            new_id: false,
         }
     }
 
@@ -190,6 +227,8 @@ impl DeliveryRow {
             attempts_before_resend: delivery.attempts_before_resend,
             carried: Some(bucket),
             key: delivery.ordering_key,
+            replay: delivery.replay,
+            new_id: delivery.new_id,
         }
     }
 
@@ -215,6 +254,8 @@ impl DeliveryRow {
             attempts: self.attempts,
             attempts_before_resend: self.attempts_before_resend,
             ordering_key: self.key,
+            replay: self.replay,
+            new_id: self.new_id,
         }
     }
 }
@@ -342,6 +383,27 @@ pub fn dead_of(key: &[u8]) -> Option<DeliveryId> {
     let (sequence, lane) = key.split_first_chunk()?;
     let lane = LaneId(u32::from_be_bytes(lane.try_into().ok()?));
     Some(DeliveryId { lane, sequence: Sequence(u64::from_be_bytes(*sequence)) })
+}
+
+/// Key of the mark on a delivery that was made after its event.
+pub fn made_key(event: EventId, delivery: DeliveryId) -> Vec<u8> {
+    [&made_prefix(event), delivery.to_bytes().as_slice()].concat()
+}
+
+/// What such keys of an event start with.
+pub fn made_prefix(event: EventId) -> Vec<u8> {
+    [MADE, &event.to_bytes()].concat()
+}
+
+/// The delivery that such a key names.
+pub fn made_of(key: &[u8]) -> Option<DeliveryId> {
+    let (_event, delivery) = key.strip_prefix(MADE)?.split_first_chunk::<16>()?;
+    delivery_of(delivery)
+}
+
+/// Key of how far a replay is.
+pub fn replay_key(id: ReplayId) -> Vec<u8> {
+    [REPLAY, &id.to_bytes()].concat()
 }
 
 /// The delivery that a key of `Deliveries` names.

@@ -4,10 +4,12 @@
 
 mod round;
 mod upkeep;
+mod replaying;
 mod mailbox;
 mod replica;
 
 pub use mailbox::{Command, Writer};
+pub use replaying::ReplayStep;
 pub use replica::install;
 pub use round::Round;
 pub use upkeep::{Upkeep, Upkept};

@@ -21,7 +21,7 @@ const fn rpc(path: &'static str, noun: Noun, access: Access, scoped: bool) -> Rp
 }
 
 /// Every RPC of the public port that needs a key. What is not here is not served.
-pub const TABLE: [Rpc; 51] = {
+pub const TABLE: [Rpc; 58] = {
     use Access::{Read, Write};
     use Noun::{Backoffs, Config, Events, Keys, Schemas, Sources, Subscriptions, Users};
     [
@@ -32,6 +32,7 @@ pub const TABLE: [Rpc; 51] = {
         rpc("/certes.v1.Events/Get", Events, Read, false),
         rpc("/certes.v1.Events/GetPayload", Events, Read, false),
         rpc("/certes.v1.Events/GetPayloadState", Events, Read, false),
+        rpc("/certes.v1.Events/BatchGetPayloadStates", Events, Read, false),
         rpc("/certes.v1.Events/List", Events, Read, false),
         rpc("/certes.v1.Events/ListDeliveries", Subscriptions, Read, false),
         rpc("/certes.v1.Events/BatchGet", Events, Read, false),
@@ -42,6 +43,11 @@ pub const TABLE: [Rpc; 51] = {
         // And the right to see them.
         rpc("/certes.v1.Deliveries/Resend", Subscriptions, Write, true),
         rpc("/certes.v1.Deliveries/GetStats", Events, Read, false),
+        rpc("/certes.v1.Replays/Preview", Subscriptions, Read, false),
+        rpc("/certes.v1.Replays/Start", Subscriptions, Write, false),
+        rpc("/certes.v1.Replays/Cancel", Subscriptions, Write, false),
+        rpc("/certes.v1.Replays/Get", Subscriptions, Read, false),
+        rpc("/certes.v1.Replays/List", Subscriptions, Read, false),
         rpc("/certes.v1.SchemaRegistry/Get", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/List", Schemas, Read, false),
         rpc("/certes.v1.SchemaRegistry/Publish", Schemas, Write, false),
@@ -76,6 +82,7 @@ pub const TABLE: [Rpc; 51] = {
         rpc("/certes.v1.Past/Why", Events, Read, false),
         rpc("/certes.v1.Past/GetStateAt", Config, Read, false),
         rpc("/certes.v1.Past/ListHistory", Config, Read, false),
+        rpc("/certes.v1.Pull/Subscribe", Subscriptions, Write, true),
         rpc("/certes.v1.Configuration/ListUsers", Users, Read, false),
         rpc("/certes.v1.Configuration/RotateSecretKey", Config, Write, false),
     ]

@@ -17,6 +17,7 @@ mod configuration;
 mod log;
 mod past;
 mod retention;
+mod replays;
 
 pub use bearer::Bearer;
 pub use broker::RemoteBroker;

@@ -22,6 +22,8 @@ mod log;
 mod past;
 mod test_fire;
 mod retention;
+mod pull;
+mod replay;
 
 pub use field::{Malformed, duration, duration_from, moment, moment_from};
 pub(crate) use field::{

@@ -12,6 +12,8 @@ mod log;
 mod past;
 mod live;
 mod retention;
+mod pull;
+mod replays;
 
 // What only peers may call.
 mod broker;
@@ -38,13 +40,16 @@ use crate::{
         live_server::LiveServer,
         log_service_server::LogServiceServer,
         past_server::PastServer,
+        pull_server::PullServer,
+        replays_server::ReplaysServer,
         retention_server::RetentionServer,
         schema_registry_server::SchemaRegistryServer,
     },
 };
 use contract::{
     Error, Result, authenticate::Authenticate, broker::EventBroker, clock::Clock,
-    master_api::MasterApi, queue::MessageQueue, random::Random, registry::SchemaRegistry,
+    master_api::MasterApi, pull::Pull, queue::MessageQueue, random::Random,
+    registry::SchemaRegistry,
 };
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -66,6 +71,8 @@ pub struct PublicPorts {
     pub master_api: Arc<dyn MasterApi>,
     /// Knows who calls.
     pub who: Arc<dyn Authenticate>,
+    /// Hands deliveries to receivers; None: this process does not know where the queue is.
+    pub receivers: Option<Arc<dyn Pull>>,
     /// When events were received.
     pub clock: Arc<dyn Clock>,
     /// For trace ids.
@@ -91,7 +98,15 @@ pub async fn public_routes(
         stop: ports.stop.clone(),
         room: live::room(),
     };
+    let pull = pull::Service {
+        door: door.clone(),
+        rules: ports.master_api.rules(),
+        receivers: ports.receivers.clone(),
+        who: Arc::clone(&ports.who),
+        stop: ports.stop.clone(),
+    };
     let api = public_api(&door, &ports)
+        .add_service(limited!(PullServer::new(pull)))
         .add_service(limited!(EventBrokerServer::new(broker)))
         .add_service(limited!(LiveServer::new(live)));
 
@@ -112,7 +127,7 @@ pub async fn public_routes(
 }
 
 /// Names of the public services, as health knows them.
-const PUBLIC_SERVICES: [&str; 9] = [
+const PUBLIC_SERVICES: [&str; 11] = [
     EventBrokerServer::<event_broker::Service>::NAME,
     EventsServer::<events::Service>::NAME,
     DeliveriesServer::<deliveries::Service>::NAME,
@@ -122,6 +137,8 @@ const PUBLIC_SERVICES: [&str; 9] = [
     PastServer::<past::Service>::NAME,
     LiveServer::<live::Service>::NAME,
     RetentionServer::<retention::Service>::NAME,
+    PullServer::<pull::Service>::NAME,
+    ReplaysServer::<replays::Service>::NAME,
 ];
 
 /// The services that are the same for the public and for peers.
@@ -142,6 +159,10 @@ fn public_api(door: &Door, ports: &PublicPorts) -> Routes {
     .add_service(limited!(RetentionServer::new(retention::Service {
         door: door.clone(),
         retention: master_api.clone(),
+    })))
+    .add_service(limited!(ReplaysServer::new(replays::Service {
+        door: door.clone(),
+        replays: master_api.clone(),
     })))
     .add_service(limited!(SchemaRegistryServer::new(registry::Service {
         door: door.clone(),
@@ -186,6 +207,10 @@ pub fn master_api_routes(master_api: Arc<dyn MasterApi>, stop: CancellationToken
     .add_service(limited!(RetentionServer::new(retention::Service {
         door: door.clone(),
         retention: master_api.clone(),
+    })))
+    .add_service(limited!(ReplaysServer::new(replays::Service {
+        door: door.clone(),
+        replays: master_api.clone(),
     })))
     .add_service(limited!(PastServer::new(past::Service { door, past: master_api.clone() })))
     .add_service(limited!(StoreServer::new(store::Service { master_api: master_api.clone() })))

@@ -9,6 +9,7 @@ mod config;
 mod metrics;
 
 // The shell: the port, waiting, waking.
+mod receivers;
 mod service;
 
 // The core: which delivery goes next.

@@ -80,6 +80,10 @@ pub(crate) struct Schedule {
     timers: BTreeSet<(Timestamp, LaneId)>,
     /// Subscriptions whose pace lets nothing through yet.
     gates: Gates,
+    /// Attempts in flight at receivers, which take no slots.
+    pulled: [usize; LEVELS],
+    /// Subscriptions with something for their receivers that were not told yet.
+    for_receivers: BTreeSet<SubscriptionNumber>,
     leases: Leases,
     /// Lanes that turned something away and have room again.
     vacant: BTreeSet<LaneId>,
@@ -105,6 +109,8 @@ impl Schedule {
             counts: [Counts::default(); LEVELS],
             timers: BTreeSet::new(),
             gates: Gates::default(),
+            pulled: [0; LEVELS],
+            for_receivers: BTreeSet::new(),
             leases: Leases::new(config.lease.0, epoch),
             vacant: BTreeSet::new(),
             strangers: BTreeMap::new(),
@@ -171,9 +177,28 @@ impl Schedule {
         self.starts += 1;
         let member = subscription.member;
         self.turns[level].serve(member, subscription.place(level)?, self.starts);
-        self.pass_gate(number, now);
+        self.begin(lane, now)
+    }
+
+    /// Leases the delivery that the receivers of a subscription get next.
+    pub(crate) fn start_for(
+        &mut self,
+        number: SubscriptionNumber,
+        now: Timestamp,
+    ) -> Option<Lease> {
+        let lane = self.subscriptions.get(&number)?.head_to_pull()?;
+        self.begin(lane, now)
+    }
+
+    fn begin(&mut self, lane: LaneId, now: Timestamp) -> Option<Lease> {
+        self.pass_gate(lane.subscription(), now);
         let (sequence, due) = self.change(lane, Lane::start)??;
         Some(self.leases.grant(DeliveryId { lane, sequence }, due, now))
+    }
+
+    /// Subscriptions with something for their receivers; each is told once.
+    pub(crate) fn take_for_receivers(&mut self) -> BTreeSet<SubscriptionNumber> {
+        std::mem::take(&mut self.for_receivers)
     }
 
     /// Could something start now?
@@ -338,8 +363,9 @@ impl Schedule {
             self.set_pace(number, terms.pace());
         }
         if let Some(subscription) = self.subscriptions.get_mut(&number) {
-            if subscription.terms.max_in_flight != terms.max_in_flight {
-                subscription.cap = cap::Cap::new(terms.max_in_flight);
+            let before = subscription.terms;
+            if (before.max_in_flight, before.pull) != (terms.max_in_flight, terms.pull) {
+                subscription.cap = terms.cap();
             }
             subscription.terms = terms;
             subscription.member.subscriber = subscriber;
@@ -364,8 +390,11 @@ impl Schedule {
             self.turns[place.level].list(subscription.member, &mut place, None);
         }
         for (lane, held) in &subscription.lanes {
-            let counts = &mut self.counts[subscription.level(*lane)];
-            *counts = counts.moved(held.counts(), Counts::default());
+            let level = subscription.level(*lane);
+            self.counts[level] = self.counts[level].moved(held.counts(), Counts::default());
+            if subscription.terms.pull {
+                self.pulled[level] -= held.counts().in_flight;
+            }
         }
     }
 
@@ -376,8 +405,11 @@ impl Schedule {
             subscription.lanes.iter().map(|(lane, _)| subscription.level(*lane)).collect();
         subscription.places = levels.into_iter().map(Place::new).collect();
         for (lane, held) in &subscription.lanes {
-            let counts = &mut self.counts[subscription.level(*lane)];
-            *counts = counts.moved(Counts::default(), held.counts());
+            let level = subscription.level(*lane);
+            self.counts[level] = self.counts[level].moved(Counts::default(), held.counts());
+            if subscription.terms.pull {
+                self.pulled[level] += held.counts().in_flight;
+            }
         }
         self.relist(number);
     }
@@ -386,6 +418,7 @@ impl Schedule {
     fn drop_lanes(&mut self, number: SubscriptionNumber) {
         self.leases.forget(number);
         self.set_pace(number, None);
+        self.for_receivers.remove(&number);
         let Some(subscription) = self.subscriptions.remove(&number) else { return };
         for (lane, held) in &subscription.lanes {
             self.vacant.remove(lane);
@@ -401,7 +434,7 @@ impl Schedule {
         let window = self.window();
         let subscription = self.subscriptions.get_mut(&id.subscription())?;
         let level = subscription.level(id);
-        if subscription.open_lane(id) && subscription.terms.active {
+        if subscription.open_lane(id) && subscription.terms.competes() {
             self.reserve.add_present(level);
         }
         let lane = subscription.lane_mut(id)?;
@@ -416,6 +449,9 @@ impl Schedule {
         }
         self.counts[level] = self.counts[level].moved(counts, counts_now);
         subscription.in_flight = subscription.in_flight - counts.in_flight + counts_now.in_flight;
+        if subscription.terms.pull {
+            self.pulled[level] = self.pulled[level] - counts.in_flight + counts_now.in_flight;
+        }
         if due != due_now {
             due.map(|due| self.timers.remove(&(due, id)));
             self.timers.extend(due_now.map(|due| (due, id)));
@@ -424,13 +460,20 @@ impl Schedule {
         Some(result)
     }
 
-    /// Lists a subscription at each of its priorities if it may start something there.
+    /// Lists a subscription at each of its priorities if it may start something there, or for its
+    /// receivers.
     fn relist(&mut self, number: SubscriptionNumber) {
         let Some(subscription) = self.subscriptions.get_mut(&number) else { return };
         if !subscription.has_ready()
             && let Some(pace) = &mut subscription.pace
         {
             pace.waited_for(false);
+        }
+        if subscription.terms.pull {
+            if subscription.head_to_pull().is_some() {
+                self.for_receivers.insert(number);
+            }
+            return;
         }
         for at in 0..subscription.places.len() {
             let level = subscription.places[at].level;
@@ -446,7 +489,7 @@ impl Schedule {
         let mut present = [false; LEVELS];
         let mut active = 0_usize;
         for (number, rule) in &self.rules.subscriptions {
-            if !Terms::from(rule.as_ref()).active {
+            if !Terms::from(rule.as_ref()).competes() {
                 continue;
             }
             active += 1;
@@ -462,7 +505,8 @@ impl Schedule {
 
     /// The priorities that may start one more, if they have work.
     fn open_levels(&self) -> [bool; LEVELS] {
-        self.reserve.open(self.counts.map(|counts| counts.in_flight))
+        let in_flight = |level: usize| self.counts[level].in_flight - self.pulled[level];
+        self.reserve.open(std::array::from_fn(in_flight))
     }
 
     /// The priority of the next start.

@@ -2,12 +2,14 @@
 
 use crate::{
     Config, Metrics,
+    receivers::Receivers,
     schedule::{Counts, LEVELS, Schedule},
 };
 use async_trait::async_trait;
 use contract::{
     Result,
     clock::{Clock, Timestamp},
+    id::SubscriptionNumber,
     master_api::FeedItem,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     rules::RulesReceiver,
@@ -38,6 +40,7 @@ pub struct MemoryQueue {
     eligible: Notify,
     /// A lane has room again.
     vacant: Notify,
+    receivers: Receivers,
 }
 
 #[derive(Debug)]
@@ -72,6 +75,7 @@ impl MemoryQueue {
             rules,
             eligible: Notify::new(),
             vacant: Notify::new(),
+            receivers: Receivers::default(),
         }))
     }
 
@@ -85,6 +89,8 @@ impl MemoryQueue {
         state.show(now, &self.metrics);
         let schedule = &state.schedule;
         let (eligible, vacant) = (schedule.has_eligible(), schedule.has_vacancies());
+        let for_receivers = state.schedule.take_for_receivers();
+        let schedule = &state.schedule;
         let sooner = match (schedule.next_change(), next_change) {
             (Some(next), Some(before)) => next < before,
             (next, None) => next.is_some(),
@@ -94,6 +100,10 @@ impl MemoryQueue {
 
         if sooner {
             self.eligible.notify_waiters();
+            self.receivers.wake_all();
+        }
+        for subscription in for_receivers {
+            self.receivers.wake(subscription);
         }
         if eligible {
             // One at a time: who is woken takes what it can and wakes the next if more is left.
@@ -202,6 +212,25 @@ impl MessageQueue for MemoryQueue {
             (leases, schedule.next_change())
         };
         let leases = self.wait_for(&self.eligible, wait, start).await;
+        self.metrics.leases.inc_by(u64::try_from(leases.len()).unwrap_or(u64::MAX));
+        Ok(leases)
+    }
+
+    async fn lease_for(
+        &self,
+        subscription: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        let start = |schedule: &mut Schedule, now: Timestamp| {
+            let leases = (0..max).map_while(|_| schedule.start_for(subscription, now)).collect();
+            (leases, schedule.next_change())
+        };
+        let waiter = self.receivers.waiter(subscription);
+        let leases = self.wait_for(&waiter.signal, wait, start).await;
         self.metrics.leases.inc_by(u64::try_from(leases.len()).unwrap_or(u64::MAX));
         Ok(leases)
     }

@@ -118,10 +118,10 @@ pub async fn run(command: DeliveryCommand) -> Result<()> {
             let id: DeliveryId = id.parse()?;
             let delivery = remote.delivery(id).await?;
             let mut delivery = delivery.with_context(|| format!("there is no {id}"))?;
-            let exchanges = remote.exchanges(id).await?;
             if let Some(number) = number {
                 delivery.attempts.retain(|attempt| attempt.number == number);
             }
+            let exchanges = exchange::of(&remote, id, number).await?;
             exchange::show(&delivery, &exchanges, server.json)
         }
         DeliveryCommand::Resend { id, server } => {

@@ -5,9 +5,8 @@ use anyhow::Result;
 use clap::Args;
 use contract::{
     clock::Timestamp,
-    command::Target,
     id::EventId,
-    past::{ConfigurationAt, FieldChange, HistoryEntry, Why},
+    past::{ConfigurationAt, FieldChange, HistoryEntry, Subject, Why},
 };
 
 /// Subscriptions that `certes why EVENT` explains at most: each is a question of its own.
@@ -29,7 +28,7 @@ pub struct WhyArgs {
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// KIND/NAME, as in subscription/ci, source/github, subscriber/org_1, schema/github/1/push,
-    /// event_type/github/1/push, backoff/global/incoming
+    /// event_type/github/1/push, backoff/global/incoming, setting/retention.age, key/admin, user/ada
     #[arg(value_name = "KIND/NAME")]
     object: String,
     /// Server.
@@ -125,7 +124,7 @@ fn explain(why: &Why) -> Result<()> {
 pub async fn history(args: HistoryArgs) -> Result<()> {
     let wrong = || Misuse::new(format!("`{}` names no object; write KIND/NAME", args.object));
     let (kind, name) = args.object.split_once('/').ok_or_else(wrong)?;
-    let object = Target::named(kind, name).map_err(|error| Misuse::new(error.message))?;
+    let object = Subject::named(kind, name).map_err(|error| Misuse::new(error.message))?;
     let found = Remote::find(&args.server).await?.history(&object).await?;
     if args.server.json {
         return output::json(&found);
@@ -170,7 +169,8 @@ fn rows(state: &ConfigurationAt) -> Vec<Vec<String>> {
     let row = |kind: &str, name: String, says: String| vec![kind.to_owned(), name, says];
     let subscriptions = state.subscriptions.iter().map(|found| {
         let patterns: Vec<_> = found.spec.events.iter().map(ToString::to_string).collect();
-        let says = format!("{}, {} to {}", found.status, patterns.join(" "), found.spec.url);
+        let to = if found.spec.pull { "receivers" } else { &found.spec.url };
+        let says = format!("{}, {} to {to}", found.status, patterns.join(" "));
         row("subscription", found.spec.name.clone(), says)
     });
     let sources = state.sources.iter().map(|found| {

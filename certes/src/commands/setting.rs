@@ -108,8 +108,12 @@ pub async fn run(command: SettingCommand) -> Result<()> {
 }
 
 fn row(setting: &ListedSetting) -> Vec<String> {
-    let ListedSetting { key, r#type, value, default, version, about, .. } = setting;
-    let value = value.clone().unwrap_or_else(|| format!("({default})"));
+    let ListedSetting { key, r#type, value, default, default_value, version, about, .. } = setting;
+    let unset = || match default_value {
+        Some(value) if value != default => format!("({value}, or {default})"),
+        _ => format!("({default})"),
+    };
+    let value = value.clone().unwrap_or_else(unset);
     vec![key.clone(), value, r#type.clone(), version.to_string(), about.clone()]
 }
 

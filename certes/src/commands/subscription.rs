@@ -122,7 +122,7 @@ pub async fn run(command: SubscriptionCommand) -> Result<()> {
                     },
                     spec.priority.map(|priority| priority.to_string()).unwrap_or_default(),
                     spec.subscriber.clone().unwrap_or_default(),
-                    spec.url.clone(),
+                    if spec.pull { "(pull)".to_owned() } else { spec.url.clone() },
                     events.join(" "),
                 ]
             });

@@ -75,7 +75,7 @@ impl Following {
 }
 
 /// A failure of a stream, told apart from a refusal.
-fn lost(status: &Status) -> anyhow::Error {
+pub(super) fn lost(status: &Status) -> anyhow::Error {
     let error = status::error(status);
     let refusals = [
         ErrorCode::Unauthenticated,

@@ -37,6 +37,9 @@ pub struct ListedSetting {
     pub value: Option<String>,
     /// What holds while it is not set, in words.
     pub default: String,
+    /// What holds while neither it is set nor the configuration says anything; None: an older
+    /// server does not tell.
+    pub default_value: Option<String>,
     /// The least value.
     pub least: Option<String>,
     /// The greatest value.
@@ -51,10 +54,11 @@ pub struct ListedSetting {
 
 impl From<v1::Setting> for ListedSetting {
     fn from(setting: v1::Setting) -> Self {
-        let v1::Setting { key, r#type, value, default, least, most, about, version, changed_at } =
-            setting;
+        let v1::Setting { key, r#type, value, default, least, most, about, .. } = setting;
+        let v1::Setting { version, changed_at, default_value, .. } = setting;
+        let default_value = Some(default_value).filter(|value| !value.is_empty());
         let changed_at = changed_at.and_then(|time| proto::convert::moment_from(time).ok());
-        Self { key, r#type, value, default, least, most, about, version, changed_at }
+        Self { key, r#type, value, default, default_value, least, most, about, version, changed_at }
     }
 }
 

@@ -4,10 +4,9 @@ use super::{Authorised, Remote, noun, nouns, take};
 use anyhow::Result;
 use contract::{
     clock::Timestamp,
-    command::Target,
     id::EventId,
     limits::GRPC_MESSAGE_BYTES_MAX,
-    past::{ConfigurationAt, HistoryEntry, Why},
+    past::{ConfigurationAt, HistoryEntry, Subject, Why},
 };
 use proto::v1::{self, past_client::PastClient};
 
@@ -28,9 +27,9 @@ impl Remote {
         noun(take(self.past_client().get_state_at(request).await)?)
     }
 
-    /// The facts that touched an object, oldest first.
-    pub async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
-        let request = v1::ListHistoryRequest { object: Some(object.clone().into()) };
+    /// The facts that touched something, oldest first.
+    pub async fn history(&self, subject: &Subject) -> Result<Vec<HistoryEntry>> {
+        let request = v1::ListHistoryRequest::from(subject.clone());
         nouns(take(self.past_client().list_history(request).await)?.entries)
     }
 }

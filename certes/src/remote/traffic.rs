@@ -116,10 +116,11 @@ impl Remote {
         found(self.deliveries_client().get(request).await)?.map(noun).transpose()
     }
 
-    /// What went over the wire in the attempts of a delivery.
-    pub async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
-        let request = v1::GetExchangesRequest { id: id.to_string() };
-        nouns(take(self.deliveries_client().get_exchanges(request).await)?.exchanges)
+    /// What went over the wire in the attempts of a delivery, oldest first.
+    pub async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
+        let request = v1::GetExchangesRequest { id: id.to_string(), page: Some(page.into()) };
+        let found = take(self.deliveries_client().get_exchanges(request).await)?;
+        Ok(Page { items: nouns(found.exchanges)?, next: found.next })
     }
 
     /// Deliveries, newest first.

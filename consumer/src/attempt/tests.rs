@@ -55,6 +55,8 @@ fn work(attempts: u32) -> Work {
         attempts: (1..=attempts).map(failed_attempt).collect(),
         attempts_before_resend: 0,
         ordering_key: None,
+        replay: None,
+        new_id: false,
     };
     Work { delivery, event, payload: Some(payload) }
 }
@@ -83,6 +85,7 @@ fn planned(work: &Work, change: impl FnOnce(&mut Subscription), rules: u64) -> P
         subscription: Some(&subscription),
         misconfigured: None,
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     plan(work, &view)
 }
@@ -132,6 +135,7 @@ fn a_missing_subscription_is_waited_for_only_while_the_rules_are_behind() {
         subscription: None,
         misconfigured: None,
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     assert_eq!(plan(&work(0), &view(2)), put_back());
     assert_eq!(plan(&work(0), &view(3)), Plan::Settle(Settlement::Ack));
@@ -175,6 +179,7 @@ fn an_expired_payload_and_a_broken_definition_fail_before_anything_is_sent() {
         subscription: Some(&ci),
         misconfigured: Some("its URL"),
         stamp_keys: &keys,
+        carrier: Carrier::Http,
     };
     assert_eq!(cause_of(&plan(&work(0), &view)), Some(Cause::Misconfigured));
 }

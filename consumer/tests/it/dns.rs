@@ -49,3 +49,20 @@ fn reply(query: &[u8], addresses: &[Ipv4Addr]) -> Vec<u8> {
     }
     reply
 }
+
+/// Serves nothing but NXDOMAIN (RFC 1035, section 4.1.1: code 3).
+pub(crate) async fn serve_no_name() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut query = [0; 512];
+        loop {
+            let (length, from) = socket.recv_from(&mut query).await.unwrap();
+            let name_end = 12 + query[12..length].iter().position(|byte| *byte == 0).unwrap() + 1;
+            let mut reply = reply(&query[..name_end + 4], &[]);
+            reply[3] |= 3;
+            socket.send_to(&reply, from).await.unwrap();
+        }
+    });
+    address
+}

@@ -134,6 +134,15 @@ async fn a_name_server_that_is_silent_stalls_nobody() {
     assert!(attempt.duration_ms < 2000, "{} ms", attempt.duration_ms);
 }
 
+#[tokio::test]
+async fn a_name_that_nobody_knows_is_a_failure_of_its_own() {
+    let nameservers = vec![dns::serve_no_name().await];
+    let config = Config { nameservers, ..open_config() };
+    let attempt = attempt("http://nobody.example.com/", config).await;
+    assert_eq!((attempt.cause, attempt.address), (Some(Cause::Dns), None), "{:?}", attempt.error);
+    assert!(attempt.duration_ms < 1900, "not by the time limit: {} ms", attempt.duration_ms);
+}
+
 fn test_data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("test-data").join(file)
 }

@@ -9,7 +9,7 @@ use contract::{
     command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState, Next},
     event::Event,
-    id::{DeliveryId, EventId, LaneId, Sequence},
+    id::{DeliveryId, EventId, LaneId, Sequence, SubscriptionNumber},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
@@ -17,6 +17,7 @@ use contract::{
     },
     past::Past,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
+    replay::Replays,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
@@ -193,6 +194,8 @@ impl Lanes for FakeMaster {
 
 impl Past for FakeMaster {}
 
+impl Replays for FakeMaster {}
+
 #[async_trait]
 impl Log for FakeMaster {
     async fn facts(&self, _: LogQuery) -> Result<LogPage> {
@@ -268,6 +271,15 @@ impl MessageQueue for FakeQueue {
         }
         drop(tokio::time::timeout(wait, self.ready.notified()).await);
         Ok(self.take(max))
+    }
+
+    async fn lease_for(
+        &self,
+        _: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        self.lease(max, wait).await
     }
 
     async fn settle(&self, settlements: Vec<(Lease, Settlement)>) -> Result<()> {

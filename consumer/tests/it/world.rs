@@ -165,6 +165,8 @@ fn work(number: u64, now: Timestamp) -> Work {
         attempts: Vec::new(),
         attempts_before_resend: 0,
         ordering_key: None,
+        replay: None,
+        new_id: false,
     };
     Work { delivery, event, payload: Some(Bytes::from_static(PAYLOAD)) }
 }
@@ -181,6 +183,14 @@ pub(crate) fn restamp(work: &mut Work, change: impl FnOnce(&mut Event)) {
         payload: PAYLOAD,
     };
     event.stamp = StampKey::new(stamp_key_id(), b"stamp").stamp(stamped);
+}
+
+/// Gives an event another payload, and the stamp that goes with it.
+pub(crate) fn set_payload(work: &mut Work, payload: Bytes) {
+    let Event { id, uri, content_type, headers, .. } = &work.event;
+    let stamped = Stamped { id: *id, uri, content_type, headers, payload: &payload };
+    work.event.stamp = StampKey::new(stamp_key_id(), b"stamp").stamp(stamped);
+    work.payload = Some(payload);
 }
 
 impl World {
@@ -240,6 +250,36 @@ impl World {
                 due: self.clock.now(),
                 key: None,
             });
+        }
+        self.queue.enqueue(items).await.unwrap();
+    }
+
+    /// One more subscription, like the first but for its URL.
+    pub(crate) fn add_neighbour(&self, url: &str) -> SubscriptionNumber {
+        let number = SubscriptionNumber(2);
+        self.change_rules(|rules| {
+            let mut neighbour = rules.subscriptions[&SubscriptionNumber(1)].as_ref().clone();
+            neighbour.number = number;
+            neighbour.spec.name = "neighbour".to_owned();
+            neighbour.spec.url = url.to_owned();
+            rules.subscriptions.insert(number, Arc::new(neighbour));
+        });
+        number
+    }
+
+    /// The same as [`Self::add`], for another subscription.
+    pub(crate) async fn add_to(
+        &self,
+        subscription: SubscriptionNumber,
+        numbers: impl IntoIterator<Item = u64>,
+    ) {
+        let mut items = Vec::new();
+        for number in numbers {
+            let mut work = work(number, self.clock.now());
+            work.delivery.id.lane = LaneId::new(subscription, Priority::default());
+            let (delivery, due) = (work.delivery.id, self.clock.now());
+            self.master.state.lock().unwrap().work.insert(delivery, work);
+            items.push(FeedItem { delivery, due, key: None });
         }
         self.queue.enqueue(items).await.unwrap();
     }

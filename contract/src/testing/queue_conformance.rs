@@ -8,6 +8,7 @@ mod pace;
 mod breaker;
 mod ordering;
 mod time;
+mod pulling;
 mod waiting;
 
 pub use bounds::{
@@ -29,6 +30,7 @@ pub use pace::{
     a_burst_starts_at_once, a_rate_limit_counts_every_start, a_rate_limit_follows_the_rules,
     a_rate_limit_is_kept_to_two_percent,
 };
+pub use pulling::{receivers_share_what_is_theirs, receivers_take_no_slots};
 pub use time::{
     a_far_retry_leaves, a_lease_ends_and_fences, a_nack_at_once_returns, a_sooner_delay_wakes,
     an_extended_lease_lives_on, delays_are_exact,
@@ -115,6 +117,8 @@ macro_rules! queue_conformance {
             removed_deliveries_leave
             an_unknown_subscription_is_told_of_later
             every_priority_gets_its_share
+            receivers_share_what_is_theirs
+            receivers_take_no_slots
             waiters_wake
             a_waiter_that_leaves_loses_nothing
             many_consumers_share_the_work

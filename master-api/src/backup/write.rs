@@ -102,6 +102,7 @@ impl Contents {
             | Table::Due
             | Table::Dead
             | Table::Notable
+            | Table::Replays
             | Table::Search(_)
             | Table::Cursors => return,
         };

@@ -168,7 +168,16 @@ fn rule(scheme: Scheme, rule: &SignatureRule) -> Result<(), String> {
 pub fn subscription(spec: &SubscriptionSpec, secrets: &[Secret]) -> Result<()> {
     let refuse = |why: String| refused("subscription", &spec.name, why);
     name("subscription", &spec.name)?;
-    url(&spec.url).map_err(|why| refuse(format!("url: {why}")))?;
+    match (spec.pull, spec.url.is_empty()) {
+        (true, true) if spec.auth.is_none() => {}
+        (true, true) => {
+            return Err(refuse("auth: receivers prove who they are, with an API key".into()));
+        }
+        (true, false) => {
+            return Err(refuse("pull: deliveries go to a URL or to receivers, not to both".into()));
+        }
+        (false, _) => url(&spec.url).map_err(|why| refuse(format!("url: {why}")))?,
+    }
     if spec.events.is_empty() || spec.events.len() > limits::PATTERNS_MAX {
         return Err(refuse(format!("events: expected 1 to {} patterns", limits::PATTERNS_MAX)));
     }

@@ -1,6 +1,6 @@
 //! Makes the subscriptions of a subscriber as its code declares them.
 
-use super::{Desk, conflict, put_subscription::put_subscription, refused, remove::remove};
+use super::{Desk, permit::taken, put_subscription::put_subscription, refused, remove::remove};
 use contract::{
     Result,
     command::{DeclaredSubscription, Target},
@@ -37,7 +37,7 @@ pub(super) fn ensure_subscriptions(
         }
         let held = desk.state.subscription_named(name);
         if held.is_some_and(|held| held.spec.subscriber.as_deref() != subscriber) {
-            return Err(conflict("subscription", name, "the name is in use"));
+            return Err(taken("subscription", name));
         }
         let subscriber = subscriber.map(str::to_owned);
         put_subscription(desk, &SubscriptionSpec { subscriber, ..spec.clone() }, secrets)?;

@@ -53,10 +53,9 @@ fn owned(desk: &Desk<'_>, mode: Mode, subscriber: &str, command: &Command) -> Re
     let held = desk.state.subscription_named(name);
     match held.is_none_or(|held| held.spec.subscriber.as_deref() == Some(subscriber)) {
         true => Ok(()),
-        // Names are unique among all subscribers, so that one is taken cannot be hidden.
-        false if put && mode != Mode::Update => {
-            Err(conflict("subscription", name, "the name is in use"))
-        }
+        // Names are unique among all subscribers: that one is taken cannot be hidden, but whose it
+        // is can.
+        false if put && mode != Mode::Update => Err(taken("subscription", name)),
         false => Err(not_found("subscription", name)),
     }
 }
@@ -74,10 +73,15 @@ fn expected(desk: &Desk<'_>, mode: Mode, target: &Target) -> Result<()> {
     };
     let (noun, name) = words(target);
     match mode {
-        Mode::Create if known => Err(conflict(noun, &name, "it is there already")),
+        Mode::Create if known => Err(taken(noun, &name)),
         Mode::Update if !known => Err(not_found(noun, &name)),
         Mode::Put | Mode::Create | Mode::Update => Ok(()),
     }
+}
+
+/// The same for one's own and for another's.
+pub(super) fn taken(noun: &'static str, name: &str) -> Error {
+    conflict(noun, name, "the name is in use")
 }
 
 fn denied(subscriber: &str, why: &str) -> Error {

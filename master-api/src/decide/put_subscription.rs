@@ -13,7 +13,7 @@ use contract::{
 };
 
 /// Since then, a subscription may have a rate limit, a filter and a transformation, and its
-/// deliveries may wait for each other.
+/// deliveries may wait for each other, or for receivers.
 const LIMITS_AND_EXPRESSIONS_SINCE_FORMAT: u32 = 5;
 /// Random bytes of a signing secret that is made here.
 const SECRET_BYTES: usize = 32;
@@ -54,6 +54,7 @@ fn check_format(desk: &Desk<'_>, spec: &SubscriptionSpec) -> Result<()> {
         (spec.rate_limit.is_some(), "keep to a rate limit"),
         (spec.filter.is_some(), "heed a filter"),
         (spec.transform.is_some(), "make a body"),
+        (spec.pull, "know of receivers"),
     ];
     let too_new = wanted.into_iter().find(|(is_wanted, _)| *is_wanted);
     match too_new.filter(|_| desk.state.format < LIMITS_AND_EXPRESSIONS_SINCE_FORMAT) {

@@ -1,9 +1,13 @@
 //! Takes down an attempt, if it is the one that was to come.
 
-use crate::{fact::FactBody, tables::DeliveryRow};
+use crate::{
+    fact::FactBody,
+    lifecycle::{self, Trigger},
+    tables::DeliveryRow,
+};
 use contract::{
     clock::Timestamp,
-    delivery::{AttemptReport, DeliveryState, Next},
+    delivery::{AttemptReport, Next},
 };
 
 /// None: the report is late, and nothing changes.
@@ -12,7 +16,9 @@ pub fn record_attempt(
     report: &AttemptReport,
     now: Timestamp,
 ) -> Option<FactBody> {
-    let expected = row.filter(|row| row.state == DeliveryState::Waiting)?.next_attempt();
+    let row = row?;
+    lifecycle::after(row.state, Trigger::of(report.next))?;
+    let expected = row.next_attempt();
     if report.attempt.number != expected {
         return None;
     }
@@ -30,7 +36,7 @@ pub fn record_attempt(
 mod tests {
     use super::*;
     use contract::{
-        delivery::Attempt,
+        delivery::{Attempt, DeliveryState},
         id::{DeliveryId, EventId, LaneId, Sequence},
     };
 

@@ -2,10 +2,11 @@
 
 use crate::{
     fact::FactBody,
+    lifecycle::{self, Trigger},
     state::State,
     tables::{DeliveryRow, EventIdRow},
 };
-use contract::{Error, ErrorCode, Result, delivery::DeliveryState, id::DeliveryId};
+use contract::{Error, ErrorCode, Result, delivery::Cause, id::DeliveryId};
 
 /// Due at once; the back-off starts anew. `event` is the row of its event.
 pub fn resend(
@@ -15,7 +16,7 @@ pub fn resend(
     event: Option<&EventIdRow>,
 ) -> Result<FactBody> {
     let row = row.ok_or_else(|| super::not_found("delivery", &id.to_string()))?;
-    if row.state == DeliveryState::Waiting {
+    if lifecycle::after(row.state, Trigger::Resent).is_none() {
         let message = format!("delivery `{id}` is not finished: its next attempt is to come");
         return Err(Error::new(ErrorCode::Conflict, message));
     }
@@ -23,7 +24,11 @@ pub fn resend(
         let message = format!("the subscription of delivery `{id}` was removed");
         return Err(Error::new(ErrorCode::Conflict, message));
     }
-    if let Some(cause) = event.and_then(|event| event.gone) {
+    let gone = |event: &EventIdRow| {
+        let retired = state.retired.is_some_and(|day| event.bucket <= day);
+        event.gone.or_else(|| retired.then_some(Cause::Expired))
+    };
+    if let Some(cause) = event.map_or(Some(Cause::Expired), gone) {
         let message = format!("the payload of delivery `{id}` is gone: {cause}");
         return Err(Error::new(ErrorCode::Conflict, message));
     }

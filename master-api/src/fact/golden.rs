@@ -180,17 +180,39 @@ fn letting_go() -> Vec<(&'static str, FactBody)> {
     let ordered = DeliveryRow { key: Some(OrderingKey(u64::MAX)), ..row.clone() };
     let carried = Box::new(row.into_delivery(delivery()));
     let ordered = Box::new(ordered.into_delivery(delivery()));
+    let replay = Some(ReplayId::from_bytes([12; 16]));
+    let later = Box::new(Delivery { replay, new_id: true, ..(*carried).clone() });
     let (id, cause) = (delivery(), Cause::Expired);
     let gone = Stats { accepted: 3, delivered: 2, dead: 1, ..Stats::default() };
     let subscriber = ErasureTarget::Subscriber("org_123".into());
     let (sequence, from, lanes) = (Sequence(300), Sequence(295), vec![LaneId(0x19)]);
     let event = event(lanes.clone());
     vec![
-        ("event_carried", FactBody::EventCarried { event, sequence, from, lanes }),
-        ("delivery_carried", FactBody::DeliveryCarried { delivery: carried, scheduled: true }),
+        (
+            "event_carried",
+            FactBody::EventCarried {
+                event: event.clone(),
+                sequence,
+                from,
+                lanes: lanes.clone(),
+                later: false,
+            },
+        ),
+        (
+            "event_carried.later",
+            FactBody::EventCarried { event, sequence, from, lanes, later: true },
+        ),
+        (
+            "delivery_carried",
+            FactBody::DeliveryCarried { delivery: carried, scheduled: true, later: false },
+        ),
         (
             "delivery_carried.keyed",
-            FactBody::DeliveryCarried { delivery: ordered, scheduled: true },
+            FactBody::DeliveryCarried { delivery: ordered, scheduled: true, later: false },
+        ),
+        (
+            "delivery_carried.later",
+            FactBody::DeliveryCarried { delivery: later, scheduled: true, later: true },
         ),
         ("delivery_abandoned", FactBody::DeliveryAbandoned { delivery: id, cause }),
         ("payload_removed", FactBody::PayloadRemoved { event: event_id(), cause: Cause::Erased }),
@@ -339,6 +361,8 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
     let filtered = Box::new(SubscriptionSpec { filter, ..subscription_spec() });
     let transform = Some(r#"{"id": id, "ref": event.ref}"#.to_owned());
     let transformed = Box::new(SubscriptionSpec { transform, ..subscription_spec() });
+    let pulled =
+        Box::new(SubscriptionSpec { url: String::new(), pull: true, ..subscription_spec() });
     let changed = |spec| FactBody::SubscriptionChanged { number, spec, secrets: Vec::new() };
     let (status, reason) = (SubscriptionStatus::Paused, Some("the endpoint answered 410".into()));
     vec![
@@ -348,12 +372,72 @@ fn subscriptions() -> Vec<(&'static str, FactBody)> {
         ("subscription_changed.key", changed(by_key)),
         ("subscription_changed.filter", changed(filtered)),
         ("subscription_changed.transform", changed(transformed)),
+        ("subscription_changed.pull", changed(pulled)),
         (
             "subscription_status_changed",
             FactBody::SubscriptionStatusChanged { number, status, reason },
         ),
         ("subscription_removed", FactBody::SubscriptionRemoved { number }),
         ("subscription_cleared", FactBody::SubscriptionCleared { number }),
+    ]
+}
+
+fn replays() -> Vec<(&'static str, FactBody)> {
+    let id = ReplayId::from_bytes([12; 16]);
+    let spec = ReplaySpec {
+        events: vec![event_id()],
+        subscription: Some("ci".into()),
+        uri: Some("github/1/*".parse().unwrap()),
+        since: Some(time(0)),
+        until: Some(time(9)),
+        dead: true,
+        to: Some("other".into()),
+        rate: Some(100),
+        new_ids: true,
+    };
+    let (from, to) = (Some(SubscriptionNumber(1)), Some(SubscriptionNumber(2)));
+    let order = ReplayOrder { id, spec, from, to, started_at: time(5), upto: Sequence(299) };
+    let all = ReplayOrder { spec: ReplaySpec::default(), from: None, to: None, ..order };
+    let progress = ReplayProgress {
+        looked_at: 9,
+        made: 4,
+        skipped_expired: 3,
+        skipped_unwanted: 1,
+        skipped_waiting: 1,
+        waiting: 1,
+        delivered: 2,
+        dead: 1,
+        cancelled: 0,
+        through: true,
+    };
+    let (event, lanes) = (event_id(), vec![LaneId::behind(SubscriptionNumber(2))]);
+    let made = FactBody::DeliveriesMade {
+        event,
+        lanes: vec![LaneId(0x19), LaneId(0x25)],
+        keys: [(LaneId(0x25), OrderingKey(7))].into(),
+        replay: None,
+        new_id: false,
+        replaces: None,
+    };
+    let by_replay = FactBody::DeliveriesMade {
+        event,
+        lanes,
+        keys: Default::default(),
+        replay: Some(id),
+        new_id: true,
+        replaces: Some(delivery()),
+    };
+    let cursor = Bytes::from_static(b"place");
+    let advanced = |over, cursor| FactBody::ReplayAdvanced { replay: id, cursor, progress, over };
+    vec![
+        ("deliveries_made", made),
+        ("deliveries_made.replay", by_replay),
+        ("replay_advanced", advanced(false, cursor)),
+        ("replay_advanced.over", advanced(true, Bytes::new())),
+        ("replay_started", FactBody::ReplayStarted(Box::new(order))),
+        ("replay_started.all", FactBody::ReplayStarted(Box::new(all))),
+        ("replay_cancelled", FactBody::ReplayCancelled { replay: id }),
+        ("replay_ended", FactBody::ReplayEnded { replay: id, at: time(8), progress }),
     ]
 }
 
@@ -420,6 +504,7 @@ fn samples() -> Vec<(&'static str, FactBody)> {
         sent_so(),
         access(),
         breakers(),
+        replays(),
     ]
     .concat()
 }

@@ -4,12 +4,10 @@ use async_graphql::{Context, ErrorExtensions, ServerError};
 use contract::{
     Error, ErrorCode,
     access::{Access, Actor, Noun, Principal},
-    authenticate::{Authenticate, unknown},
     broker::EventBroker,
     master_api::MasterApi,
     registry::SchemaRegistry,
     rules::Rules,
-    secret::Secret,
     subscription::Subscription,
 };
 use std::sync::Arc;
@@ -115,33 +113,6 @@ pub(super) fn allowed_everywhere<'a>(
 /// May the caller see this subscription?
 pub(super) fn sees(principal: &Principal, subscription: &Subscription) -> bool {
     principal.subscriber.is_none() || principal.subscriber == subscription.spec.subscriber
-}
-
-/// The caller of a connection, whose token is good for as long as the connection is open, or less.
-#[derive(Clone)]
-pub struct Holder(Arc<Held>);
-
-struct Held {
-    who: Arc<dyn Authenticate>,
-    token: Secret,
-    principal: Principal,
-}
-
-impl Holder {
-    /// `token` is good for `principal` now, and `who` says whether it still is.
-    pub fn new(who: Arc<dyn Authenticate>, token: Secret, principal: Principal) -> Self {
-        Self(Arc::new(Held { who, token, principal }))
-    }
-
-    /// Errors: `unauthenticated` once the token is revoked or has expired, or its rights are
-    /// others; `unavailable` when it cannot be told.
-    pub async fn admitted(&self) -> contract::Result<()> {
-        let Held { who, token, principal } = &*self.0;
-        if who.authenticate(token).await? == *principal {
-            return Ok(());
-        }
-        Err(unknown("its rights have changed: connect again"))
-    }
 }
 
 /// As whom the caller's changes are recorded.

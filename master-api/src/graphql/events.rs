@@ -23,26 +23,35 @@ pub(super) struct EventNode(EventSummaryNode, EventContents);
 impl From<Event> for EventNode {
     fn from(event: Event) -> Self {
         let event = Arc::new(event);
-        let contents = EventContents { event: Arc::clone(&event), deliveries: None };
+        let event_of = Arc::clone(&event);
+        let contents = EventContents { event: event_of, deliveries: None, payload_state: None };
         Self(EventSummaryNode(event), contents)
     }
 }
 
 impl EventNode {
-    /// A page of events. If their deliveries are asked for, too, all are read at once.
+    /// A page of events. If their deliveries, or what became of their payloads, are asked for, too,
+    /// all are read at once.
     pub(super) async fn all(context: &Context<'_>, events: Vec<Event>) -> Result<Vec<Self>> {
-        let asked = context.look_ahead().field("nodes").field("deliveries").exists();
+        let asked = |field| context.look_ahead().field("nodes").field(field).exists();
+        let ids = || events.iter().map(|event| event.id).collect();
+        let api = master_api(context)?;
         // Who may not see them is told so by the field itself.
-        if !asked || allowed_everywhere(context, Noun::Subscriptions, Access::Read).is_err() {
-            return Ok(events.into_iter().map(Self::from).collect());
-        }
-        let ids = events.iter().map(|event| event.id).collect();
-        let deliveries = master_api(context)?.deliveries_of_each(ids).await.or_show()?;
-        let node = |(event, deliveries)| {
-            let Self(summary, contents) = Self::from(event);
-            Self(summary, EventContents { deliveries: Some(deliveries), ..contents })
+        let seen = allowed_everywhere(context, Noun::Subscriptions, Access::Read).is_ok();
+        let mut deliveries = match asked("deliveries") && seen {
+            true => api.deliveries_of_each(ids()).await.or_show()?.into_iter(),
+            false => Vec::new().into_iter(),
         };
-        Ok(events.into_iter().zip(deliveries).map(node).collect())
+        let mut states = match asked("payloadState") {
+            true => api.payload_states(ids()).await.or_show()?.into_iter(),
+            false => Vec::new().into_iter(),
+        };
+        let node = |event| {
+            let Self(summary, contents) = Self::from(event);
+            let (deliveries, payload_state) = (deliveries.next(), states.next());
+            Self(summary, EventContents { deliveries, payload_state, ..contents })
+        };
+        Ok(events.into_iter().map(node).collect())
     }
 }
 
@@ -144,13 +153,18 @@ pub(super) struct EventContents {
     event: Arc<Event>,
     /// None: not read yet.
     deliveries: Option<Vec<Delivery>>,
+    /// None: not read yet.
+    payload_state: Option<Option<PayloadState>>,
 }
 
 #[Object]
 impl EventContents {
     /// Whether the payload is there: `present`, `expired`, `erased`.
     async fn payload_state(&self, context: &Context<'_>) -> Result<Option<&'static str>> {
-        let state = master_api(context)?.payload_state(self.event.id).await.or_show()?;
+        let state = match self.payload_state {
+            Some(state) => state,
+            None => master_api(context)?.payload_state(self.event.id).await.or_show()?,
+        };
         Ok(state.map(PayloadState::as_str))
     }
     /// The payload as text; null if it is no UTF-8 or not there.

@@ -1,5 +1,5 @@
-//! What went over the wire in an attempt: read once for all attempts of a delivery that are asked
-//! for it.
+//! What went over the wire in an attempt: read at once for all attempts of a delivery that follow
+//! each other and fit a page.
 
 use super::{
     access::{OrShow, Result, master_api},
@@ -8,15 +8,29 @@ use super::{
 };
 use async_graphql::{Context, Object};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use contract::{event::Headers, exchange::Exchange, id::DeliveryId};
+use contract::{
+    event::Headers,
+    exchange::Exchange,
+    id::DeliveryId,
+    limits::PAGE_MAX,
+    master_api::{Page, PageRequest},
+};
 use std::sync::Arc;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// The exchanges of a delivery, as soon as one of its attempts is asked for its own.
 #[derive(Debug, Clone)]
 pub(super) struct Exchanges {
     delivery: DeliveryId,
-    read: Arc<OnceCell<Vec<Exchange>>>,
+    read: Arc<Mutex<Read>>,
+}
+
+/// The page that was read last: all of the attempts after one, up to another.
+#[derive(Debug, Default)]
+struct Read {
+    after: u32,
+    to: u32,
+    exchanges: Vec<Exchange>,
 }
 
 impl Exchanges {
@@ -31,9 +45,17 @@ impl Exchanges {
         context: &Context<'_>,
         number: u32,
     ) -> Result<Option<ExchangeNode>> {
-        let api = master_api(context)?;
-        let read = self.read.get_or_try_init(|| api.exchanges(self.delivery)).await.or_show()?;
-        let found = read.iter().find(|exchange| exchange.number == number);
+        let mut read = self.read.lock().await;
+        if number <= read.after || number > read.to {
+            let after = number.saturating_sub(1);
+            let page = PageRequest { first: PAGE_MAX, after: Some(after.to_string()) };
+            let Page { items, next } =
+                master_api(context)?.exchanges(self.delivery, page).await.or_show()?;
+            let last = items.last().map_or(u32::MAX, |exchange| exchange.number);
+            let to = if next.is_some() { last } else { u32::MAX };
+            *read = Read { after, to, exchanges: items };
+        }
+        let found = read.exchanges.iter().find(|exchange| exchange.number == number);
         Ok(found.cloned().map(ExchangeNode))
     }
 }

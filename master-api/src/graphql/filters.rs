@@ -121,7 +121,9 @@ impl DeliveryFilterInput {
 /// An RFC 3339 time.
 pub(super) fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>> {
     let parse = |text: String| {
-        text.parse().map_err(|_e| invalid(format!("`{name}`: `{text}` is no RFC 3339 time")))
+        text.parse().map_err(|_e| {
+            invalid(format!("`{name}`: `{text}` is no RFC 3339 time before 9999-12-30T22:00:00Z"))
+        })
     };
     text.map(parse).transpose()
 }

@@ -4,7 +4,7 @@ use super::{
     access::{OrShow, Result, invalid},
     sending::{AuthInput, HeaderInput, headers_of},
 };
-use async_graphql::{InputObject, Json};
+use async_graphql::{InputObject, Json, OneofObject};
 use contract::{
     backoff::BackoffPolicy,
     command::{Command, Target},
@@ -12,7 +12,7 @@ use contract::{
     rate_limit::RateLimit,
     secret::Secret,
     source::{Replay, SignatureRule, SourceLimits, SourceSpec, StaticResponse, Template},
-    subscription::{Priority, SubscriptionSpec},
+    subscription::{Ordering, Priority, SubscriptionSpec},
     uri::EventUri,
 };
 use std::collections::BTreeMap;
@@ -108,7 +108,8 @@ pub(super) struct SubscriptionInput {
     pub(super) name: String,
     /// Whose it is; null: our own.
     pub(super) subscriber: Option<String>,
-    /// Where deliveries go.
+    /// Where deliveries go; left out with `pull`.
+    #[graphql(default)]
     url: String,
     /// Patterns of event URIs, as in `github/1/*`.
     events: Vec<String>,
@@ -140,6 +141,30 @@ pub(super) struct SubscriptionInput {
     transform: Option<String>,
     /// `as_received` (default), `json`, `protobuf`, `cloudevents-binary`, `cloudevents-structured`.
     format: Option<String>,
+    /// Deliveries are taken by receivers instead of being sent to a URL.
+    #[graphql(default)]
+    pull: bool,
+    /// Which of its deliveries wait for each other; null: none.
+    ordering: Option<OrderingInput>,
+}
+
+/// Which deliveries wait for each other: strictly all, or those with the same key.
+#[derive(Debug, OneofObject)]
+pub(super) enum OrderingInput {
+    /// One at a time, in order. False: none waits.
+    Strict(bool),
+    /// One of a key at a time, in order: an expression (CEL) gives the key of an event.
+    Key(String),
+}
+
+impl From<OrderingInput> for Ordering {
+    fn from(input: OrderingInput) -> Self {
+        match input {
+            OrderingInput::Strict(true) => Self::Strict,
+            OrderingInput::Strict(false) => Self::None,
+            OrderingInput::Key(source) => Self::Key(source),
+        }
+    }
 }
 
 /// A bound on how fast attempts start. What exceeds it waits.
@@ -182,7 +207,8 @@ impl TryFrom<SubscriptionInput> for Command {
                 .map(|format| format.parse().map_err(invalid))
                 .transpose()?
                 .unwrap_or_default(),
-            ..SubscriptionSpec::default()
+            pull: input.pull,
+            ordering: input.ordering.map(Into::into).unwrap_or_default(),
         };
         Ok(Self::PutSubscription { spec, secrets: secrets(input.secrets) })
     }

@@ -6,10 +6,12 @@ use super::{
         missing, rules,
     },
     events::EventNode,
+    filters::time,
     inputs::{SourceInput, SubscriptionInput},
     key_uses::KeyUses,
-    nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode},
+    nodes::{DeliveryNode, KeyNode, SourceNode, SubscriptionNode, answerable},
     once,
+    replays::ReplayMutation,
     retention::RetentionMutation,
     rules::RulesMutation,
     schemas::SchemaMutation,
@@ -53,6 +55,7 @@ pub struct Mutation(
     RulesMutation,
     SchemaMutation,
     RetentionMutation,
+    ReplayMutation,
     UserMutation,
     SettingMutation,
     SubscriptionsMutation,
@@ -163,17 +166,20 @@ impl ConfigurationMutation {
         event.map(EventNode::from).ok_or_else(|| missing("event", &id.to_string()))
     }
 
-    /// Makes an API key.
+    /// Makes an API key; with `expiresAt` (RFC 3339), it stops working then.
+    #[expect(clippy::too_many_arguments, reason = "these are the arguments of the field")]
     async fn create_key(
         &self,
         context: &Context<'_>,
         name: String,
         roles: Vec<String>,
         subscriber: Option<String>,
+        expires_at: Option<String>,
     ) -> Result<KeyPayload> {
         let principal = allowed_everywhere(context, Noun::Keys, Access::Write)?;
         let roles = Roles::parse(roles.iter().map(String::as_str)).map_err(invalid)?;
-        let command = Command::IssueKey { name, roles, subscriber, expires_at: None };
+        let expires_at = time("expiresAt", expires_at)?;
+        let command = Command::IssueKey { name, roles, subscriber, expires_at };
         let change = execute(context, principal, command).await?;
         let rules = super::access::rules(context)?;
         let made = |key: &&_| Some(key_id(key)) == change.id;
@@ -208,6 +214,7 @@ async fn put_subscription(
     mode: Mode,
 ) -> Result<SubscriptionPayload> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
+    answerable(context, &context.look_ahead().field("subscription"))?;
     if let Some(own) = &principal.subscriber {
         // A key of one subscriber makes that subscriber's subscriptions and no others.
         input.subscriber = Some(own.clone());
@@ -226,6 +233,7 @@ async fn set_status(
     reason: Option<String>,
 ) -> Result<SubscriptionNode> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
+    answerable(context, &context.look_ahead())?;
     let command = Command::SetSubscriptionStatus { name, status, reason };
     let change = execute(context, principal, command).await?;
     subscription(context, &change)

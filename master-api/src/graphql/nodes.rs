@@ -8,7 +8,7 @@ use super::{
     key_uses::KeyUses,
     sending::AuthNode,
 };
-use async_graphql::{Context, ID, Json, Object, SimpleObject};
+use async_graphql::{Context, ID, Json, Lookahead, Object, SimpleObject};
 use contract::{
     access::{Access, ApiKey, Noun},
     breaker::Breaker,
@@ -17,7 +17,7 @@ use contract::{
     master_api::Stats,
     rate_limit::RateLimit,
     source::{SignatureRule, Source, SourceLimits, StaticResponse},
-    subscription::{SecretRef, Subscription},
+    subscription::{Ordering, SecretRef, Subscription},
     uri::EventUri,
 };
 use std::{
@@ -80,7 +80,15 @@ impl DeliveryNode {
     async fn cause(&self) -> Option<&str> {
         self.delivery.cause.map(contract::delivery::Cause::as_str)
     }
-    /// Priority it was accepted at, 0 to 9.
+    /// The replay that made it; null: it was made with its event, or for it.
+    async fn replay_id(&self) -> Option<ID> {
+        self.delivery.replay.map(|id| id.to_string().into())
+    }
+    /// What its receiver tells repeats by.
+    async fn webhook_id(&self) -> String {
+        self.delivery.webhook_id()
+    }
+    /// Priority it was accepted at, 0 to 9; 5 where it is replayed, which is behind all others.
     async fn priority(&self) -> u8 {
         self.delivery.id.lane.priority().into()
     }
@@ -193,7 +201,11 @@ impl SubscriptionNode {
     async fn subscriber(&self) -> Option<&str> {
         self.0.spec.subscriber.as_deref()
     }
-    /// Where deliveries go. For those who may read subscriptions.
+    /// Are its deliveries taken by receivers, and not sent to a URL?
+    async fn pull(&self) -> bool {
+        self.0.spec.pull
+    }
+    /// Where deliveries go; empty with `pull`. For those who may read subscriptions.
     async fn url(&self, context: &Context<'_>) -> Result<&str> {
         reads(context)?;
         Ok(&self.0.spec.url)
@@ -252,6 +264,16 @@ impl SubscriptionNode {
     /// `cloudevents-structured`.
     async fn format(&self) -> &str {
         self.0.spec.format.as_str()
+    }
+    /// Which of its deliveries wait for each other; null: none.
+    async fn ordering(&self) -> Option<OrderingNode> {
+        match &self.0.spec.ordering {
+            Ordering::None => None,
+            Ordering::Strict => Some(OrderingNode { strict: true, key: None }),
+            Ordering::Key(source) => {
+                Some(OrderingNode { strict: false, key: Some(source.clone()) })
+            }
+        }
     }
     /// Its own back-off policy; null: the event type's, the source's, or the global one.
     async fn backoff(&self) -> Option<Json<contract::backoff::BackoffPolicy>> {
@@ -322,6 +344,16 @@ impl From<RateLimit> for RateLimitNode {
     fn from(RateLimit { per_second, burst }: RateLimit) -> Self {
         Self { per_second, burst }
     }
+}
+
+/// Fields that ask for [`reads`].
+const READ: [&str; 5] = ["url", "headers", "auth", "secretFingerprints", "secrets"];
+
+/// Whether the caller may have what it asks for of a subscription that it changes. Asked before
+/// the change: a secret that is made by it is shown once, and would be lost with its answer.
+pub(super) fn answerable(context: &Context<'_>, subscription: &Lookahead<'_>) -> Result<()> {
+    let asked = READ.iter().any(|field| subscription.field(field).exists());
+    if asked { reads(context) } else { Ok(()) }
 }
 
 /// A secret that signs deliveries.
@@ -486,4 +518,14 @@ impl StatsNode {
     async fn cancelled(&self) -> u64 {
         self.0.cancelled
     }
+}
+
+/// Which deliveries wait for each other.
+#[derive(Debug, SimpleObject)]
+#[graphql(name = "Ordering")]
+pub(super) struct OrderingNode {
+    /// All of them do: one at a time, in order.
+    strict: bool,
+    /// Those do for whose events this expression (CEL) gives the same.
+    key: Option<String>,
 }

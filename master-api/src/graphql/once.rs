@@ -15,7 +15,7 @@ const MEANING: &str = "Sent again with the same arguments within 24 hours: the s
 without secrets, and nothing is changed. With others: `idempotency_conflict`.";
 /// What is more, or less, than changes of the configuration: each does no harm when it is repeated,
 /// or is meant to happen each time.
-const WITHOUT: [&str; 10] = [
+const WITHOUT: [&str; 12] = [
     "resendDelivery",
     "resubmitEvent",
     "publishSchema",
@@ -26,6 +26,8 @@ const WITHOUT: [&str; 10] = [
     "runRetention",
     "eraseEvent",
     "eraseSubscriber",
+    "startReplay",
+    "cancelReplay",
 ];
 
 /// All changes, each of which takes the argument.

@@ -12,9 +12,8 @@ use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use contract::{
     access::{Access, Noun},
     backoff::BackoffPolicy,
-    command::Target,
     id::EventId,
-    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Why},
+    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Subject, Why},
 };
 use std::sync::Arc;
 
@@ -195,8 +194,9 @@ impl PastQuery {
     }
 
     /// The facts that touched an object, oldest first, the newest 500 of them. `kind` is
-    /// `subscription`, `source`, `subscriber`, `event_type` or `schema`, and `name` its name, id
-    /// or URI; or `backoff`, and `name` as in `global incoming` or `source:github outgoing`.
+    /// `subscription`, `source`, `subscriber`, `event_type`, `schema`, `setting`, `key` or `user`,
+    /// and `name` its name, id or URI; or `backoff`, and `name` as in `global incoming` or
+    /// `source:github outgoing`.
     #[graphql(complexity = "100 + child_complexity")]
     async fn history(
         &self,
@@ -205,7 +205,7 @@ impl PastQuery {
         name: String,
     ) -> Result<Vec<EntryNode>> {
         allowed_everywhere(context, Noun::Config, Access::Read)?;
-        let wanted = Target::named(&kind, &name).or_show()?;
+        let wanted = Subject::named(&kind, &name).or_show()?;
         let found = master_api(context)?.history(&wanted).await.or_show()?;
         Ok(found.into_iter().map(EntryNode::from).collect())
     }

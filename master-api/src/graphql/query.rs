@@ -10,6 +10,7 @@ use super::{
     nodes::{DeliveryNode, KeyNode, SourceNode, StatsNode, SubscriptionNode},
     paging::{Connection, request},
     past::PastQuery,
+    replays::ReplayQuery,
     retention::RetentionQuery,
     rules::{BackoffNode, EventTypeNode, SubscriberNode},
     schemas::SchemaQuery,
@@ -37,6 +38,7 @@ pub struct Query(
     LogQueries,
     PastQuery,
     RetentionQuery,
+    ReplayQuery,
     UserQuery,
     SettingQueries,
 );

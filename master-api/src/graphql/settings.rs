@@ -25,6 +25,8 @@ pub(super) struct SettingNode {
     value: Option<String>,
     /// What holds while it is not set, in words.
     default: &'static str,
+    /// As a text: what holds while neither it is set nor the configuration says anything.
+    default_value: String,
     /// The least value.
     least: Option<String>,
     /// The greatest value.
@@ -39,13 +41,14 @@ pub(super) struct SettingNode {
 
 impl SettingNode {
     fn new(key: String, definition: &Definition, set: Option<Setting>) -> Self {
-        let Definition { key: _, kind, default, least, most, about } = *definition;
+        let Definition { key: _, kind, default, default_value, least, most, about } = *definition;
         let text = |value: SettingValue| value.to_string();
         Self {
             key,
             r#type: kind.as_str(),
             value: set.and_then(|set| set.value).map(text),
             default,
+            default_value: text(default_value),
             least: least.map(text),
             most: most.map(text),
             about,

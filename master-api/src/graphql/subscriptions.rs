@@ -4,7 +4,7 @@ use super::{
     access::{OrShow, Result, allowed, broker, error, missing, rules, sees},
     inputs::SubscriptionInput,
     mutation::carry_out,
-    nodes::{DeliveryNode, SubscriptionNode},
+    nodes::{DeliveryNode, SubscriptionNode, answerable},
 };
 use async_graphql::{Context, Object, SimpleObject};
 use contract::{
@@ -61,6 +61,7 @@ impl SubscriptionsMutation {
         #[graphql(default = false)] dry_run: bool,
     ) -> Result<Vec<EnsuredSubscription>> {
         let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
+        answerable(context, &context.look_ahead().field("subscription"))?;
         let subscriber = subscriber.or_else(|| principal.subscriber.clone());
         let subscriptions = subscriptions.into_iter().map(declared).collect::<Result<_>>()?;
         let command = Command::EnsureSubscriptions { subscriber, subscriptions, prune };

@@ -4,6 +4,7 @@ use super::{
     access::{OrShow, Result, allowed, allowed_everywhere, invalid, master_api, missing, rules},
     budget::{LIST, listed},
     mutation::{SubscriptionPayload, execute, subscription},
+    nodes::answerable,
 };
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use contract::{
@@ -215,6 +216,7 @@ async fn change(context: &Context<'_>, command: Command) -> Result<UserNode> {
 
 async fn secret(context: &Context<'_>, command: Command) -> Result<SubscriptionPayload> {
     let principal = allowed(context, Noun::Subscriptions, Access::Write)?;
+    answerable(context, &context.look_ahead().field("subscription"))?;
     let change = execute(context, principal, command).await?;
     Ok(SubscriptionPayload {
         subscription: subscription(context, &change)?,

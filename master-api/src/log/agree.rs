@@ -49,6 +49,10 @@ impl Leftovers {
                 (Table::Dead, _, Some(id)) => {
                     read_delivery(rows, id)?.is_none_or(|row| gone(id, &row))
                 }
+                (Table::Replays, ..) => match tables::made_of(key) {
+                    Some(id) => read_delivery(rows, id)?.is_none_or(|row| gone(id, &row)),
+                    None => false,
+                },
                 (Table::Notable, ..) => {
                     tables::sequence_of(key).is_some_and(|found| found <= self.dropped.last)
                 }

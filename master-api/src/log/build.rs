@@ -41,6 +41,7 @@ pub const fn is_source(table: Table) -> bool {
         | Table::Due
         | Table::Dead
         | Table::Notable
+        | Table::Replays
         | Table::Cursors => false,
     }
 }

@@ -79,6 +79,9 @@ pub(super) struct Differences<'a> {
     kept: Mutex<Kept>,
 }
 
+/// Keys and their rows; None: removed.
+type Changes = Vec<(Vec<u8>, Option<Bytes>)>;
+
 #[derive(Default)]
 struct Kept {
     /// Rows that the facts lead to so far, and that are stored otherwise or not at all.
@@ -138,7 +141,7 @@ impl<'a> Differences<'a> {
         &self,
         kept: &mut Kept,
         table: Table,
-        changes: Vec<(Vec<u8>, Option<Bytes>)>,
+        changes: Changes,
         spill: &mut Batch,
     ) -> Result<(), StoreError> {
         let (keys, values): (Vec<_>, Vec<_>) = changes.into_iter().unzip();
@@ -243,7 +246,7 @@ impl Rows for Differences<'_> {
 
 impl Sink for Differences<'_> {
     fn take(&self, batch: Batch) -> Result<(), StoreError> {
-        let mut tables: BTreeMap<Table, Vec<_>> = BTreeMap::new();
+        let mut tables: BTreeMap<Table, Changes> = BTreeMap::new();
         for Change { table, key, value } in batch.0 {
             if self.compared.concerns(table) {
                 tables.entry(table).or_default().push((key, value));

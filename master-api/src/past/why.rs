@@ -1,7 +1,7 @@
 //! Why an event went to a subscription, or why not: every rule that was in force when it was
 //! matched, with the fact that put it there.
 
-use super::{Versions, fold, target};
+use super::{Versions, fold, history::target};
 use crate::state::State;
 use contract::{
     Result,
@@ -9,13 +9,16 @@ use contract::{
     command::Target,
     delivery::{Delivery, DeliveryState},
     event::{Event, EventState, Origin},
-    id::Sequence,
+    id::{Sequence, SubscriptionNumber},
     master_api::Log,
     past::{RuleInForce, Why},
     subscription::Subscription,
 };
 use expression::{Conjunct, Filter, Subject};
 use std::{collections::BTreeMap, ops::ControlFlow};
+
+/// There was none of that name when the event was matched.
+const NO_SUBSCRIPTION: &str = "no_subscription";
 
 /// What is asked about.
 #[derive(Clone, Copy)]
@@ -28,8 +31,13 @@ pub struct Asked<'a> {
     pub deliveries: &'a [Delivery],
 }
 
-/// Why an event went to the subscription of that name or id, or why not.
-pub async fn why(log: &impl Log, asked: Asked<'_>, subscription: &str) -> Result<Why> {
+/// Why an event went to the subscription of that name or id, or why not; the number is that of the
+/// one that has the name now.
+pub async fn why(
+    log: &impl Log,
+    asked: Asked<'_>,
+    (subscription, number): (&str, Option<SubscriptionNumber>),
+) -> Result<Why> {
     let mut versions = BTreeMap::new();
     let state = fold(log, |state, fact, body| {
         if fact.sequence > asked.event.rules {
@@ -39,9 +47,20 @@ pub async fn why(log: &impl Log, asked: Asked<'_>, subscription: &str) -> Result
         ControlFlow::Continue(())
     });
     let state = state.await?;
-    let Asked { event, payload, .. } = asked;
+    let Asked { event, payload, deliveries } = asked;
     let facts = Facts { event, payload, state: &state, versions: &versions };
-    Ok(facts.explain(subscription, asked.deliveries))
+    let why = facts.explain(subscription, deliveries);
+    // A subscription that came later may have got it since.
+    let later = number.filter(|_| why.verdict == NO_SUBSCRIPTION);
+    Ok(match later.and_then(|number| newest(deliveries, number)) {
+        Some(delivery) => Why {
+            verdict: delivery.state.as_str().to_owned(),
+            rules: why.rules.into_iter().chain(replayed(delivery)).collect(),
+            delivery: Some(delivery.id),
+            ..why
+        },
+        None => why,
+    })
 }
 
 /// What an explanation is made from. Pure.
@@ -60,7 +79,7 @@ impl Facts<'_> {
         let mut rules = Vec::from_iter(self.schema());
         rules.extend(self.test());
         let mut node = Why {
-            verdict: "no_subscription".to_owned(),
+            verdict: NO_SUBSCRIPTION.to_owned(),
             rules_fact: self.event.rules,
             rules: Vec::new(),
             backoff: None,
@@ -69,7 +88,7 @@ impl Facts<'_> {
         };
         if let Some(subscription) = subscription {
             let number = subscription.number;
-            let delivery = deliveries.iter().find(|found| found.id.lane.subscription() == number);
+            let delivery = newest(deliveries, number);
             let own = self.of_subscription(subscription);
             node.verdict = verdict(self.event, &own, delivery);
             rules.extend(own);
@@ -77,6 +96,7 @@ impl Facts<'_> {
             let (policy, level) = current.backoff(subscription, self.event);
             rules.push(self.backoff(subscription, &level));
             node.backoff = Some(policy);
+            rules.extend(delivery.and_then(replayed));
             node.delivery = delivery.map(|found| found.id);
         } else if self.event.state == EventState::Quarantined {
             node.verdict = "quarantined".to_owned();
@@ -106,6 +126,7 @@ impl Facts<'_> {
         };
         let of_type = current.event_types.get(&self.event.uri).and_then(|found| found.priority);
         let (level, set_by) = match (spec.priority, of_type) {
+            (None, _) if !spec.ordering.is_none() => ("the order that it keeps", fact),
             (Some(_), _) => ("the subscription", fact),
             (None, Some(_)) => {
                 ("the event type", self.version(&Target::EventType(self.event.uri.clone())))
@@ -221,6 +242,23 @@ impl Facts<'_> {
     fn version(&self, target: &Target) -> Option<Sequence> {
         self.versions.get(target).copied()
     }
+}
+
+/// The newest delivery of an event for a subscription: it may have been replayed.
+fn newest(deliveries: &[Delivery], number: SubscriptionNumber) -> Option<&Delivery> {
+    let its = deliveries.iter().filter(|found| found.id.lane.subscription() == number);
+    its.max_by_key(|found| found.id.sequence)
+}
+
+/// Somebody wanted it once more.
+fn replayed(delivery: &Delivery) -> Option<RuleInForce> {
+    let replay = delivery.replay?;
+    Some(RuleInForce {
+        rule: "replay".to_owned(),
+        fact: Some(delivery.id.sequence),
+        passed: Some(true),
+        text: format!("the replay `{replay}` made the delivery, after the event was taken"),
+    })
 }
 
 fn verdict(event: &Event, rules: &[RuleInForce], delivery: Option<&Delivery>) -> String {

@@ -3,6 +3,8 @@
 mod exchanges;
 mod list;
 
+pub(crate) use list::position_at;
+
 use super::page_size;
 use crate::{
     log::LogError,
@@ -15,7 +17,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use contract::{
-    Result,
+    Error, ErrorCode, Result,
     access::Actor,
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::Event,
@@ -48,8 +50,11 @@ impl Deliveries for MasterApi {
         Ok(row.map(|row| row.into_delivery(id)))
     }
 
-    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
-        self.blocking(move |shared| exchanges::of(shared, id)).await
+    async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
+        let malformed = |_number| Error::new(ErrorCode::InvalidRequest, "`after` is no cursor");
+        let after = page.after.as_deref().map_or(Ok(0), str::parse).map_err(malformed)?;
+        let rows = page_size(&page);
+        self.blocking(move |shared| exchanges::of(shared, id, after, rows)).await
     }
 
     async fn deliveries(
@@ -99,7 +104,15 @@ fn event_with_payload(
             let buckets = shared.buckets_of(sequence)?.into_iter();
             buckets.map(|bucket| (bucket, sequence)).collect()
         }
-        Some(_) => shared.event_id(row.event)?.map(|row| row.place()).into_iter().collect(),
+        Some(_) => {
+            let event = shared.event_id(row.event)?;
+            // One that goes to many is read once for all of them.
+            let recent = event.as_ref().and_then(|event| shared.recent.get(event.sequence));
+            if let Some((event, payload)) = recent {
+                return Ok(Some((event, Some(payload))));
+            }
+            event.map(|row| row.place()).into_iter().collect()
+        }
     };
     for place in places {
         if let Some(event) = shared.event_at(place)? {

@@ -20,7 +20,7 @@ use contract::{
     clock::Timestamp,
     delivery::{Cause, Delivery},
     event::Event,
-    id::{DeliveryId, EventId, Sequence},
+    id::{EventId, Sequence},
     limits,
     master_api::{EventFilter, Events, Page, PageRequest, ReleaseEvent, StoreEvent, Stored},
     retention::PayloadState,
@@ -84,7 +84,17 @@ impl Events for MasterApi {
     }
 
     async fn payload_state(&self, id: EventId) -> Result<Option<PayloadState>> {
-        self.quick(move |shared| payload_state(shared, id)).await
+        self.quick(move |shared| Ok(payload_state(shared, id, shared.event_id(id)?.as_ref()))).await
+    }
+
+    async fn payload_states(&self, ids: Vec<EventId>) -> Result<Vec<Option<PayloadState>>> {
+        require_page(ids.len())?;
+        self.blocking(move |shared| {
+            let rows = shared.event_ids(&ids)?;
+            let each = ids.iter().zip(&rows);
+            Ok(each.map(|(id, row)| payload_state(shared, *id, row.as_ref())).collect())
+        })
+        .await
     }
 
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
@@ -113,12 +123,12 @@ impl Events for MasterApi {
         require_page(ids.len())?;
         self.blocking(move |shared| {
             let rows = shared.event_ids(&ids)?;
-            let of = |row: &EventIdRow| {
-                let sequence = row.sequence;
-                row.lanes.iter().map(move |lane| DeliveryId { lane: *lane, sequence }).collect()
+            let of = |(id, row): (&EventId, &Option<EventIdRow>)| match row {
+                Some(row) => shared.delivery_ids(*id, row),
+                None => Ok(Vec::new()),
             };
             let each: Vec<Vec<_>> =
-                rows.iter().map(|row| row.as_ref().map(of).unwrap_or_default()).collect();
+                ids.iter().zip(&rows).map(of).collect::<Result<_, LogError>>()?;
             let mut found = shared.deliveries_at(&each.concat())?.into_iter();
             Ok(each.iter().map(|ids| found.by_ref().take(ids.len()).flatten().collect()).collect())
         })
@@ -126,18 +136,17 @@ impl Events for MasterApi {
     }
 }
 
-fn payload_state(shared: &Shared, id: EventId) -> Result<Option<PayloadState>, LogError> {
-    let state = |row: &EventIdRow| match row.gone {
-        None => PayloadState::Present,
-        Some(Cause::Erased) => PayloadState::Erased,
-        Some(_) => PayloadState::Expired,
-    };
-    if let Some(row) = shared.event_id(id)? {
-        return Ok(Some(state(&row)));
+fn payload_state(shared: &Shared, id: EventId, row: Option<&EventIdRow>) -> Option<PayloadState> {
+    if let Some(row) = row {
+        return Some(match row.gone {
+            None => PayloadState::Present,
+            Some(Cause::Erased) => PayloadState::Erased,
+            Some(_) => PayloadState::Expired,
+        });
     }
     // Nothing is left of it but the time in its id.
     let dropped = shared.state.load().dropped;
-    Ok(dropped.day(Bucket::of(made_at(id))).then_some(PayloadState::Expired))
+    dropped.day(Bucket::of(made_at(id))).then_some(PayloadState::Expired)
 }
 
 impl MasterApi {

@@ -4,7 +4,7 @@ use super::{Gathering, ROWS_PER_SCAN, ROWS_PER_STEP, Steps, as_rows, delivery};
 use crate::{
     fact::{Bucket, FORMAT, Fact, FactBody, StoredEvent},
     log::{LogError, read_fact},
-    project::read_event,
+    project::{read_event, read_made},
     store::{Batch, Rows, Scan, Table},
     tables::{self, DeliveryRow},
     writer::Upkeep,
@@ -12,7 +12,7 @@ use crate::{
 use contract::{
     Error, Result,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, Sequence},
+    id::{DeliveryId, EventId, LaneId, Sequence},
     master_api::Stats,
 };
 use std::collections::HashSet;
@@ -51,8 +51,10 @@ pub(super) fn sweep_leftovers(steps: &Steps<'_>) -> Result<()> {
 enum Made<'a> {
     /// The event lies at this fact.
     Event(&'a StoredEvent, Kind),
-    /// A delivery was carried here.
-    Delivery(DeliveryId),
+    /// A delivery of this event was carried here.
+    Delivery(EventId, DeliveryId),
+    /// Deliveries of an event that was taken before were made here.
+    Later(EventId, &'a [LaneId]),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +71,10 @@ fn made(body: &FactBody) -> Option<Made<'_>> {
         }
         FactBody::EventQuarantined { event, .. } => Some(Made::Event(event, Kind::Aside)),
         FactBody::EventCarried { event, .. } => Some(Made::Event(event, Kind::Carried)),
-        FactBody::DeliveryCarried { delivery, .. } => Some(Made::Delivery(delivery.id)),
+        FactBody::DeliveryCarried { delivery, .. } => {
+            Some(Made::Delivery(delivery.event, delivery.id))
+        }
+        FactBody::DeliveriesMade { event, lanes, .. } => Some(Made::Later(*event, lanes)),
         // No other kind makes rows of its own; a new one that does adds its arm here.
         _ => None,
     }
@@ -98,11 +103,25 @@ fn carry(steps: &Steps<'_>, bucket: Bucket) -> Result<u64> {
     let rows = steps.shared.store.snapshot();
     let (mut gathering, mut carried) = (Gathering::default(), 0);
     each_fact(&*rows, bucket, |fact| {
-        let Some(Made::Event(event, kind)) = made(&fact.body) else { return Ok(()) };
-        if kind != Kind::Aside
-            && waits(&*rows, event.id, (bucket, fact.sequence))?
-            && let Some(events) = gathering.add(event.id, event.size)
-        {
+        let Some(made) = made(&fact.body) else { return Ok(()) };
+        let (id, size) = match &made {
+            Made::Event(event, kind) => {
+                let place = (bucket, fact.sequence);
+                if *kind == Kind::Aside || !waits(&*rows, event.id, place)? {
+                    return Ok(());
+                }
+                (event.id, event.size)
+            }
+            // Those that were carried here are of events that were, too.
+            Made::Delivery(event, _) | Made::Later(event, _) => {
+                let all = deliveries(&*rows, bucket, fact.sequence, &made)?;
+                if !all.iter().any(|(_, row)| row.state == DeliveryState::Waiting) {
+                    return Ok(());
+                }
+                (*event, 0)
+            }
+        };
+        if let Some(events) = gathering.add(id, size) {
             carried += steps.take(Upkeep::Carry(events))?.deliveries;
         }
         Ok(())
@@ -118,9 +137,14 @@ fn waits(rows: &dyn Rows, id: EventId, place: (Bucket, Sequence)) -> Result<bool
     let Some(row) = read_event(rows, id)?.filter(|row| row.place() == place) else {
         return Ok(false);
     };
-    for lane in row.lanes {
-        let row = delivery(rows, DeliveryId { lane, sequence: row.sequence })?;
+    for lane in &row.lanes {
+        let row = delivery(rows, DeliveryId { lane: *lane, sequence: row.sequence })?;
         if row.is_some_and(|row| row.state == DeliveryState::Waiting) {
+            return Ok(true);
+        }
+    }
+    for made in read_made(rows, (id, &row), usize::MAX)? {
+        if delivery(rows, made)?.is_some_and(|row| row.state == DeliveryState::Waiting) {
             return Ok(true);
         }
     }
@@ -140,7 +164,11 @@ fn deliveries(
             (lanes.map(|lane| DeliveryId { lane: *lane, sequence }).collect(), None)
         }
         Made::Event(_, Kind::Aside | Kind::Carried) => (Vec::new(), None),
-        Made::Delivery(id) => (vec![*id], Some(bucket)),
+        Made::Delivery(_, id) => (vec![*id], Some(bucket)),
+        Made::Later(_, lanes) => {
+            let lanes = lanes.iter();
+            (lanes.map(|lane| DeliveryId { lane: *lane, sequence }).collect(), Some(bucket))
+        }
     };
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
@@ -190,6 +218,9 @@ fn sweep(steps: &Steps<'_>, bucket: Bucket) -> Result<()> {
         for (id, _) in deliveries(store, bucket, fact.sequence, &made)? {
             batch.remove(Table::Deliveries, id.to_bytes());
             batch.remove(Table::Dead, tables::dead_key(id));
+            if let Made::Delivery(event, _) | Made::Later(event, _) = &made {
+                batch.remove(Table::Replays, tables::made_key(*event, id));
+            }
         }
         if batch.0.len() >= ROWS_PER_STEP {
             steps.take(Upkeep::Sweep(std::mem::take(&mut batch)))?;

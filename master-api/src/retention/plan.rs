@@ -87,6 +87,7 @@ pub(super) fn bytes(store: &dyn StateStore) -> Result<StoreBytes, LogError> {
             | Table::Due
             | Table::Dead
             | Table::Notable
+            | Table::Replays
             | Table::Cursors => &mut bytes.indices,
         };
         *kind += store.bytes(table)?;

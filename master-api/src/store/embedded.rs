@@ -350,6 +350,7 @@ pub(crate) fn name_of(table: Table) -> String {
         Table::Due => "due".into(),
         Table::Dead => "dead".into(),
         Table::Notable => "notable".into(),
+        Table::Replays => "replays".into(),
         Table::Cursors => "cursors".into(),
         Table::Secrets => "secrets".into(),
     }
@@ -365,6 +366,7 @@ pub(crate) fn table_of(name: &str) -> Option<Table> {
         Table::Due,
         Table::Dead,
         Table::Notable,
+        Table::Replays,
         Table::Cursors,
         Table::Secrets,
     ];

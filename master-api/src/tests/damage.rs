@@ -1,9 +1,9 @@
 //! What is damaged is found and named, and nothing is acknowledged that is not durable.
 
-use super::harness::{Bench, config, copy_directory, open_at, put_subscription};
+use super::harness::{Bench, config, copy_directory, open_at};
 use crate::{
     log::{self, LogError},
-    store::{Batch, Embedded, Memory, Row, Rows, Scan, StateStore, StoreError, Table},
+    store::{Batch, Embedded, Memory, Rows, Scan, StateStore, StoreError, Table},
     tables,
 };
 use bytes::Bytes;
@@ -16,115 +16,8 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
-
-/// A disk that can fail.
-#[derive(Default)]
-struct Failing {
-    rows: Memory,
-    broken: AtomicBool,
-    /// Reads of events fail.
-    unreadable: AtomicBool,
-}
-
-impl Failing {
-    fn read(&self, table: Table) -> Result<(), StoreError> {
-        match self.unreadable.load(Ordering::SeqCst) && table == Table::EventIds {
-            true => Err(StoreError::Damaged("checksum mismatch".into())),
-            false => Ok(()),
-        }
-    }
-}
-
-impl Rows for Failing {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.read(table)?;
-        self.rows.get(table, key)
-    }
-    fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StoreError> {
-        self.read(scan.table)?;
-        self.rows.scan(scan)
-    }
-}
-
-impl StateStore for Failing {
-    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        match self.broken.load(Ordering::SeqCst) {
-            true => Err(StoreError::Failed("input/output error".into())),
-            false => self.rows.commit(batch),
-        }
-    }
-    fn snapshot(&self) -> Box<dyn Rows> {
-        self.rows.snapshot()
-    }
-    fn tables(&self) -> Vec<Table> {
-        self.rows.tables()
-    }
-    fn create(&self, tables: &[Table]) -> Result<(), StoreError> {
-        self.rows.create(tables)
-    }
-    fn bytes(&self, table: Table) -> Result<u64, StoreError> {
-        self.rows.bytes(table)
-    }
-    fn compact(&self, tables: &[Table]) -> Result<(), StoreError> {
-        self.rows.compact(tables)
-    }
-    fn drop_table(&self, table: Table) -> Result<(), StoreError> {
-        self.rows.drop_table(table)
-    }
-}
-
-#[tokio::test]
-async fn a_failed_write_is_never_acknowledged_and_ends_all_writing() {
-    let store = Arc::new(Failing::default());
-    let bench = Bench::on(store.clone());
-    let lane = bench.subscribe("ci").await;
-    let stored = bench.store(&[lane]).await;
-    assert!(bench.api.ready());
-    store.broken.store(true, Ordering::SeqCst);
-    let refused = bench.event(&[lane]);
-    let error = bench.api.store_event(refused.clone()).await.unwrap_err();
-    assert_eq!(error.code, ErrorCode::Unavailable);
-    assert!(!bench.api.ready());
-    // A disk that works again is not to be trusted: what it did with the batch is not known.
-    store.broken.store(false, Ordering::SeqCst);
-    let delivery = DeliveryId { lane, sequence: stored.sequence };
-    let report = super::harness::report(delivery, 1, contract::delivery::Next::Done);
-    let errors = [
-        bench.api.store_event(bench.event(&[lane])).await.unwrap_err(),
-        bench.api.record_attempts(vec![report]).await.unwrap_err(),
-        bench.execute(vec![put_subscription("x")]).await.unwrap_err(),
-    ];
-    for error in errors {
-        assert_eq!(error.code, ErrorCode::Unavailable);
-    }
-    assert!(bench.api.event(refused.id).await.unwrap().is_none());
-    assert_eq!(bench.api.stats().await.unwrap().accepted, 1);
-}
-
-#[tokio::test]
-async fn a_read_that_fails_is_remembered_as_a_warning() {
-    let store = Arc::new(Failing::default());
-    let bench = Bench::on(store.clone());
-    let stored = bench.store(&[]).await;
-    assert!(bench.api.event(stored.id).await.unwrap().is_some());
-    let warnings = || bench.api.health().borrow().warnings().collect::<Vec<_>>();
-    assert!(warnings().is_empty());
-    store.unreadable.store(true, Ordering::SeqCst);
-    assert_eq!(bench.api.event(bench.new_id()).await.unwrap_err().code, ErrorCode::Internal);
-    // What reads again by luck is no reason to trust the disk.
-    store.unreadable.store(false, Ordering::SeqCst);
-    assert!(bench.api.event(stored.id).await.unwrap().is_some());
-    let [warning] = warnings()[..] else { panic!("{:?}", warnings()) };
-    for advice in ["log verify", "log repair", "backup"] {
-        assert!(warning.contains(advice), "{warning}");
-    }
-    assert!(bench.api.ready(), "what reads is served");
-}
 
 #[tokio::test]
 async fn a_log_that_lost_its_end_is_not_served() {
@@ -161,16 +54,16 @@ async fn a_log_that_lost_its_end_is_not_served() {
     assert_eq!(api.shared.state.load().losses.facts, [(reached, reached)]);
 }
 
-fn look(directory: &Path) -> Option<log::Loss> {
+pub fn look(directory: &Path) -> Option<log::Loss> {
     log::repair(directory, None, &|_, _, _| ()).unwrap()
 }
 
-fn accept(directory: &Path) -> Option<log::Loss> {
+pub fn accept(directory: &Path) -> Option<log::Loss> {
     log::repair(directory, Some(super::harness::START), &|_, _, _| ()).unwrap()
 }
 
 /// All files of a directory, by path.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -311,93 +204,6 @@ async fn nobody_looks_at_the_log_of_a_running_server() {
         assert!(matches!(error, LogError::Store(StoreError::InUse(_))), "{error}");
     }
     assert!(!directory.join("verify.tmp").exists());
-}
-
-#[tokio::test]
-async fn a_log_without_a_head_file_is_not_served() {
-    let bench = Bench::embedded().closed().await;
-    let directory = bench.directory.path();
-    let head = directory.join("head");
-    for damage in [None, Some(""), Some("{")] {
-        match damage {
-            None => fs::remove_file(&head).unwrap(),
-            Some(text) => fs::write(&head, text).unwrap(),
-        }
-        let open = || open_at(&bench.clock, config(directory));
-        let error = open().unwrap_err();
-        assert!(error.message.contains(&head.display().to_string()), "{damage:?}: {error}");
-        assert!(error.message.contains("`certes log repair` lists"), "{damage:?}: {error}");
-        let problems = log::verify(directory).unwrap().problems;
-        assert!(problems[0].contains(&head.display().to_string()), "{damage:?}: {problems:?}");
-        let loss = look(directory).unwrap();
-        assert_eq!((loss.reached, loss.accepted), (None, false));
-        assert!(open().is_err());
-        assert!(accept(directory).unwrap().accepted);
-        assert_eq!(look(directory), None);
-        open().unwrap().close().await;
-    }
-}
-
-#[tokio::test]
-async fn where_a_log_was_no_new_one_begins() {
-    for left in [vec!["head"], vec!["secret.key"], vec!["head", "secret.key"]] {
-        let bench = Bench::embedded().closed().await;
-        let directory = bench.directory.path();
-        fs::remove_dir_all(log::store_in(directory)).unwrap();
-        for file in ["head", "secret.key", "admin.key"] {
-            if !left.contains(&file) {
-                fs::remove_file(directory.join(file)).unwrap();
-            }
-        }
-        let before = files(directory);
-        let error = open_at(&bench.clock, config(directory)).unwrap_err();
-        assert_eq!(error.code, ErrorCode::Unavailable);
-        let witness = directory.join(left[0]).display().to_string();
-        assert!(error.message.contains(&witness), "{error}");
-        assert!(files(directory) == before, "{left:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_emptied_store_is_not_a_new_log() {
-    let bench = Bench::embedded().closed().await;
-    let directory = bench.directory.path();
-    fs::remove_file(directory.join("head")).unwrap();
-    fs::remove_dir_all(log::store_in(directory)).unwrap();
-    fs::create_dir(log::store_in(directory)).unwrap();
-    let error = open_at(&bench.clock, config(directory)).unwrap_err();
-    assert!(error.message.contains("head is missing"), "{error}");
-}
-
-#[tokio::test]
-async fn verification_looks_at_the_secret_key() {
-    let bench = Bench::embedded().closed().await;
-    let directory = bench.directory.path();
-    let key = directory.join("secret.key");
-    let whole = log::verify(directory).unwrap();
-    assert_eq!((whole.problems.len(), whole.notes.len()), (0, 0));
-    fs::write(&key, "ab".repeat(32)).unwrap();
-    let problems = log::verify(directory).unwrap().problems;
-    assert!(problems[0].contains("does not fit"), "{problems:?}");
-    fs::remove_file(&key).unwrap();
-    let report = log::verify(directory).unwrap();
-    assert_eq!(report.problems, Vec::<String>::new());
-    assert!(report.notes[0].contains("secret.key is missing"), "{:?}", report.notes);
-}
-
-#[tokio::test]
-async fn another_log_than_the_head_file_names_is_not_served() {
-    let [one, other] = [Bench::embedded(), Bench::embedded()];
-    for (bench, name) in [(&one, "a"), (&other, "b")] {
-        bench.subscribe(name).await;
-        bench.api.close().await;
-    }
-    let head = one.directory.path().join("head");
-    std::fs::copy(&head, other.directory.path().join("head")).unwrap();
-    let Bench { clock, directory, api, .. } = other;
-    drop(api);
-    let error = open_at(&clock, config(directory.path())).unwrap_err();
-    assert!(error.message.contains("the log was changed"), "{error}");
 }
 
 #[tokio::test]

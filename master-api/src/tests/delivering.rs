@@ -93,7 +93,7 @@ async fn a_delivery_keeps_its_ordering_key() {
 }
 
 #[tokio::test]
-async fn no_order_is_promised_while_a_replica_could_not_keep_it() {
+async fn nothing_is_promised_that_a_replica_could_not_keep() {
     let bench = Bench::embedded();
     let state = State::clone(&bench.api.shared.state.load());
     bench.api.shared.state.store(Arc::new(State { format: 4, ..state }));
@@ -102,6 +102,10 @@ async fn no_order_is_promised_while_a_replica_could_not_keep_it() {
     let refused = bench.execute(put()).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Conflict);
     assert!(refused.message.contains("too old to keep an order"), "{refused}");
+    let pulled = SubscriptionSpec { pull: true, url: String::new(), ..subscription("ci") };
+    let command = Command::PutSubscription { spec: pulled, secrets: Vec::new() };
+    let refused = bench.execute(vec![command]).await.unwrap_err();
+    assert!(refused.message.contains("too old to know of receivers"), "{refused}");
     let bench = Bench::embedded();
     bench.execute(put()).await.unwrap();
     assert_eq!(bench.api.rules().borrow().subscription_named("ci").unwrap().spec, spec);

@@ -19,8 +19,9 @@ use contract::{
     delivery::{Attempt, AttemptReport, Cause, Next},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
     exchange::ExchangeRecord,
-    id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, Sequence},
+    id::{DeliveryId, EventId, IdGenerator, KeyId, LaneId, ReplayId, Sequence},
     master_api::{Configuration, Deliveries, Events, Lanes, StoreEvent, Stored},
+    replay::{Replay, Replays},
     secret::Secret,
     stamp::Stamp,
     subscription::{Priority, SubscriptionSpec},
@@ -172,6 +173,22 @@ impl Bench {
         let mut rules = self.api.rules();
         let cleared = rules.wait_for(|_| self.api.shared.state.load().clearing.is_empty());
         tokio::time::timeout(Duration::from_secs(30), cleared).await.unwrap().unwrap();
+    }
+
+    /// Returns when a replay is as it is wanted.
+    pub async fn replay_is(&self, id: ReplayId, wanted: impl Fn(&Replay) -> bool) -> Replay {
+        let mut tip = self.api.shared.tip.subscribe();
+        let reached = async {
+            loop {
+                tip.mark_unchanged();
+                let replay = self.api.replay(id).await.unwrap().unwrap();
+                if wanted(&replay) {
+                    return replay;
+                }
+                tip.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), reached).await.unwrap()
     }
 
     /// All is as the facts say.

@@ -1,17 +1,19 @@
 //! What happens, as it happens: who is told what, and what a slow reader costs.
 
 use super::harness::{Bench, operator, principal, put_subscription, subscription};
-use crate::graphql::{self, Connected, Holder, LAG_MAX};
+use crate::graphql::{self, Connected};
 use async_graphql::{
     Data, Executor, Request, Response,
     futures_util::{Stream, StreamExt, stream},
 };
 use contract::{
+    ErrorCode,
     access::{Actor, Principal, Roles},
-    authenticate::{Authenticate, Keys},
+    authenticate::{Authenticate, Holder, Keys},
     command::Command,
     delivery::Next,
-    id::{DeliveryId, LaneId},
+    follow::{Follower, LAG_MAX},
+    id::{DeliveryId, LaneId, Sequence},
     limits::LOG_WAIT_MAX,
     master_api::{Configuration, Events},
     retention::{ErasureTarget, Retention},
@@ -184,6 +186,21 @@ async fn a_key_that_is_revoked_need_not_wait_for_something_to_happen() {
     ears.revoke(&bench).await;
     let answer = tokio::time::timeout(LOG_WAIT_MAX / 2, next(&mut answers)).await.unwrap();
     assert_eq!(code(&answer), "unauthenticated", "{answer}");
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_key_was_revoked_is_not_sent_after() {
+    let bench = Bench::memory();
+    let ears = Ears::new(&bench).await;
+    let holder = Holder::new(ears.who.clone(), ears.token.clone(), ears.caller.clone());
+    let kinds = ["event_accepted"];
+    let mut follower = Follower::new(bench.api.clone(), Some(holder), &kinds, Sequence(0));
+    let sent = [bench.store(&[]).await.sequence, bench.store(&[]).await.sequence];
+    let read: Vec<_> = follower.page().await.unwrap().iter().map(|fact| fact.sequence).collect();
+    assert_eq!((read.as_slice(), follower.sending().await), (sent.as_slice(), Ok(0)));
+    ears.revoke(&bench).await;
+    let refused = follower.sending().await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unauthenticated);
 }
 
 #[tokio::test]

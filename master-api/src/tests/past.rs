@@ -4,8 +4,10 @@ use super::harness::{Bench, now, principal, put_subscription, subscription};
 use crate::graphql;
 use async_graphql::Request;
 use contract::{
+    access::Roles,
     command::{Command, Target},
     master_api::Events,
+    secret::Secret,
     subscription::SubscriptionStatus,
 };
 use serde_json::{Value, json};
@@ -71,6 +73,69 @@ async fn a_history_says_who_changed_what() {
     assert_eq!(history[2]["differences"][0]["after"], Value::Null);
     let bad = ask(&bench, &["admin"], "{ history(kind: \"x\", name: \"y\") { kind } }").await;
     assert_eq!(bad["errors"][0]["extensions"]["code"], "invalid_request");
+}
+
+/// Everything that facts are about has a history, found by its id and by its name.
+#[tokio::test]
+async fn settings_keys_and_users_have_a_history() {
+    let bench = Bench::memory();
+    let roles = |role: &str| Roles::parse([role]).unwrap();
+    let setting = |value: Option<&str>| Command::SetSetting {
+        key: "retention.age".into(),
+        value: value.map(str::to_owned),
+        expect: None,
+    };
+    let user = |name: &str| Command::CreateUser {
+        name: name.into(),
+        password: Secret::new("correct horse battery"),
+        roles: roles("events:read"),
+        subscriber: None,
+    };
+    let key = |name: &str| Command::IssueKey {
+        name: name.into(),
+        roles: roles("events:read"),
+        subscriber: None,
+        expires_at: None,
+    };
+    let ada = || "ada".to_owned();
+    bench.execute(vec![setting(Some("60d")), user("ada"), user("eve")]).await.unwrap();
+    let made = bench.execute(vec![key("job"), key("other"), put_subscription("ci")]).await.unwrap();
+    let id = made[0].id.clone().unwrap();
+    let revoke = Command::RevokeKey(id.parse().unwrap());
+    let set_roles = Command::SetUserRoles { name: ada(), roles: roles("events:write") };
+    let password = Secret::new("another one that is long");
+    let password = Command::SetPassword { name: ada(), password };
+    let disable = Command::SetUserDisabled { name: ada(), disabled: true };
+    bench.execute(vec![setting(None), revoke, set_roles, password, disable]).await.unwrap();
+    let reveal = Command::RevealSecret { name: "ci".into() };
+    bench.execute(vec![Command::RemoveUser(ada()), reveal]).await.unwrap();
+
+    let of = async |kind: &str, name: &str| {
+        let fields = "kind differences { path before after }";
+        let query = format!("{{ history(kind: \"{kind}\", name: \"{name}\") {{ {fields} }} }}");
+        admin(&bench, &query).await["history"].clone()
+    };
+    let kinds = |history: &Value| -> Vec<String> {
+        let all = history.as_array().unwrap().iter();
+        all.map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let settings = of("setting", "retention.age").await;
+    assert_eq!(kinds(&settings), ["config_set", "config_set"]);
+    assert!(settings[1]["differences"].to_string().contains("\"version\""), "{settings}");
+    let job = of("key", "job").await;
+    assert_eq!(
+        (kinds(&job), of("key", &id).await),
+        (vec!["key_issued".into(), "key_revoked".into()], job.clone())
+    );
+    assert!(!job.to_string().contains("sha256"), "{job}");
+    let users = of("user", "ada").await;
+    let facts =
+        ["user_created", "user_roles_set", "user_password_set", "user_disabled", "user_removed"];
+    assert_eq!(kinds(&users), facts);
+    let role = json!([{ "path": "roles", "before": ["events:read"], "after": ["events:write"] }]);
+    assert_eq!(users[1]["differences"], role);
+    let revealed = kinds(&of("subscription", "ci").await);
+    assert_eq!(revealed, ["subscription_created", "secret_revealed"]);
 }
 
 #[tokio::test]

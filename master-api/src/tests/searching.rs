@@ -357,7 +357,8 @@ async fn a_nested_page_is_not_read_row_by_row() {
     let pages = [
         "{ events(first: 50) { nodes { id deliveries { state attempts { status } } } } }",
         "{ deliveries(first: 50) { nodes { id event { type } attempts { status } } } }",
-        "{ events(first: 50) { nodes { ...e } } } fragment e on Event { deliveries { event { id } } }",
+        "{ events(first: 50) { nodes { payloadState } } }",
+        "{ events(first: 50) { nodes { payloadState ...e } } } fragment e on Event { deliveries { event { id } } }",
     ];
     for query in pages {
         let before = reads.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ use crate::{
     },
     fact::{Bucket, FactBody},
     lanes::LaneTable,
+    lifecycle::{self, Trigger},
     log::LogError,
     once::AnswerRow,
     prepare::{Prepared, PreparedChanges},
@@ -30,7 +31,7 @@ use contract::{
     access::Actor,
     clock::Timestamp,
     command::{Change, ChangeKind},
-    delivery::{AttemptReport, Delivery, DeliveryState},
+    delivery::{AttemptReport, Delivery},
     id::{DeliveryId, EventId, SecretId, Sequence, SubscriptionNumber},
     master_api::Stored,
     subscription::SubscriptionStatus,
@@ -312,7 +313,8 @@ impl<'a> Round<'a> {
             let FactBody::DeliveryCancelled { delivery, .. } = fact else { continue };
             // A report in this same batch may have finished it.
             let row = self.projector.delivery(*delivery)?;
-            if row.is_some_and(|row| row.state == DeliveryState::Waiting) {
+            let may = |state| lifecycle::after(state, Trigger::Withdrawn).is_some();
+            if row.is_some_and(|row| may(row.state)) {
                 self.record(&actor, fact)?;
             }
         }

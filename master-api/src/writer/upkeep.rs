@@ -1,12 +1,16 @@
 //! Letting things go: the steps of retention and erasure, each one bounded and decided on what is
 //! durable and in the batch, like everything else that is written.
 
-use super::round::{Round, component};
+use super::{
+    replaying::ReplayStep,
+    round::{Round, component},
+};
 use crate::{
     decide,
     fact::{Bucket, FactBody, StoredEvent},
+    lifecycle::{self, Trigger},
     log::{LogError, read_fact},
-    project::decode,
+    project::{decode, read_made},
     store::{Batch, Table},
     tables::{self, EventIdRow, IdempotencyRow},
 };
@@ -43,6 +47,8 @@ pub enum Upkeep {
     EndSecrets,
     /// Note that an erasure is done.
     Done(Sequence),
+    /// A step of a replay.
+    Replay(Box<ReplayStep>),
 }
 
 /// What a step did.
@@ -112,6 +118,11 @@ impl Round<'_> {
                 self.record(&own, &FactBody::ErasureDone { ordered })?;
             }
             Upkeep::Done(_) => {}
+            Upkeep::Replay(step) => {
+                if let Err(refusal) = self.replay(actor, &step, &mut done)? {
+                    return Ok(Err(refusal));
+                }
+            }
         }
         done.sequence = self.head.sequence;
         Ok(Ok(done))
@@ -134,29 +145,32 @@ impl Round<'_> {
             return Ok(Err(refused(bucket, "it is not the oldest")));
         }
         self.record(&component("master-api"), &FactBody::BucketRetired { bucket })?;
+        self.repeat_replays()?;
         Ok(Ok(()))
     }
 
     fn carry(&mut self, id: EventId, done: &mut Upkept) -> Result<(), LogError> {
         let Some(row) = self.event_by_id(id)? else { return Ok(()) };
-        if self.state.retired.is_none_or(|retired| row.bucket > retired) {
-            return Ok(());
+        let Some(retired) = self.state.retired else { return Ok(()) };
+        let later = self.waiting_later((id, &row), None)?;
+        if row.bucket <= retired {
+            let waiting = self.waiting(&row, None)?;
+            if waiting.is_empty() && later.is_empty() {
+                return Ok(());
+            }
+            let Some(found) = self.find(id, row)? else { return Ok(()) };
+            let (bucket, from) = found.row.place();
+            let payload = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(from))?;
+            let (place, today) = self.move_event(&found, waiting.clone())?;
+            if let Some(payload) = payload {
+                let key = tables::sequence_key(place);
+                self.projector.batch.put(Table::Payloads(today), key, payload);
+            }
+            self.move_deliveries(&of(found.row.sequence, &waiting), done)?;
+            done.events += 1;
         }
-        let waiting = self.waiting(&row, None)?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        let Some(found) = self.find(id, row)? else { return Ok(()) };
-        let (bucket, from) = found.row.place();
-        let payload = self.rows.get(Table::Payloads(bucket), &tables::sequence_key(from))?;
-        let (place, today) = self.move_event(&found, waiting.clone())?;
-        if let Some(payload) = payload {
-            let key = tables::sequence_key(place);
-            self.projector.batch.put(Table::Payloads(today), key, payload);
-        }
-        self.move_deliveries(found.row.sequence, &waiting, done)?;
-        done.events += 1;
-        Ok(())
+        let going = later.into_iter().filter(|(_, day)| *day <= retired);
+        self.move_deliveries(&going.map(|(id, _)| id).collect::<Vec<_>>(), done)
     }
 
     /// A delivery that is given up moves to today, so that it can be seen for as long as any other
@@ -169,14 +183,25 @@ impl Round<'_> {
     ) -> Result<(), LogError> {
         let Some(row) = self.event_by_id(id)? else { return Ok(()) };
         let waiting = self.waiting(&row, Some(before))?;
+        let own = component("master-api");
         if waiting.is_empty() {
-            return Ok(());
+            // Those that were made later are no reason to take the payload from others.
+            let later: Vec<_> = self
+                .waiting_later((id, &row), Some(before))?
+                .into_iter()
+                .map(|(id, _)| id)
+                .collect();
+            self.abandon(&later, &own, Cause::Expired)?;
+            return self.move_deliveries(&later, done);
         }
+        let later: Vec<_> =
+            self.waiting_later((id, &row), None)?.into_iter().map(|(id, _)| id).collect();
         let Some(found) = self.find(id, row)? else { return Ok(()) };
-        self.abandon(found.row.sequence, &waiting, &component("master-api"), Cause::Expired)?;
+        let waiting = [of(found.row.sequence, &waiting), later].concat();
+        self.abandon(&waiting, &own, Cause::Expired)?;
         let lanes = found.row.lanes.clone();
         let (place, today) = self.move_event(&found, lanes)?;
-        self.move_deliveries(found.row.sequence, &waiting, done)?;
+        self.move_deliveries(&waiting, done)?;
         let places = [&[(today, place)], found.places.as_slice()].concat();
         self.remove_exchanges(&found)?;
         self.remove_payload(id, &places, &component("master-api"), Cause::Expired)?;
@@ -189,8 +214,10 @@ impl Round<'_> {
             return Ok(());
         };
         let Some(found) = self.find(id, row)? else { return Ok(()) };
-        let waiting = self.waiting(&found.row, None)?;
-        self.abandon(found.row.sequence, &waiting, actor, Cause::Erased)?;
+        let later =
+            self.waiting_later((id, &found.row), None)?.into_iter().map(|(id, _)| id).collect();
+        let waiting = [of(found.row.sequence, &self.waiting(&found.row, None)?), later].concat();
+        self.abandon(&waiting, actor, Cause::Erased)?;
         self.remove_exchanges(&found)?;
         self.remove_payload(id, &found.places, actor, Cause::Erased)?;
         self.forget_idempotency(id, &found.event)?;
@@ -210,22 +237,38 @@ impl Round<'_> {
             let id = DeliveryId { lane: *lane, sequence: row.sequence };
             let delivery = self.projector.delivery(id)?;
             let old = |made: Timestamp| before.is_none_or(|before| made < before);
-            if delivery.is_some_and(|d| d.state == DeliveryState::Waiting && old(d.created_at)) {
+            if delivery.is_some_and(|d| may_be_abandoned(d.state) && old(d.created_at)) {
                 lanes.push(*lane);
             }
         }
         Ok(lanes)
     }
 
+    /// Deliveries that were made after their event and still wait, each with the day that it goes
+    /// with; made before a time if one is given.
+    fn waiting_later(
+        &mut self,
+        (event, row): (EventId, &EventIdRow),
+        before: Option<Timestamp>,
+    ) -> Result<Vec<(DeliveryId, Bucket)>, LogError> {
+        let mut found = Vec::new();
+        for id in read_made(self.rows, (event, row), usize::MAX)? {
+            let old = |made: Timestamp| before.is_none_or(|before| made < before);
+            let delivery = self.projector.delivery(id)?;
+            let waiting = delivery.filter(|d| may_be_abandoned(d.state) && old(d.created_at));
+            found.extend(waiting.and_then(|delivery| Some((id, delivery.carried?))));
+        }
+        Ok(found)
+    }
+
     fn abandon(
         &mut self,
-        sequence: Sequence,
-        lanes: &[LaneId],
+        deliveries: &[DeliveryId],
         actor: &Actor,
         cause: Cause,
     ) -> Result<(), LogError> {
-        for lane in lanes {
-            let delivery = DeliveryId { lane: *lane, sequence };
+        for delivery in deliveries {
+            let delivery = *delivery;
             self.record(actor, &FactBody::DeliveryAbandoned { delivery, cause })?;
         }
         Ok(())
@@ -238,22 +281,24 @@ impl Round<'_> {
     ) -> Result<(Sequence, Bucket), LogError> {
         let (_, from) = found.row.place();
         let (event, sequence) = (found.event.clone(), found.row.sequence);
-        let fact = FactBody::EventCarried { event, sequence, from, lanes };
+        let later = found.row.later;
+        let fact = FactBody::EventCarried { event, sequence, from, lanes, later };
         self.record(&component("master-api"), &fact)
     }
 
     fn move_deliveries(
         &mut self,
-        sequence: Sequence,
-        lanes: &[LaneId],
+        deliveries: &[DeliveryId],
         done: &mut Upkept,
     ) -> Result<(), LogError> {
-        for lane in lanes {
-            let id = DeliveryId { lane: *lane, sequence };
+        for id in deliveries {
+            let id = *id;
             let Some(row) = self.projector.delivery(id)?.cloned() else { continue };
             let scheduled = row.scheduled;
+            let mark = tables::made_key(row.event, id);
+            let later = self.rows.get(Table::Replays, &mark)?.is_some();
             let delivery = Box::new(row.into_delivery(id));
-            let fact = FactBody::DeliveryCarried { delivery, scheduled };
+            let fact = FactBody::DeliveryCarried { delivery, scheduled, later };
             self.record(&component("master-api"), &fact)?;
             done.deliveries += 1;
         }
@@ -278,14 +323,16 @@ impl Round<'_> {
     /// What endpoints were sent and answered goes with the payload. An attempt names its delivery
     /// by where the event was taken, in each of the days where the event lay.
     fn remove_exchanges(&mut self, found: &Found) -> Result<(), LogError> {
-        for lane in &found.event.lanes {
-            let id = DeliveryId { lane: *lane, sequence: found.row.sequence };
-            let attempts = self.projector.delivery(id)?.map(|row| row.attempts.len());
-            for attempt in 1..=attempts.unwrap_or_default() {
+        let own = of(found.row.sequence, &found.event.lanes);
+        let later = read_made(self.rows, (found.event.id, &found.row), usize::MAX)?;
+        for id in own.into_iter().chain(later) {
+            let Some(row) = self.projector.delivery(id)? else { continue };
+            let (attempts, day) = (row.attempts.len(), row.carried);
+            for attempt in 1..=attempts {
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-                for (day, _) in &found.places {
-                    let key = tables::exchange_key(id, attempt);
-                    self.projector.batch.remove(Table::Payloads(*day), key);
+                let key = tables::exchange_key(id, attempt);
+                for day in found.places.iter().map(|(day, _)| *day).chain(day) {
+                    self.projector.batch.remove(Table::Payloads(day), key);
                 }
             }
         }
@@ -338,6 +385,15 @@ impl Round<'_> {
         }
         Ok(newest.map(|event| Found { row, event, places }))
     }
+}
+
+fn may_be_abandoned(state: DeliveryState) -> bool {
+    lifecycle::after(state, Trigger::Abandoned).is_some()
+}
+
+/// The deliveries of an event in these lanes, as they were made where it was taken.
+fn of(sequence: Sequence, lanes: &[LaneId]) -> Vec<DeliveryId> {
+    lanes.iter().map(|lane| DeliveryId { lane: *lane, sequence }).collect()
 }
 
 fn refused(bucket: Bucket, why: &str) -> Error {

@@ -81,15 +81,16 @@ impl Deliveries for RemoteMasterApi {
         delivery.map(TryInto::try_into).transpose().map_err(unreadable)
     }
 
-    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+    async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
         let send = |request| {
             let mut client = self.deliveries_client();
             async move { client.get_exchanges(request).await }
         };
-        let message = GetExchangesRequest { id: id.to_string() };
+        let message = GetExchangesRequest { id: id.to_string(), page: Some(page.into()) };
         let answer = found(self.peers.call(Call::repeatable(), message, send).await)?;
-        let exchanges = answer.map(|answer| answer.exchanges).unwrap_or_default();
-        each(exchanges, "exchanges", Exchange::try_from).map_err(unreadable)
+        let (exchanges, next) = answer.map(|it| (it.exchanges, it.next)).unwrap_or_default();
+        let items = each(exchanges, "exchanges", Exchange::try_from);
+        Ok(Page { items: items.map_err(unreadable)?, next })
     }
 
     async fn deliveries(

@@ -7,8 +7,8 @@ use super::{
 use crate::{
     convert::{each, one_of},
     v1::{
-        self, BatchGetEventsRequest, BatchListDeliveriesRequest, GetEventRequest,
-        GetPayloadRequest, GetPayloadStateRequest, GetPayloadStateResponse,
+        self, BatchGetEventsRequest, BatchGetPayloadStatesRequest, BatchListDeliveriesRequest,
+        GetEventRequest, GetPayloadRequest, GetPayloadStateRequest, GetPayloadStateResponse,
         ListEventDeliveriesRequest, ListEventDeliveriesResponse, ListEventsRequest,
         events_client::EventsClient,
         internal::{ReleaseEventRequest, StoreEventRequest, store_client::StoreClient},
@@ -100,6 +100,21 @@ impl Events for RemoteMasterApi {
         answer.map(state).transpose()
     }
 
+    async fn payload_states(&self, ids: Vec<EventId>) -> Result<Vec<Option<PayloadState>>> {
+        let send = |request| {
+            let mut client = self.events_client();
+            async move { client.batch_get_payload_states(request).await }
+        };
+        let message = BatchGetPayloadStatesRequest { ids: texts(&ids) };
+        let answer = self.peers.call(Call::repeatable(), message, send).await?;
+        answered_all(&ids, &answer.states)?;
+        let state = |state: i32| match state {
+            0 => Ok(None),
+            known => one_of::<v1::PayloadState, _>(known, "states").map(Some),
+        };
+        answer.states.into_iter().map(state).collect::<Result<_, _>>().map_err(unreadable)
+    }
+
     async fn events(&self, filter: EventFilter, page: PageRequest) -> Result<Page<Event>> {
         let send = |request| {
             let mut client = self.events_client();
@@ -140,14 +155,19 @@ impl Events for RemoteMasterApi {
         };
         let message = BatchListDeliveriesRequest { ids: texts(&ids) };
         let answer = self.peers.call(Call::repeatable(), message, send).await?;
-        if answer.events.len() != ids.len() {
-            return Err(Error::internal("Master API answered for other events than were asked"));
-        }
+        answered_all(&ids, &answer.events)?;
         let read = |of: ListEventDeliveriesResponse| {
             each(of.deliveries, "deliveries", Delivery::try_from).map_err(unreadable)
         };
         answer.events.into_iter().map(read).collect()
     }
+}
+
+fn answered_all<T>(asked: &[EventId], answers: &[T]) -> Result<()> {
+    if asked.len() == answers.len() {
+        return Ok(());
+    }
+    Err(Error::internal("Master API answered for other events than were asked"))
 }
 
 fn texts(ids: &[EventId]) -> Vec<String> {

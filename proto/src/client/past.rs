@@ -12,9 +12,8 @@ use async_trait::async_trait;
 use contract::{
     Result,
     clock::Timestamp,
-    command::Target,
     id::EventId,
-    past::{ConfigurationAt, HistoryEntry, Past, Why},
+    past::{ConfigurationAt, HistoryEntry, Past, Subject, Why},
 };
 use tonic::transport::Channel;
 
@@ -47,12 +46,12 @@ impl Past for RemoteMasterApi {
         state.try_into().map_err(unreadable)
     }
 
-    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+    async fn history(&self, subject: &Subject) -> Result<Vec<HistoryEntry>> {
         let send = |request| {
             let mut client = self.past_client();
             async move { client.list_history(request).await }
         };
-        let message = ListHistoryRequest { object: Some(object.clone().into()) };
+        let message = ListHistoryRequest::from(subject.clone());
         let found = self.peers.call(Call::repeatable(), message, send).await?;
         each(found.entries, "entries", HistoryEntry::try_from).map_err(unreadable)
     }

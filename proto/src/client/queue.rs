@@ -7,13 +7,14 @@ use super::{
 use crate::{
     convert::{duration, each, into_each, one_of},
     v1::internal::{
-        self, DepthRequest, EnqueueRequest, LeaseRequest, Leases, SettleRequest, VacanciesRequest,
-        message_queue_client::MessageQueueClient,
+        self, DepthRequest, EnqueueRequest, LeaseForRequest, LeaseRequest, Leases, SettleRequest,
+        VacanciesRequest, message_queue_client::MessageQueueClient,
     },
 };
 use async_trait::async_trait;
 use contract::{
     Result,
+    id::SubscriptionNumber,
     master_api::FeedItem,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
 };
@@ -62,6 +63,22 @@ impl MessageQueue for RemoteQueue {
             async move { client.lease(request).await }
         };
         let message = LeaseRequest { max, wait: Some(duration(wait)) };
+        leases(self.peers.call(Call::waiting(wait), message, send).await?)
+    }
+
+    /// Made once, likewise.
+    async fn lease_for(
+        &self,
+        subscription: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        let send = |request| {
+            let mut client = self.client();
+            async move { client.lease_for(request).await }
+        };
+        let subscription = subscription.0;
+        let message = LeaseForRequest { subscription, max, wait: Some(duration(wait)) };
         leases(self.peers.call(Call::waiting(wait), message, send).await?)
     }
 

@@ -4,7 +4,7 @@ use super::{
     Malformed, each,
     event::{headers, headers_from},
     into_each, message, moment, moment_from, narrow, one_of, optional, optional_one_of, parsed,
-    required,
+    parsed_optional, required,
 };
 use crate::v1::{self, internal, internal::next};
 use contract::{
@@ -97,6 +97,8 @@ impl From<Delivery> for v1::Delivery {
             attempts,
             attempts_before_resend,
             ordering_key,
+            replay,
+            new_id,
         } = delivery;
         Self {
             id: id.to_string(),
@@ -108,6 +110,8 @@ impl From<Delivery> for v1::Delivery {
             attempts: into_each(attempts),
             attempts_before_resend,
             ordering_key: ordering_key.map(|key| key.0),
+            replay: replay.map(|replay| replay.to_string()),
+            new_id,
         }
     }
 }
@@ -125,6 +129,8 @@ impl TryFrom<v1::Delivery> for Delivery {
             attempts: each(wire.attempts, "attempts", Attempt::try_from)?,
             attempts_before_resend: wire.attempts_before_resend,
             ordering_key: wire.ordering_key.map(OrderingKey),
+            replay: parsed_optional(wire.replay, "replay")?,
+            new_id: wire.new_id,
         })
     }
 }

@@ -3,12 +3,13 @@
 use super::{
     Malformed, each, into_each, message, moment, moment_from, optional, parsed_optional, text,
 };
-use crate::v1;
+use crate::v1::{self, list_history_request::Other};
 use contract::{
     access::Actor,
     backoff::{BackoffPolicy, BackoffRule},
+    command::Target,
     id::Sequence,
-    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Why},
+    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Subject, Why},
     schema::SchemaVersion,
     source::Source,
     subscription::{EventType, Subscriber, Subscription},
@@ -94,6 +95,33 @@ impl TryFrom<v1::ConfigurationAt> for ConfigurationAt {
             subscriptions: each(wire.subscriptions, "subscriptions", Subscription::try_from)?,
             backoffs: each(wire.backoffs, "backoffs", BackoffRule::try_from)?,
             schemas: each(wire.schemas, "schemas", SchemaVersion::try_from)?,
+        })
+    }
+}
+
+impl From<Subject> for v1::ListHistoryRequest {
+    fn from(subject: Subject) -> Self {
+        let other = |other| Self { object: None, other: Some(other) };
+        match subject {
+            Subject::Object(object) => Self { object: Some(object.into()), other: None },
+            Subject::Setting(name) => other(Other::Setting(name)),
+            Subject::Key(key) => other(Other::Key(key)),
+            Subject::User(user) => other(Other::User(user)),
+        }
+    }
+}
+
+impl TryFrom<v1::ListHistoryRequest> for Subject {
+    type Error = Malformed;
+    fn try_from(wire: v1::ListHistoryRequest) -> Result<Self, Malformed> {
+        Ok(match wire.other {
+            None => Self::Object(message(wire.object, "object", Target::try_from)?),
+            Some(_) if wire.object.is_some() => {
+                return Err(Malformed::invalid("object", "something else is named, too"));
+            }
+            Some(Other::Setting(name)) => Self::Setting(text(name, "setting")?),
+            Some(Other::Key(key)) => Self::Key(text(key, "key")?),
+            Some(Other::User(user)) => Self::User(text(user, "user")?),
         })
     }
 }

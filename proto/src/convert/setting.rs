@@ -12,13 +12,14 @@ impl From<&Settings> for v1::ListSettingsResponse {
 }
 
 fn one(key: String, definition: &Definition, set: Option<Setting>) -> v1::Setting {
-    let Definition { key: _, kind, default, least, most, about } = *definition;
+    let Definition { key: _, kind, default, default_value, least, most, about } = *definition;
     let text = |value: SettingValue| value.to_string();
     v1::Setting {
         key,
         r#type: kind.as_str().to_owned(),
         value: set.and_then(|set| set.value).map(text),
         default: default.to_owned(),
+        default_value: text(default_value),
         least: least.map(text),
         most: most.map(text),
         about: about.to_owned(),

@@ -92,6 +92,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             filter,
             transform,
             format,
+            pull,
         } = spec;
         Self {
             name,
@@ -109,6 +110,7 @@ impl From<SubscriptionSpec> for v1::SubscriptionSpec {
             filter,
             transform,
             format: v1::PayloadFormat::from(format).into(),
+            pull,
         }
     }
 }
@@ -119,7 +121,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
         Ok(Self {
             name: text(wire.name, "name")?,
             subscriber: wire.subscriber,
-            url: text(wire.url, "url")?,
+            url: if wire.pull { wire.url } else { text(wire.url, "url")? },
             events: parsed_each(&wire.events, "events")?,
             priority: priority_from(wire.priority)?,
             backoff: optional(wire.backoff, "backoff", BackoffPolicy::try_from)?,
@@ -136,6 +138,7 @@ impl TryFrom<v1::SubscriptionSpec> for SubscriptionSpec {
                 PayloadFormat::AsReceived,
                 "format",
             )?,
+            pull: wire.pull,
         })
     }
 }

@@ -9,6 +9,7 @@ use contract::{
     Error, ErrorCode, Result,
     access::{Access, Noun},
     id::DeliveryId,
+    limits::PAGE_MAX,
     master_api::{DeliveryFilter, MasterApi, Page, PageRequest},
 };
 use std::sync::Arc;
@@ -66,11 +67,13 @@ impl v1::deliveries_server::Deliveries for Service {
         let work = async {
             let id = parsed(&request.get_ref().id, "id")?;
             visible(&self.door.caller(&request)?, id)?;
-            let exchanges = self.deliveries.exchanges(id).await?;
-            if exchanges.is_empty() && self.deliveries.delivery(id).await?.is_none() {
+            let page = request.into_inner().page.map(PageRequest::from);
+            let whole = PageRequest { first: PAGE_MAX, after: None };
+            let Page { items, next } = self.deliveries.exchanges(id, page.unwrap_or(whole)).await?;
+            if items.is_empty() && self.deliveries.delivery(id).await?.is_none() {
                 return Err(unknown(id));
             }
-            Ok(v1::GetExchangesResponse { exchanges: into_each(exchanges) })
+            Ok(v1::GetExchangesResponse { exchanges: into_each(items), next })
         };
         self.door.serve(work).await
     }

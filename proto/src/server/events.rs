@@ -67,6 +67,19 @@ impl v1::events_server::Events for Service {
         self.door.serve(work).await
     }
 
+    async fn batch_get_payload_states(
+        &self,
+        request: Request<v1::BatchGetPayloadStatesRequest>,
+    ) -> Result<Response<v1::BatchGetPayloadStatesResponse>, Status> {
+        let work = async {
+            let states = self.events.payload_states(ids(&request.get_ref().ids)?).await?;
+            let state = |state: Option<_>| state.map(v1::PayloadState::from).unwrap_or_default();
+            let states = states.into_iter().map(|found| state(found).into()).collect();
+            Ok(v1::BatchGetPayloadStatesResponse { states })
+        };
+        self.door.serve(work).await
+    }
+
     async fn list(
         &self,
         request: Request<v1::ListEventsRequest>,

@@ -9,13 +9,12 @@ use crate::{
 };
 use contract::{
     Error, ErrorCode, Result,
-    access::Principal,
-    authenticate::{Authenticate, unknown},
+    authenticate::{Authenticate, Holder},
+    event::Event,
+    follow::Follower,
     id::{EventId, Sequence},
-    limits::LOG_WAIT_MAX,
-    log::{LogFilter, LogPage, LogQuery, LoggedFact},
+    log::LoggedFact,
     master_api::{EventFilter, MasterApi, PageRequest},
-    secret::Secret,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::{collections::VecDeque, sync::Arc};
@@ -23,10 +22,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-/// How many facts a reader may be behind before it is moved to the end of the log.
-const LAG_MAX: u64 = 5_000;
-/// Facts that are read at once, and so held for a reader that is slow.
-const FACTS_PER_PAGE: u32 = 100;
 /// Streams of one process at once.
 const STREAMS_MAX: usize = 256;
 /// Facts that make events.
@@ -71,93 +66,68 @@ impl v1::live_server::Live for Service {
                 Some(after) => Sequence(after),
                 None => self.log.log_head().await?.sequence,
             };
-            let kinds = KINDS.map(str::to_owned).to_vec();
-            let filter = LogFilter { kinds, ..LogFilter::default() };
-            let query = LogQuery { after, first: FACTS_PER_PAGE, filter, wait: LOG_WAIT_MAX };
-            let follower = Follower {
+            let holder = Holder::new(self.who.clone(), token, principal);
+            let reader = Reader {
                 log: self.log.clone(),
-                holder: (self.who.clone(), token, principal),
+                follower: Follower::new(self.log.clone(), Some(holder), &KINDS, after),
                 stop: self.stop.clone(),
                 wanted,
-                query,
-                ready: VecDeque::from([nothing(after)]),
-                passed_over: 0,
+                ready: VecDeque::from([(None, after)]),
                 _room: room,
             };
-            Ok(stream::unfold(Some(follower), next).boxed())
+            Ok(stream::unfold(Some(reader), next).boxed())
         };
         self.door.serve(work).await
     }
 }
 
 /// Whoever follows.
-struct Follower {
+struct Reader {
     log: Arc<dyn MasterApi>,
-    /// Who knows whether the token is still good for the principal.
-    holder: (Arc<dyn Authenticate>, Secret, Principal),
+    follower: Follower,
     stop: CancellationToken,
     wanted: EventFilter,
-    query: LogQuery,
-    ready: VecDeque<FollowedEvent>,
-    passed_over: u64,
+    /// Events with their positions; none: all up to the position was looked at.
+    ready: VecDeque<(Option<Event>, Sequence)>,
     _room: OwnedSemaphorePermit,
 }
 
-type Step = Option<(Result<FollowedEvent, Status>, Option<Follower>)>;
+type Step = Option<(Result<FollowedEvent, Status>, Option<Reader>)>;
 
 /// The next message; an error is the last.
-async fn next(follower: Option<Follower>) -> Step {
-    let mut follower = follower?;
-    loop {
-        if let Some(message) = follower.ready.pop_front() {
-            return Some((Ok(message), Some(follower)));
-        }
-        let stop = follower.stop.clone();
-        match stop.run_until_cancelled(follower.read()).await {
-            None => return None,
-            Some(Ok(())) => {}
-            Some(Err(error)) => return Some((Err(public_status(error)), None)),
-        }
+async fn next(reader: Option<Reader>) -> Step {
+    let mut reader = reader?;
+    let stop = reader.stop.clone();
+    match stop.run_until_cancelled(reader.message()).await? {
+        Ok(message) => Some((Ok(message), Some(reader))),
+        Err(error) => Some((Err(public_status(error)), None)),
     }
 }
 
-fn nothing(position: Sequence) -> FollowedEvent {
-    FollowedEvent { event: None, position: position.0, passed_over: 0 }
-}
+impl Reader {
+    async fn message(&mut self) -> Result<FollowedEvent> {
+        loop {
+            if let Some((event, Sequence(position))) = self.ready.pop_front() {
+                let passed_over = self.follower.sending().await?;
+                return Ok(FollowedEvent { event: event.map(Into::into), position, passed_over });
+            }
+            self.read().await?;
+        }
+    }
 
-impl Follower {
     /// Reads a page of the log, or waits for one.
     async fn read(&mut self) -> Result<()> {
-        let page = self.log.facts(self.query.clone()).await?;
-        self.admitted().await?;
-        let LogPage { facts, read_to, head, .. } = page;
+        let facts = self.follower.page().await?;
         let ids = facts.iter().map(event_of).collect::<Result<Vec<_>>>()?;
         let events = if ids.is_empty() { Vec::new() } else { self.log.events_by_id(ids).await? };
         for (fact, event) in facts.iter().zip(events) {
-            let Some(event) = event.filter(|event| self.wanted.matches(event)) else { continue };
-            let passed_over = std::mem::take(&mut self.passed_over);
-            let (event, position) = (Some(event.into()), fact.sequence.0);
-            self.ready.push_back(FollowedEvent { event, position, passed_over });
-        }
-        self.query.after = read_to;
-        let behind = head.0.saturating_sub(read_to.0);
-        if behind > LAG_MAX {
-            self.passed_over += behind;
-            self.query.after = head;
+            let event = event.filter(|event| self.wanted.matches(event));
+            self.ready.extend(event.map(|event| (Some(event), fact.sequence)));
         }
         if self.ready.is_empty() {
-            self.ready.push_back(nothing(self.query.after));
+            self.ready.push_back((None, self.follower.position()));
         }
         Ok(())
-    }
-
-    /// `unauthenticated` once the token is revoked or has expired, or its rights are others.
-    async fn admitted(&self) -> Result<()> {
-        let (who, token, principal) = &self.holder;
-        if who.authenticate(token).await? == *principal {
-            return Ok(());
-        }
-        Err(unknown("its rights have changed: connect again"))
     }
 }
 

@@ -1,14 +1,14 @@
 //! Questions about the past.
 
 use crate::{
-    convert::{into_each, message, moment_from, optional, parsed, text},
+    convert::{into_each, moment_from, optional, parsed, text},
     door::{Caller, Door},
     v1,
 };
 use contract::{
     access::{Access, Noun},
-    command::Target,
     master_api::MasterApi,
+    past::Subject,
 };
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -54,8 +54,8 @@ impl v1::past_server::Past for Service {
         request: Request<v1::ListHistoryRequest>,
     ) -> Result<Response<v1::ListHistoryResponse>, Status> {
         let work = async {
-            let object = message(request.into_inner().object, "object", Target::try_from)?;
-            let entries = into_each(self.past.history(&object).await?);
+            let subject = Subject::try_from(request.into_inner())?;
+            let entries = into_each(self.past.history(&subject).await?);
             Ok(v1::ListHistoryResponse { entries })
         };
         self.door.serve(work).await

@@ -7,6 +7,7 @@ use crate::{
 };
 use contract::{
     Result,
+    id::SubscriptionNumber,
     master_api::FeedItem,
     queue::{Lease, MessageQueue, Settlement},
 };
@@ -47,6 +48,20 @@ impl internal::message_queue_server::MessageQueue for Service {
         let work = async {
             let request = request.into_inner();
             let leases = self.queue.lease(request.max, wait(request.wait)?).await?;
+            Ok(internal::Leases { leases: into_each(leases) })
+        };
+        Door::Internal.serve(work).await
+    }
+
+    async fn lease_for(
+        &self,
+        request: Request<internal::LeaseForRequest>,
+    ) -> Result<Response<internal::Leases>, Status> {
+        let work = async {
+            let request = request.into_inner();
+            let (subscription, wait) =
+                (SubscriptionNumber(request.subscription), wait(request.wait)?);
+            let leases = self.queue.lease_for(subscription, request.max, wait).await?;
             Ok(internal::Leases { leases: into_each(leases) })
         };
         Door::Internal.serve(work).await

@@ -8,19 +8,20 @@ use contract::{
     access::{Actor, Session},
     broker::{EventBroker, TestFire, TestFired},
     clock::Timestamp,
-    command::{Change, Changeset, Target},
+    command::{Change, Changeset},
     delivery::{AttemptReport, Delivery, DeliveryState},
     event::{Accepted, Event, NewEvent},
     exchange::Exchange,
-    id::{DeliveryId, EventId, KeyId, LaneId, Sequence},
+    id::{DeliveryId, EventId, KeyId, LaneId, ReplayId, Sequence, SubscriptionNumber},
     log::{LogHead, LogPage, LogQuery},
     master_api::{
         Configuration, Deliveries, DeliveryFilter, EventFilter, Events, FeedItem, FeedPage, Fence,
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
-    past::{ConfigurationAt, HistoryEntry, Past, Why},
+    past::{ConfigurationAt, HistoryEntry, Past, Subject, Why},
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
     registry::SchemaRegistry,
+    replay::{Replay, ReplayProgress, ReplaySpec, Replays},
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
     schema::{
@@ -40,10 +41,15 @@ use std::{
 };
 use tokio::sync::watch;
 
+/// What is asked for where no page is.
+const ALL: PageRequest = PageRequest { first: 500, after: None };
+
 pub struct Fake {
     pub rules: watch::Sender<Arc<Rules>>,
     /// What the broker was given.
     pub accepted: Mutex<Vec<NewEvent>>,
+    /// What was tried.
+    pub fired: Mutex<Vec<TestFire>>,
     /// What was executed, and by whom.
     pub executed: Mutex<Vec<(Actor, Changeset)>>,
     /// How often secrets were sealed anew.
@@ -61,6 +67,7 @@ impl Fake {
         Arc::new(Self {
             rules: watch::Sender::new(Arc::new(samples::rules(1))),
             accepted: Mutex::default(),
+            fired: Mutex::default(),
             executed: Mutex::default(),
             rotated: AtomicU32::new(0),
             calls: AtomicU32::new(0),
@@ -96,7 +103,7 @@ impl EventBroker for Fake {
 
     async fn test_fire(&self, test: TestFire) -> Result<TestFired> {
         self.ready()?;
-        assert!(samples::tests().contains(&test), "{test:?}");
+        self.fired.lock().unwrap().push(test);
         Ok(samples::test_fired())
     }
 }
@@ -245,9 +252,13 @@ impl Deliveries for Fake {
         Ok((id == samples::delivery_id()).then(|| samples::delivery(DeliveryState::Dead)))
     }
 
-    async fn exchanges(&self, id: DeliveryId) -> Result<Vec<Exchange>> {
+    async fn exchanges(&self, id: DeliveryId, page: PageRequest) -> Result<Page<Exchange>> {
         self.ready()?;
-        Ok(if id == samples::delivery_id() { samples::exchanges() } else { Vec::new() })
+        if id != samples::delivery_id() {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        assert!([samples::page_request(), ALL].contains(&page), "{page:?}");
+        Ok(Page { items: samples::exchanges(), next: Some("2".into()) })
     }
 
     async fn deliveries(
@@ -275,6 +286,39 @@ impl Deliveries for Fake {
     async fn stats(&self) -> Result<Stats> {
         self.ready()?;
         Ok(samples::stats())
+    }
+}
+
+#[async_trait]
+impl Replays for Fake {
+    async fn preview_replay(&self, spec: ReplaySpec) -> Result<ReplayProgress> {
+        self.ready()?;
+        assert!(samples::replay_specs().contains(&spec));
+        Ok(samples::replay_progress())
+    }
+
+    async fn start_replay(&self, actor: Actor, spec: ReplaySpec) -> Result<Replay> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert!(samples::replay_specs().contains(&spec));
+        Ok(samples::replays().remove(0))
+    }
+
+    async fn cancel_replay(&self, actor: Actor, id: ReplayId) -> Result<Replay> {
+        self.ready()?;
+        assert!(samples::actors().contains(&actor), "{actor}");
+        assert_eq!(id, samples::replay_id());
+        Ok(samples::replays().remove(1))
+    }
+
+    async fn replay(&self, id: ReplayId) -> Result<Option<Replay>> {
+        self.ready()?;
+        Ok((id == samples::replay_id()).then(|| samples::replays().remove(2)))
+    }
+
+    async fn replays(&self) -> Result<Vec<Replay>> {
+        self.ready()?;
+        Ok(samples::replays())
     }
 }
 
@@ -442,9 +486,9 @@ impl Past for Fake {
         Ok(time.map(|_| samples::configuration_at()).unwrap_or_default())
     }
 
-    async fn history(&self, object: &Target) -> Result<Vec<HistoryEntry>> {
+    async fn history(&self, subject: &Subject) -> Result<Vec<HistoryEntry>> {
         self.ready()?;
-        assert_eq!(*object, samples::object());
+        assert!(samples::subjects().contains(subject), "{subject:?}");
         Ok(samples::history())
     }
 }
@@ -464,6 +508,17 @@ impl MessageQueue for Fake {
             std::future::pending::<()>().await;
         }
         assert_eq!((max, wait), (12, Duration::from_millis(1500)));
+        Ok(vec![samples::lease()])
+    }
+
+    async fn lease_for(
+        &self,
+        subscription: SubscriptionNumber,
+        max: u32,
+        wait: Duration,
+    ) -> Result<Vec<Lease>> {
+        self.ready()?;
+        assert_eq!((subscription, max, wait), (SubscriptionNumber(7), 3, Duration::ZERO));
         Ok(vec![samples::lease()])
     }
 

@@ -77,6 +77,7 @@ pub async fn public(fake: &Arc<Fake>) -> Listener {
         broker: fake.clone(),
         registry: fake.clone(),
         master_api: fake.clone(),
+        receivers: None,
         who: Arc::new(Keys::new(fake.rules(), ManualClock::new(crate::samples::NOW))),
         clock: ManualClock::new(crate::samples::NOW),
         random: SeededRandom::new(1),

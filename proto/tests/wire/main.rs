@@ -9,6 +9,7 @@ mod listen;
 
 mod conversions;
 mod ports;
+mod pulling;
 mod failures;
 mod rules;
 mod public;

@@ -8,11 +8,12 @@ use crate::{
 use contract::{
     broker::EventBroker,
     delivery::DeliveryState,
-    id::{DeliveryId, EventId, LaneId, Sequence},
-    master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log},
+    id::{DeliveryId, EventId, LaneId, ReplayId, Sequence, SubscriptionNumber},
+    master_api::{Configuration, Deliveries, Events, Fence, Lanes, Log, Page},
     past::{ConfigurationAt, Past},
     queue::MessageQueue,
     registry::SchemaRegistry,
+    replay::Replays,
     retention::{Erased, ErasureTarget, PayloadState, Retention},
     schema::{Rulebook, VersionNumber},
     secret::Secret,
@@ -37,7 +38,8 @@ async fn the_broker() {
         assert_eq!(resubmitted, samples::accepted());
     }
     for test in samples::tests() {
-        assert_eq!(broker.test_fire(test).await.unwrap(), samples::test_fired());
+        assert_eq!(broker.test_fire(test.clone()).await.unwrap(), samples::test_fired());
+        assert_eq!(fake.fired.lock().unwrap().pop(), Some(test));
     }
 }
 
@@ -91,6 +93,8 @@ async fn the_queue() {
     assert_eq!(queue.enqueue(samples::feed_items()).await.unwrap(), samples::ENQUEUED);
     let leased = queue.lease(12, Duration::from_millis(1500)).await.unwrap();
     assert_eq!(leased, [samples::lease()]);
+    let pulled = queue.lease_for(SubscriptionNumber(7), 3, Duration::ZERO).await.unwrap();
+    assert_eq!(pulled, [samples::lease()]);
     queue.settle(samples::settlements()).await.unwrap();
     assert_eq!(queue.extend(vec![samples::lease()]).await.unwrap(), [samples::lease()]);
     assert_eq!(queue.vacancies(Duration::ZERO).await.unwrap(), samples::vacancies());
@@ -113,6 +117,8 @@ async fn events() {
     assert_eq!(events.payload(unknown).await.unwrap(), None);
     assert_eq!(events.payload_state(id).await.unwrap(), Some(PayloadState::Erased));
     assert_eq!(events.payload_state(unknown).await.unwrap(), None);
+    let states = events.payload_states(vec![unknown, id]).await.unwrap();
+    assert_eq!(states, [None, Some(PayloadState::Erased)]);
     let page = events.events(samples::event_filter(), samples::page_request()).await.unwrap();
     assert_eq!((page.items, page.next), (samples::events(), Some("next".into())));
     let deliveries = events.deliveries_of(id).await.unwrap();
@@ -135,8 +141,11 @@ async fn deliveries() {
     let found = deliveries.delivery(id).await.unwrap();
     assert_eq!(found, Some(samples::delivery(DeliveryState::Dead)));
     assert_eq!(deliveries.delivery(unknown).await.unwrap(), None);
-    assert_eq!(deliveries.exchanges(id).await.unwrap(), samples::exchanges());
-    assert_eq!(deliveries.exchanges(unknown).await.unwrap(), []);
+    let wanted = samples::page_request();
+    let Page { items, next } = deliveries.exchanges(id, wanted.clone()).await.unwrap();
+    assert_eq!((items, next.as_deref()), (samples::exchanges(), Some("2")));
+    let none = deliveries.exchanges(unknown, wanted).await.unwrap();
+    assert_eq!(none, Page { items: Vec::new(), next: None });
     let (filter, page) = (samples::delivery_filter(), samples::page_request());
     let page = deliveries.deliveries(filter, page).await.unwrap();
     assert_eq!(page.items, [samples::delivery(DeliveryState::Dead)]);
@@ -146,6 +155,27 @@ async fn deliveries() {
         assert_eq!(resent, samples::delivery(DeliveryState::Waiting));
     }
     assert_eq!(deliveries.stats().await.unwrap(), samples::stats());
+}
+
+#[tokio::test]
+async fn replays() {
+    let listener = master_api(&Fake::new()).await;
+    let replays = listener.master_api().await;
+    let (id, [running, cancelling, finished, _]) =
+        (samples::replay_id(), <[_; 4]>::try_from(samples::replays()).unwrap());
+    for spec in samples::replay_specs() {
+        let preview = replays.preview_replay(spec.clone()).await.unwrap();
+        assert_eq!(preview, samples::replay_progress());
+        for actor in samples::actors() {
+            assert_eq!(replays.start_replay(actor, spec.clone()).await.unwrap(), running);
+        }
+    }
+    for actor in samples::actors() {
+        assert_eq!(replays.cancel_replay(actor, id).await.unwrap(), cancelling);
+    }
+    assert_eq!(replays.replay(id).await.unwrap(), Some(finished));
+    assert_eq!(replays.replay(ReplayId::from_bytes([9; 16])).await.unwrap(), None);
+    assert_eq!(replays.replays().await.unwrap(), samples::replays());
 }
 
 #[tokio::test]
@@ -216,5 +246,7 @@ async fn the_past() {
     let then = past.state_at(Some(samples::NOW)).await.unwrap();
     assert_eq!(then, samples::configuration_at());
     assert_eq!(past.state_at(None).await.unwrap(), ConfigurationAt::default());
-    assert_eq!(past.history(&samples::object()).await.unwrap(), samples::history());
+    for subject in samples::subjects() {
+        assert_eq!(past.history(&subject).await.unwrap(), samples::history());
+    }
 }

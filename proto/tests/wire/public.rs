@@ -303,11 +303,38 @@ async fn listings_show_everything_but_secrets() {
     assert_eq!(types.get_ref().event_types[0].uri, "github/1/push");
     assert_eq!(backoffs.get_ref().backoffs[0].target, "type:github/1/push");
     assert_eq!(schemas.get_ref().schemas, [samples::schema_version().into()]);
-    assert_eq!(keys.get_ref().keys.len(), 5);
+    assert_eq!(keys.get_ref().keys.len(), 6);
     let users = admin.list_users(v1::ListUsersRequest {}).await.unwrap();
     assert_eq!(users.get_ref().users, [samples::user().into()]);
     let everything = format!("{sources:?}{subscriptions:?}{keys:?}{users:?}");
     assert!(!everything.contains("hidden"), "{everything}");
+}
+
+#[tokio::test]
+async fn a_test_shows_what_came_back_to_those_who_may_read_it() {
+    let fake = Fake::new();
+    let listener = public(&fake).await;
+    let tried = v1::TestFireRequest { subscription: "ci".into(), ..Default::default() };
+    for (key, shown) in [("admin", true), ("writer", false)] {
+        let mut broker = EventBrokerClient::new(keyed(&listener, key));
+        let fired = broker.test_fire(tried.clone()).await.unwrap().into_inner();
+        let attempts = fired.delivery.unwrap().attempts;
+        assert!(attempts.iter().any(|attempt| attempt.status == Some(503)), "{key}");
+        let found = attempts.iter().any(|attempt| attempt.response_excerpt.is_some());
+        assert_eq!(found, shown, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn what_went_over_the_wire_is_read_page_by_page() {
+    let listener = public(&Fake::new()).await;
+    let mut deliveries = DeliveriesClient::new(keyed(&listener, "admin"));
+    let id = samples::delivery_id().to_string();
+    for page in [None, Some(samples::page_request().into())] {
+        let wanted = v1::GetExchangesRequest { id: id.clone(), page };
+        let found = deliveries.get_exchanges(wanted).await.unwrap().into_inner();
+        assert_eq!((found.exchanges.len(), found.next.as_deref()), (2, Some("2")));
+    }
 }
 
 #[tokio::test]
@@ -334,6 +361,8 @@ async fn reflection_and_health_are_open_and_know_the_public_services_only() {
             "certes.v1.Live",
             "certes.v1.LogService",
             "certes.v1.Past",
+            "certes.v1.Pull",
+            "certes.v1.Replays",
             "certes.v1.Retention",
             "certes.v1.SchemaRegistry",
             "grpc.health.v1.Health",

@@ -17,13 +17,17 @@ use contract::{
         Trace,
     },
     exchange::{Exchange, ExchangeRecord},
-    id::{DeliveryId, EventId, KeyId, LaneId, SecretId, Sequence, SubscriptionNumber, UserId},
+    id::{
+        DeliveryId, EventId, KeyId, LaneId, ReplayId, SecretId, Sequence, SubscriptionNumber,
+        UserId,
+    },
     log::{Chain, LogFilter, LogHead, LogPage, LogQuery, LoggedFact},
     master_api::{
         DeliveryFilter, EventFilter, FeedItem, FeedPage, LaneStatus, PageRequest, ReleaseEvent,
         Stats, StoreEvent, Stored, Work,
     },
     queue::{Enqueued, LaneDepth, Lease, Settlement, Vacancy},
+    replay::{Replay, ReplayProgress, ReplaySpec, ReplayState},
     retention::{DayPlan, Retained, RetentionPlan, StoreBytes},
     stamp::Stamp,
     subscription::{OrderingKey, Priority},
@@ -213,7 +217,58 @@ pub fn delivery(state: DeliveryState) -> Delivery {
         attempts: CAUSES.map(Some).into_iter().chain([None]).map(attempt).collect(),
         attempts_before_resend: 3,
         ordering_key: Some(OrderingKey(u64::MAX)),
+        replay: waiting.then(replay_id),
+        new_id: waiting,
     }
+}
+
+pub fn replay_id() -> ReplayId {
+    ReplayId::from_bytes([4; 16])
+}
+
+/// All conditions, and none.
+pub fn replay_specs() -> [ReplaySpec; 2] {
+    let all = ReplaySpec {
+        events: vec![event_id(); 2],
+        subscription: Some("ci".into()),
+        uri: Some("github/1/*".parse().unwrap()),
+        since: Some(Timestamp(0)),
+        until: Some(NOW),
+        dead: true,
+        to: Some("other".into()),
+        rate: Some(u32::MAX),
+        new_ids: true,
+    };
+    [all, ReplaySpec::default()]
+}
+
+pub fn replay_progress() -> ReplayProgress {
+    ReplayProgress {
+        looked_at: u64::MAX,
+        made: 2,
+        skipped_expired: 3,
+        skipped_unwanted: 4,
+        skipped_waiting: 5,
+        waiting: 6,
+        delivered: 7,
+        dead: 8,
+        cancelled: 9,
+        through: true,
+    }
+}
+
+/// One in each state.
+pub fn replays() -> Vec<Replay> {
+    use ReplayState::{Cancelled, Cancelling, Finished, Running};
+    let one = |state: ReplayState| Replay {
+        id: replay_id(),
+        spec: replay_specs()[usize::from(state.is_over())].clone(),
+        state,
+        started_at: NOW,
+        ended_at: state.is_over().then_some(NOW),
+        progress: replay_progress(),
+    };
+    [Running, Cancelling, Finished, Cancelled].map(one).to_vec()
 }
 
 pub fn exchange_record() -> ExchangeRecord {

@@ -32,9 +32,21 @@ pub(super) struct Terms {
     pub(super) breaker: Option<Breaker>,
     /// Which of its deliveries wait for each other.
     pub(super) order: Order,
+    /// Its receivers ask for its deliveries.
+    pub(super) pull: bool,
 }
 
 impl Terms {
+    /// Does it compete with others for the slots of the consumers?
+    pub(super) const fn competes(&self) -> bool {
+        self.active && !self.pull
+    }
+
+    /// The cap to begin with. Receivers ask for no more than they can take.
+    pub(super) fn cap(&self) -> Cap {
+        Cap::new(self.max_in_flight.or(self.pull.then_some(u32::MAX)))
+    }
+
     /// How its deliveries start.
     pub(super) fn pace(&self) -> Option<Pace> {
         let limit = self.rate_limit.map(Pace::new);
@@ -51,6 +63,7 @@ impl From<&subscription::Subscription> for Terms {
             rate_limit: subscription.spec.rate_limit,
             breaker: subscription.breaker,
             order: Order::from(&subscription.spec.ordering),
+            pull: subscription.spec.pull,
         }
     }
 }
@@ -82,7 +95,7 @@ impl Subscription {
         Self {
             member: Member { subscriber, subscription: number },
             terms,
-            cap: Cap::new(terms.max_in_flight),
+            cap: terms.cap(),
             pace: None,
             gate: None,
             in_flight: 0,
@@ -134,6 +147,17 @@ impl Subscription {
         // Behind an open breaker one at a time is let through.
         let cap = if self.terms.breaker.is_some() { 1 } else { self.cap.limit() };
         if level == BEHIND { cap - cap / 5 } else { cap }
+    }
+
+    /// The delivery that its receivers get next: the lane of one at its highest level.
+    pub(super) fn head_to_pull(&self) -> Option<LaneId> {
+        if !self.terms.pull {
+            return None;
+        }
+        let heads = self.places.iter().filter_map(|place| {
+            self.head(place.level, usize::MAX).map(|(lane, _)| (place.level, lane))
+        });
+        heads.max_by_key(|(level, _)| *level).map(|(_, lane)| lane)
     }
 
     /// The delivery that may start next at a level, if fewer than `most` are in flight: its

@@ -12,7 +12,10 @@ use contract::{
     subscription::{Priority, SubscriptionSpec},
     testing::{rules_with, subscription_spec},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -295,4 +298,32 @@ fn what_is_replayed_has_its_share_beside_any_load() {
     put(&mut schedule, lane(2, 9), 101..=1100);
     let replayed = (0..1000).filter(|_| finish_next(&mut schedule).is_behind()).count();
     assert_eq!(replayed, 20);
+}
+
+#[test]
+fn what_receivers_hold_takes_no_slots() {
+    let pulled = SubscriptionSpec { pull: true, url: String::new(), ..at(9, "pulled") };
+    let config = Config { max_in_flight: 4, ..Config::default() };
+    let mut schedule = schedule(config, [pulled.clone(), capped("sent", 1000)]);
+    let (theirs, sent) = (lane(1, 9), lane(2, 5));
+    put(&mut schedule, theirs, 1..=20);
+    assert_eq!(start_all(&mut schedule).len(), 0);
+    assert!(!schedule.has_eligible());
+    assert_eq!(schedule.take_for_receivers(), [SubscriptionNumber(1)].into());
+    assert_eq!(schedule.take_for_receivers(), BTreeSet::new());
+    for _ in 0..20 {
+        assert!(schedule.start_for(SubscriptionNumber(1), NOW).is_some());
+    }
+    put(&mut schedule, sent, 101..=120);
+    assert_eq!(start_all(&mut schedule).len(), 4);
+    assert_eq!(schedule.start_for(SubscriptionNumber(2), NOW), None);
+
+    // It gets a URL: what its receivers hold counts from then on, and what comes is sent.
+    let sent_now = SubscriptionSpec { pull: false, ..pulled };
+    put(&mut schedule, theirs, 21..=22);
+    let mut rules = rules_with([sent_now, capped("sent", 1000)]);
+    rules.sequence = Sequence(99);
+    schedule.set_rules(Arc::new(rules));
+    assert_eq!(schedule.start_for(SubscriptionNumber(1), NOW), None);
+    assert_eq!(schedule.start(NOW), None, "24 are in flight and 4 are allowed");
 }

@@ -10,7 +10,9 @@
 mod backup;
 mod command_line;
 mod kill;
+mod listen;
 mod process;
+mod proxies;
 mod quarantine;
 mod tail;
 mod schemas;

@@ -5,8 +5,10 @@ when the event that is stored then has come.
 """
 
 import asyncio
+import json
 import sys
 
+import websockets
 from gql import Client, gql
 from gql.transport.aiohttp import AIOHTTPTransport
 from gql.transport.exceptions import TransportQueryError
@@ -90,9 +92,47 @@ async def listen():
                 return
 
 
+async def closes():
+    """How the server says why it closes a WebSocket: the codes of graphql-transport-ws."""
+    address = f"{URL.replace('http', 'ws', 1)}/api/graphql"
+    begin = {"type": "connection_init", "payload": {"key": KEY}}
+    stats = {"type": "subscribe", "id": "1", "payload": {"query": "subscription { stats { dead } }"}}
+    wrong = {"type": "connection_init", "payload": {"key": "certes_" + "ä" * 300}}
+    cases = [
+        (4400, ["no JSON"]),
+        (4400, [{"type": "n" * 1000}]),
+        (4400, [begin, {"type": "connection_terminate"}]),
+        (4401, [stats]),
+        (4403, [{"type": "connection_init"}]),
+        (4403, [wrong]),
+        (4408, []),
+        (4409, [begin, stats, stats]),
+        (4409, [begin] + [{**stats, "id": "ä" * 200}] * 2),
+        (4429, [begin, begin]),
+    ]
+
+    async def closed(code, messages, protocol="graphql-transport-ws"):
+        async with websockets.connect(address, subprotocols=[protocol]) as socket:
+            for message in messages:
+                text = message if isinstance(message, str) else json.dumps(message)
+                await socket.send(text)
+            try:
+                while True:
+                    await socket.recv()
+            except websockets.ConnectionClosed as end:
+                found = end.rcvd
+        assert found is not None and found.code == code, f"{messages}: {found} instead of {code}"
+        assert len(found.reason.encode()) <= 123, found.reason
+
+    await asyncio.gather(
+        *(closed(code, messages) for code, messages in cases), closed(4406, [], "graphql-ws")
+    )
+
+
 async def main():
     await ask()
-    await asyncio.wait_for(listen(), 60)
+    # The slowest is closed after 10 s.
+    await asyncio.wait_for(asyncio.gather(listen(), closes()), 60)
 
 
 asyncio.run(main())

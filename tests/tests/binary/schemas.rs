@@ -115,7 +115,7 @@ fn what_was_published_is_shown_and_stays_while_it_is_needed() {
         printed(&shop.run(&["log", "list", "--kind", "schema_published", "--limit", "50"]));
     assert!(listed.contains(r#"{"uri":"shop/2/paid""#), "{listed}");
     let refused = shop.run(&["log", "list", "--kind", "nosuch"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(text.contains("`nosuch`; there are: event_accepted, "), "{text}");
     assert!(text.contains(", schema_published, "), "{text}");

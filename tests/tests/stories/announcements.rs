@@ -10,8 +10,9 @@ use http::StatusCode;
 use proto::{
     client::Bearer,
     v1::{
-        HandleIncomingEventRequest, event_broker_client::EventBrokerClient,
-        handle_incoming_event_request as incoming,
+        HandleIncomingEventRequest, SendOutgoingEventRequest,
+        event_broker_client::EventBrokerClient, handle_incoming_event_request as incoming,
+        send_outgoing_event_request as outgoing,
     },
 };
 use serde_json::{Value, json};
@@ -229,6 +230,26 @@ async fn nobody_forges_them(wiring: Wiring) {
     let url = format!("{}/events/_certes/1/delivery_dead", certes.http);
     let refused = tests::post(&url, &headers, b"{}".to_vec()).await.unwrap();
     assert_eq!(refused.status, 403);
+
+    let to_all = SendOutgoingEventRequest {
+        subscriber: "*".to_owned(),
+        event_uri: "_certes/1/delivery_dead".to_owned(),
+        content: Some(outgoing::Content::Payload(b"{}".as_slice().into())),
+        ..Default::default()
+    };
+    let refused = broker.send_outgoing_event(to_all).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    // A third party names its types itself.
+    let source = r#"sources: [{name: forger, verify: none, event_type: "{header:x-type}"}]"#;
+    certes.apply(source).await.unwrap();
+    let url = format!("{}/events/forger", certes.http);
+    for forged in ["_certes/1/delivery_dead", "_certes/1/key_issued"] {
+        let headers = [("content-type", "application/json"), ("x-type", forged)];
+        let refused = tests::post(&url, &headers, b"{}".to_vec()).await.unwrap();
+        assert_eq!(refused.status, 403, "{forged}: {:?}", refused.body);
+    }
+    let stats = certes.graphql("{ stats { accepted quarantined } }").await.unwrap();
+    assert_eq!(stats["stats"], json!({"accepted": 0, "quarantined": 0}));
     certes.stop().await.unwrap();
 }
 

@@ -30,9 +30,10 @@ async fn send(certes: &Deployment, uri: &str) -> String {
 /// The breaker of the subscription, as soon as it is open, or closed.
 async fn breaker(certes: &Deployment, open: bool) -> Value {
     eventually(&format!("the breaker is open: {open}"), async || {
-        let query = "{ subscription(name: \"down\") { breaker { attempts failures probeEvery } } }";
+        let query = "{ subscriptions { name breaker { attempts failures probeEvery } } }";
         let found = certes.graphql(query).await.ok()?;
-        let breaker = found["subscription"]["breaker"].clone();
+        let all = found["subscriptions"].as_array()?;
+        let breaker = all.iter().find(|one| one["name"] == "down")?["breaker"].clone();
         (breaker.is_null() != open).then_some(breaker)
     })
     .await

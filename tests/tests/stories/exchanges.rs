@@ -2,8 +2,8 @@
 
 use super::main_path::manifest;
 use contract::{
-    exchange::Exchange,
     id::{DeliveryId, EventId},
+    master_api::PageRequest,
     retention::ErasureTarget,
 };
 use http::StatusCode;
@@ -55,12 +55,24 @@ async fn attempts_show_what_was_sent_and_answered(wiring: Wiring) {
     // The same over gRPC; and nothing of it once the event is erased.
     let remote = certes.remote().await.unwrap();
     let id: DeliveryId = delivery["id"].as_str().unwrap().parse().unwrap();
-    let exchanges: Vec<Exchange> = remote.exchanges(id).await.unwrap();
-    assert_eq!(exchanges.iter().map(|exchange| exchange.number).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(&exchanges[1].response_body[..], b"answ");
+    let mut numbers = Vec::new();
+    let mut page = PageRequest { first: 1, after: None };
+    loop {
+        let found = remote.exchanges(id, page.clone()).await.unwrap();
+        numbers.extend(found.items.iter().map(|exchange| exchange.number));
+        if let Some(second) = found.items.iter().find(|exchange| exchange.number == 2) {
+            assert_eq!(&second.response_body[..], b"answ");
+        }
+        page.after = found.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(numbers, [1, 2]);
     let target = ErasureTarget::Event(event.parse::<EventId>().unwrap());
     remote.erase(target).await.unwrap();
-    assert_eq!(remote.exchanges(id).await.unwrap(), []);
+    let page = PageRequest { first: 1, after: None };
+    assert_eq!(remote.exchanges(id, page).await.unwrap().items, []);
     let erased = self::delivery(&certes, &event).await.unwrap();
     assert_eq!(erased["attempts"][1]["status"], 200, "that it was attempted stays");
     assert!(erased["attempts"][1]["exchange"].is_null());

@@ -2,8 +2,10 @@
 
 use crate::main_path::manifest;
 use contract::{
+    access::Roles,
     command::{Command, Target},
     id::EventId,
+    past::Subject,
     subscription::SubscriptionStatus,
 };
 use tests::{Deployment, Subscriber, Wiring, github, stories};
@@ -11,6 +13,11 @@ use tests::{Deployment, Subscriber, Wiring, github, stories};
 const PUSH: &[u8] = include_bytes!("../../../schemas/examples/github/push.json");
 
 stories!(the_past_has_answers);
+
+fn reader() -> Command {
+    let roles = Roles::parse(["events:read"]).unwrap();
+    Command::IssueKey { name: "reader".into(), roles, subscriber: None, expires_at: None }
+}
 
 async fn the_past_has_answers(wiring: Wiring) {
     let subscriber = Subscriber::start().await.unwrap();
@@ -47,11 +54,32 @@ async fn the_past_has_answers(wiring: Wiring) {
     let now = remote.state_at(None).await.unwrap();
     assert!(now.subscriptions.iter().any(|found| found.status == SubscriptionStatus::Paused));
 
-    let history = remote.history(&Target::Subscription("ci".into())).await.unwrap();
+    let history =
+        remote.history(&Subject::Object(Target::Subscription("ci".into()))).await.unwrap();
     let kinds: Vec<_> = history.iter().map(|entry| entry.kind.as_str()).collect();
     assert_eq!(kinds, ["subscription_created", "subscription_status_changed"]);
     let reason = history[1].changes.iter().find(|change| change.path == "status_reason").unwrap();
     assert_eq!(reason.after, Some("holiday".into()));
     assert!(history.iter().all(|entry| entry.actor.to_string().starts_with("key_")));
+
+    let set = |value: &str| Command::SetSetting {
+        key: "retention.age".into(),
+        value: Some(value.into()),
+        expect: None,
+    };
+    remote.execute_one(set("60d")).await.unwrap();
+    remote.execute_one(set("90d")).await.unwrap();
+    let key = remote.execute_one(reader()).await.unwrap().id.unwrap();
+    remote.execute_one(Command::RevokeKey(key.parse().unwrap())).await.unwrap();
+    let kinds = async |subject| -> Vec<_> {
+        let history = remote.history(&subject).await.unwrap();
+        history.into_iter().map(|entry| entry.kind).collect()
+    };
+    let setting = Subject::Setting("retention.age".into());
+    assert_eq!(kinds(setting).await, ["config_set", "config_set"]);
+    for of_key in [key, "reader".into()] {
+        assert_eq!(kinds(Subject::Key(of_key)).await, ["key_issued", "key_revoked"]);
+    }
+    assert_eq!(kinds(Subject::User("nobody".into())).await, [""; 0]);
     certes.stop().await.unwrap();
 }

@@ -129,9 +129,10 @@ subscriptions:
     let order = polite.received();
     let order: Vec<_> = order.iter().map(|got| got.header("certes-event-type")).collect();
     assert_eq!(order[2..], ["x/1/e2", "x/1/e3", "x/1/e4", "x/1/e5"]);
-    let query = "{ subscription(name: \"polite\") { rateLimit { perSecond burst } } }";
+    let query = "{ subscriptions { name rateLimit { perSecond burst } } }";
     let shown = certes.graphql(query).await.unwrap();
-    let limit = &shown["subscription"]["rateLimit"];
-    assert_eq!(limit, &serde_json::json!({"perSecond": 2.0, "burst": 2}));
+    let shown = shown["subscriptions"].as_array().unwrap();
+    let limit = shown.iter().find(|one| one["name"] == "polite").map(|one| &one["rateLimit"]);
+    assert_eq!(limit, Some(&serde_json::json!({"perSecond": 2.0, "burst": 2})));
     certes.stop().await.unwrap();
 }

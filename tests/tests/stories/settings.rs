@@ -42,12 +42,11 @@ async fn events_are_paused_and_taken_again(wiring: Wiring) {
 
 async fn flags_have_versions_and_a_history(wiring: Wiring) {
     let certes = Deployment::start(wiring).await.unwrap();
-    let shown =
-        "{ settings { key type value version } setting(key: \"feature.dark\") { value version } }";
+    let shown = "{ settings { key type value defaultValue version } setting(key: \"feature.dark\") { value version } }";
     let before = certes.graphql(shown).await.unwrap();
     assert_eq!(before["setting"], json!({"value": null, "version": 0}));
     assert!(before["settings"].as_array().unwrap().iter().any(|setting| {
-        *setting == json!({"key": "retention.age", "type": "duration", "value": null, "version": 0})
+        *setting == json!({"key": "retention.age", "type": "duration", "value": null, "defaultValue": "30d", "version": 0})
     }));
     let set = "mutation { setSetting(key: \"feature.dark\", value: \"true\", expectVersion: 0) \
                { key value version changedAt } }";

@@ -66,6 +66,8 @@ fn gone(uri: &str) -> (DeliveryId, Circumstances) {
         attempts: vec![attempt],
         attempts_before_resend: 0,
         ordering_key: None,
+        replay: None,
+        new_id: false,
     };
     let event = Event {
         id: event_id,

@@ -17,6 +17,7 @@ use contract::{
         LaneStatus, Lanes, Log, Page, PageRequest, ReleaseEvent, Stats, StoreEvent, Stored, Work,
     },
     past::Past,
+    replay::Replays,
     retention::{Erased, ErasureTarget, PayloadState, Retained, Retention, RetentionPlan},
     rules::{Rules, RulesReceiver},
 };
@@ -257,6 +258,8 @@ impl Deliveries for ModelLog {
             attempts: Vec::new(),
             attempts_before_resend: 0,
             ordering_key: None,
+            replay: None,
+            new_id: false,
         }))
     }
     async fn deliveries(&self, _: DeliveryFilter, _: PageRequest) -> Result<Page<Delivery>> {
@@ -349,6 +352,8 @@ impl Configuration for ModelLog {
 }
 
 impl Past for ModelLog {}
+
+impl Replays for ModelLog {}
 
 #[async_trait]
 impl Log for ModelLog {

@@ -4,7 +4,7 @@ use super::{log::ModelLog, not_here, pause};
 use async_trait::async_trait;
 use contract::{
     Error, ErrorCode, Result,
-    id::{DeliveryId, LaneId},
+    id::{DeliveryId, LaneId, SubscriptionNumber},
     master_api::FeedItem,
     queue::{Enqueued, LaneDepth, Lease, MessageQueue, Settlement, Vacancy},
 };
@@ -146,6 +146,9 @@ impl MessageQueue for ModelQueue {
     }
 
     async fn lease(&self, _: u32, _: Duration) -> Result<Vec<Lease>> {
+        not_here()
+    }
+    async fn lease_for(&self, _: SubscriptionNumber, _: u32, _: Duration) -> Result<Vec<Lease>> {
         not_here()
     }
     async fn settle(&self, _: Vec<(Lease, Settlement)>) -> Result<()> {

@@ -1,12 +1,15 @@
 //! `certes delivery attempts`: what went over the wire.
 
-use crate::output;
+use crate::{output, remote::Remote};
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::{
     delivery::{Attempt, Delivery},
     event::Headers,
     exchange::Exchange,
+    id::DeliveryId,
+    limits::PAGE_MAX,
+    master_api::{Page, PageRequest},
 };
 use serde::Serialize;
 
@@ -21,6 +24,28 @@ struct Shown<'a> {
     response_body: Option<&'a str>,
     response_body_base64: Option<String>,
     response_cut: bool,
+}
+
+/// What went over the wire in all attempts of a delivery, or in one of them.
+pub(super) async fn of(
+    remote: &Remote,
+    id: DeliveryId,
+    number: Option<u32>,
+) -> Result<Vec<Exchange>> {
+    if let Some(number) = number {
+        let after = Some(number.saturating_sub(1).to_string());
+        return Ok(remote.exchanges(id, PageRequest { first: 1, after }).await?.items);
+    }
+    let mut page = PageRequest { first: PAGE_MAX, after: None };
+    let mut all = Vec::new();
+    loop {
+        let Page { items, next } = remote.exchanges(id, page.clone()).await?;
+        all.extend(items);
+        if next.is_none() {
+            return Ok(all);
+        }
+        page.after = next;
+    }
 }
 
 /// Prints the attempts of a delivery.

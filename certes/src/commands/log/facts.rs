@@ -10,7 +10,7 @@ use contract::{
     log::{Chain, LogFilter, LogPage, LogQuery, LoggedFact},
 };
 use indicatif::{ProgressBar, ProgressStyle};
-use master_api::log::Archive;
+use master_api::{fact::check_kinds, log::Archive};
 use std::{path::PathBuf, time::Duration};
 
 /// How much of a fact is shown to people.
@@ -213,6 +213,7 @@ impl Source {
 fn filter(args: FactsArgs) -> Result<LogFilter> {
     let chain = args.chain.as_deref().map(str::parse::<Chain>).transpose();
     let chain = chain.map_err(Misuse::new)?;
+    check_kinds(&args.kinds).map_err(|refusal| Misuse::new(refusal.message))?;
     Ok(LogFilter { chain, kinds: args.kinds, ..LogFilter::default() })
 }
 

@@ -7,7 +7,7 @@ use contract::{
     clock::{Clock, SystemClock, Timestamp},
     event::{Audience, Direction, Disposition, Headers, NewEvent, Origin, Trace},
     id::{EventId, Sequence},
-    subscription::SubscriptionSpec,
+    subscription::{Ordering, SubscriptionSpec},
     uri::EventUri,
 };
 use expression::{Conjunct, Filter, Program, Purpose, Subject};
@@ -49,6 +49,9 @@ struct Found {
     uri: EventUri,
     pattern: Option<String>,
     conditions: Vec<Condition>,
+    /// What it shares its turn by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<serde_json::Value>,
     /// What its transformation makes of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<serde_json::Value>,
@@ -152,6 +155,10 @@ fn judge(spec: &SubscriptionSpec, event: &NewEvent) -> Result<Found> {
             filter.explain(&Subject::new(event)).into_iter().map(Condition::from).collect()
         }
     };
+    let key = match &spec.ordering {
+        Ordering::Key(source) => Some(key(source, event)?),
+        Ordering::None | Ordering::Strict => None,
+    };
     let body = spec.transform.as_deref().map(|source| body(source, event)).transpose()?;
     let all_hold = conditions.iter().all(|condition| condition.holds == Some(true));
     Ok(Found {
@@ -159,8 +166,16 @@ fn judge(spec: &SubscriptionSpec, event: &NewEvent) -> Result<Found> {
         uri: event.uri.clone(),
         pattern: pattern.map(ToString::to_string),
         conditions,
+        key,
         body,
     })
+}
+
+/// The key by which it waits; null where it has none, as all such events wait for each other.
+fn key(source: &str, event: &NewEvent) -> Result<serde_json::Value> {
+    let program = Program::compile(source, Purpose::Key);
+    let program = program.context("its ordering key cannot be compiled")?;
+    Ok(program.evaluate(&Subject::new(event)).unwrap_or_default())
 }
 
 /// What a transformation makes of an event that came now.
@@ -190,6 +205,9 @@ fn show(found: &Found) -> Result<()> {
                 value.as_ref().map_or("nothing".to_owned(), |value| shown(&value.to_string()));
             output::line(&format!("     {path} is {value}"))?;
         }
+    }
+    if let Some(key) = &found.key {
+        output::line(&format!("key: {key}"))?;
     }
     match &found.body {
         Some(body) => output::line(&format!("body: {body}")),

@@ -325,7 +325,7 @@ const fn order(id: DeliveryId) -> (Sequence, LaneId) {
 }
 
 /// The first position in the log whose fact is of `time` or later: facts never go back in time.
-fn position_at(shared: &Shared, time: Timestamp) -> Result<Sequence, LogError> {
+pub(crate) fn position_at(shared: &Shared, time: Timestamp) -> Result<Sequence, LogError> {
     let (newest, state) = (*shared.head(), shared.state.load());
     if time > newest.time {
         return Ok(Sequence(newest.sequence.0 + 1));

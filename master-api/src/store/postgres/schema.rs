@@ -14,7 +14,7 @@ use deadpool_postgres::Object;
 use tokio_postgres::error::SqlState;
 
 /// `@` stands for the schema.
-const MIGRATIONS: [&[&str]; 3] = [
+const MIGRATIONS: [&[&str]; 4] = [
     // 1: the rows of the log.
     &[
         "CREATE TABLE IF NOT EXISTS @.log_head (
@@ -72,13 +72,19 @@ const MIGRATIONS: [&[&str]; 3] = [
         "COMMENT ON TABLE @.cursors IS
             'key: lane, or log/ and the name of a follower; value: sequence that was reached'",
     ],
+    // 4: what is delivered once more.
+    &[
+        "CREATE TABLE IF NOT EXISTS @.replays (key bytea PRIMARY KEY, value bytea NOT NULL)",
+        "COMMENT ON TABLE @.replays IS
+            'key: d, event and delivery made after it, value: nothing; or key: r and replay, value: how far it is'",
+    ],
 ];
 
 /// The version that [`migrate`] leads to.
 pub const VERSION: usize = MIGRATIONS.len();
 
 /// Tables that are there from the start.
-pub const FIXED: [Table; 9] = [
+pub const FIXED: [Table; 10] = [
     Table::Meta,
     Table::Configuration,
     Table::EventIds,
@@ -86,6 +92,7 @@ pub const FIXED: [Table; 9] = [
     Table::Due,
     Table::Dead,
     Table::Notable,
+    Table::Replays,
     Table::Cursors,
     Table::Secrets,
 ];
@@ -104,6 +111,7 @@ pub fn name_of(table: Table) -> String {
         Table::Due => "due".into(),
         Table::Dead => "dead".into(),
         Table::Notable => "notable".into(),
+        Table::Replays => "replays".into(),
         Table::Cursors => "cursors".into(),
         Table::Secrets => "secrets".into(),
     }

@@ -248,6 +248,7 @@ fn full_spec() -> SubscriptionSpec {
         filter: Some("event.id == 1".into()),
         transform: Some("{\"id\": id}".into()),
         format: PayloadFormat::CloudeventsStructured,
+        pull: true,
         ..subscription_spec("ci")
     }
 }
@@ -440,6 +441,7 @@ pub fn rules(sequence: u64) -> Rules {
             &["events:write", "subscriptions:read", "subscriptions:write"],
             Some("org_123"),
         ),
+        key("writer", 6, &["subscriptions:write"], None),
         ApiKey { expires_at: Some(NOW), ..key("late", 5, &["admin"], None) },
     ];
     Rules {

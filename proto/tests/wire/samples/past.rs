@@ -6,7 +6,7 @@ use contract::{
     command::Target,
     event::Direction,
     id::Sequence,
-    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Why},
+    past::{ConfigurationAt, FieldChange, HistoryEntry, RuleInForce, Subject, Why},
     source::Scheme,
     subscription::{EventType, Subscriber},
 };
@@ -42,8 +42,14 @@ pub fn configuration_at() -> ConfigurationAt {
     }
 }
 
-pub fn object() -> Target {
-    Target::Backoff(BackoffTarget::Source("github".into()), Direction::Incoming)
+pub fn subjects() -> [Subject; 4] {
+    let source = BackoffTarget::Source("github".into());
+    [
+        Subject::Object(Target::Backoff(source, Direction::Incoming)),
+        Subject::Setting("retention.age".into()),
+        Subject::Key("job".into()),
+        Subject::User("ada".into()),
+    ]
 }
 
 pub fn history() -> Vec<HistoryEntry> {
