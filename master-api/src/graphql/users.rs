@@ -165,6 +165,7 @@ impl UserMutation {
     /// beside it for `keep`, as in `36h`: 24 h when it is left out, at most 90 days; with `forget`,
     /// it signs no more. With `scheme: "v1a"` a new key signs, of which the public half is shown; what
     /// signs `v1` stays as it is.
+    #[expect(clippy::too_many_arguments, reason = "these are the arguments of the field")]
     async fn rotate_subscription_secret(
         &self,
         context: &Context<'_>,

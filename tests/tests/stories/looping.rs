@@ -56,8 +56,8 @@ async fn a_loop_ends_at_eight_hops(wiring: Wiring) {
     let (_, last) = last;
     assert_eq!((last.state, last.attempts.len()), (DeliveryState::Dead, 2));
     assert_eq!(last.attempts[0].status, Some(422));
-    let exchanges = remote.exchanges(last.id).await.unwrap();
-    let said = String::from_utf8_lossy(&exchanges[0].response_body).into_owned();
+    let exchanges = remote.exchanges(last.id, PageRequest { first: 1, after: None }).await.unwrap();
+    let said = String::from_utf8_lossy(&exchanges.items[0].response_body).into_owned();
     assert!(said.contains("too_many_hops") && said.contains("more than 8"), "{said}");
     certes.stop().await.unwrap();
 }

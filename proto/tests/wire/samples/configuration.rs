@@ -315,19 +315,6 @@ pub fn commands() -> Vec<Command> {
         Command::SetUserDisabled { name: "ada".into(), disabled: true },
         Command::RemoveUser("ada".into()),
         Command::RotateTokenKey { forget: true },
-        Command::RotateSecret {
-            name: "ci".into(),
-            scheme: SignatureScheme::V1,
-            keep: Some(Span(Duration::ZERO)),
-        },
-        Command::RotateSecret {
-            name: "ci".into(),
-            scheme: SignatureScheme::V1,
-            keep: Some(Span(Duration::from_secs(36))),
-        },
-        Command::RotateSecret { name: "ci".into(), scheme: SignatureScheme::V1, keep: None },
-        Command::RotateSecret { name: "ci".into(), scheme: SignatureScheme::V1a, keep: None },
-        Command::RevealSecret { name: "ci".into() },
         Command::RotateStampKey,
         Command::SetSetting {
             key: "retention.age".into(),
@@ -351,7 +338,23 @@ pub fn commands() -> Vec<Command> {
         Command::Remove(Target::Subscription("ci".into())),
         Command::Remove(Target::Schema(uri())),
     ];
-    all.into_iter().chain(each).collect()
+    all.into_iter().chain(secrets()).chain(each).collect()
+}
+
+/// What is done to the secrets of a subscription.
+fn secrets() -> impl Iterator<Item = Command> {
+    let rotate = |scheme, keep: Option<u64>| {
+        let keep = keep.map(|seconds| Span(Duration::from_secs(seconds)));
+        Command::RotateSecret { name: "ci".into(), scheme, keep }
+    };
+    [
+        rotate(SignatureScheme::V1, Some(0)),
+        rotate(SignatureScheme::V1, Some(36)),
+        rotate(SignatureScheme::V1, None),
+        rotate(SignatureScheme::V1a, None),
+        Command::RevealSecret { name: "ci".into() },
+    ]
+    .into_iter()
 }
 
 pub fn changeset() -> Changeset {
