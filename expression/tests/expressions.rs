@@ -262,8 +262,8 @@ fn a_body_is_made_of_an_event() {
         refused.text.contains("a body is an object or a list, and this gives a text"),
         "{refused}"
     );
-    let numbers: Vec<u32> = (0..300).collect();
-    let payload = json!({"n": numbers, "t": "x".repeat(20_000)});
+    let numbers: Vec<u32> = (0..400).collect();
+    let payload = json!({"n": numbers, "t": "x".repeat(16_000)});
     let large = self::event("application/json", payload.to_string().as_bytes());
     let subject = Subject::new(&large).as_stored(id, Timestamp(0));
     let program = Program::compile("event.n.map(n, event)", Purpose::Body).unwrap();

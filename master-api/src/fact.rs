@@ -531,5 +531,4 @@ impl FactBody {
 const ABANDONED_NOTABLE_SINCE_FORMAT: u32 = 4;
 
 #[cfg(test)]
-#[path = "fact/golden.rs"]
 mod golden;

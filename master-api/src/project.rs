@@ -1,13 +1,19 @@
 //! The read models: what facts make of the indices, the deliveries and the counters. Pure but for
 //! reading the rows before; used by the writer, and by whoever checks or rebuilds what it wrote.
 
+mod deliveries;
+mod rows;
+
+pub use rows::{decode, encode, read_delivery, read_event, read_made, read_replay};
+
+use deliveries::{Created, Standing, Touched, follow, take_back, wait_again};
+
 use crate::{
-    codec,
     fact::{Bucket, FactBody, StoredEvent},
     log::LogError,
     search::{self, OpenBlock},
     state::Dropped,
-    store::{Batch, Rows, Scan, Table},
+    store::{Batch, Rows, Table},
     tables::{self, DeliveryRow, EventIdRow, ReplayRow},
 };
 use bytes::Bytes;
@@ -52,49 +58,6 @@ pub struct LaneGain {
     pub head: Option<Sequence>,
     /// The earliest due time among its new retries.
     pub due: Option<Timestamp>,
-}
-
-/// Deliveries that a fact made: the same row in each of its lanes but for the keys.
-struct Created {
-    delivery: DeliveryRow,
-    lanes: Vec<LaneId>,
-    keys: BTreeMap<LaneId, OrderingKey>,
-    row: Bytes,
-}
-
-impl Created {
-    /// The delivery in one of the lanes.
-    fn delivery(&self, lane: LaneId) -> DeliveryRow {
-        DeliveryRow { key: self.keys.get(&lane).copied(), ..self.delivery.clone() }
-    }
-
-    /// The same, encoded.
-    fn row(&self, lane: LaneId) -> Result<Bytes, LogError> {
-        match self.keys.contains_key(&lane) {
-            true => Ok(encode("delivery", &self.delivery(lane))?.into()),
-            false => Ok(self.row.clone()),
-        }
-    }
-}
-
-/// A delivery that changed. Only its first and last form matter: a batch names a key once.
-struct Touched {
-    before: Option<Standing>,
-    after: DeliveryRow,
-}
-
-/// What indices and counters know of a delivery.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Standing {
-    state: DeliveryState,
-    scheduled: Option<Timestamp>,
-}
-
-impl Standing {
-    fn of(row: &DeliveryRow) -> Self {
-        let waiting = row.state == DeliveryState::Waiting && row.scheduled;
-        Self { state: row.state, scheduled: row.due.filter(|_| waiting) }
-    }
 }
 
 impl<'a> Projector<'a> {
@@ -360,207 +323,4 @@ impl<'a> Projector<'a> {
         }
         self.create(sequence, (&event.lanes, &event.keys), DeliveryRow::new(event.id, time))
     }
-
-    /// A fact makes a delivery in each of these lanes.
-    fn create(
-        &mut self,
-        sequence: Sequence,
-        (lanes, keys): (&[LaneId], &BTreeMap<LaneId, OrderingKey>),
-        delivery: DeliveryRow,
-    ) -> Result<(), LogError> {
-        for lane in lanes {
-            self.lanes.entry(*lane).or_default().head = Some(sequence);
-            self.stats.waiting += 1;
-        }
-        let row = Bytes::from(encode("delivery", &delivery)?);
-        let (lanes, keys) = (lanes.to_vec(), keys.clone());
-        self.created.insert(sequence, Created { delivery, lanes, keys, row });
-        Ok(())
-    }
-
-    /// The same, of an event that was taken before.
-    fn create_later(
-        &mut self,
-        sequence: Sequence,
-        (lanes, keys): (&[LaneId], &BTreeMap<LaneId, OrderingKey>),
-        delivery: DeliveryRow,
-    ) -> Result<(), LogError> {
-        for lane in lanes {
-            self.mark_made(delivery.event, DeliveryId { lane: *lane, sequence });
-        }
-        if let Some(event) = self.event(delivery.event)?.filter(|event| !event.later) {
-            self.put_event(delivery.event, EventIdRow { later: true, ..event })?;
-        }
-        if let Some(replay) = delivery.replay {
-            let made = u64::try_from(lanes.len()).unwrap_or(u64::MAX);
-            self.change_replay(replay, |progress| progress.waiting += made)?;
-        }
-        self.create(sequence, (lanes, keys), delivery)
-    }
-
-    fn mark_made(&mut self, event: EventId, id: DeliveryId) {
-        self.batch.put(Table::Replays, tables::made_key(event, id), Bytes::new());
-    }
-
-    /// How far a replay is after the facts so far; None: it does not run.
-    pub fn replay(&mut self, id: ReplayId) -> Result<Option<&mut ReplayRow>, LogError> {
-        let row = match self.replays.entry(id) {
-            Entry::Occupied(row) => row.into_mut(),
-            Entry::Vacant(free) => free.insert(read_replay(self.rows, id)?),
-        };
-        Ok(row.as_mut())
-    }
-
-    fn change_replay(
-        &mut self,
-        id: ReplayId,
-        change: impl FnOnce(&mut ReplayProgress),
-    ) -> Result<(), LogError> {
-        if let Some(row) = self.replay(id)? {
-            change(&mut row.progress);
-        }
-        Ok(())
-    }
-
-    fn change(
-        &mut self,
-        id: DeliveryId,
-        change: impl FnOnce(&mut DeliveryRow),
-    ) -> Result<(), LogError> {
-        self.delivery(id)?;
-        // A delivery that is not there was dropped by retention: nothing is left to change.
-        if let Some(touched) = self.touched.get_mut(&id) {
-            let earlier = Standing::of(&touched.after).state;
-            change(&mut touched.after);
-            let now = Standing::of(&touched.after);
-            recount(&mut self.stats, earlier, now.state);
-            if let Some(due) = now.scheduled {
-                let gain = self.lanes.entry(id.lane).or_default();
-                gain.due = Some(gain.due.map_or(due, |earliest| earliest.min(due)));
-            }
-            if let Some(replay) = touched.after.replay
-                && earlier != now.state
-            {
-                self.change_replay(replay, |progress| {
-                    let before = counter(progress, earlier);
-                    *before = before.saturating_sub(1);
-                    *counter(progress, now.state) += 1;
-                })?;
-            }
-        }
-        Ok(())
-    }
-
-    fn find(&self, id: DeliveryId) -> Result<Option<(Option<Standing>, DeliveryRow)>, LogError> {
-        if let Some(created) = self.created.get(&id.sequence)
-            && created.lanes.contains(&id.lane)
-        {
-            return Ok(Some((None, created.delivery(id.lane))));
-        }
-        let row = read_delivery(self.rows, id)?;
-        let row = row.filter(|row| !self.dropped.delivery(id.sequence, row.carried));
-        Ok(row.map(|row| (Some(Standing::of(&row)), row)))
-    }
-
-    fn settle(&mut self, id: DeliveryId, touched: &Touched) -> Result<(), LogError> {
-        let (before, after) = (touched.before, Standing::of(&touched.after));
-        let row = encode("delivery", &touched.after)?;
-        self.batch.put(Table::Deliveries, id.to_bytes(), row);
-        let scheduled = before.and_then(|before| before.scheduled);
-        if scheduled != after.scheduled {
-            if let Some(due) = scheduled {
-                self.batch.remove(Table::Due, tables::due_key(id, due));
-            }
-            if let Some(due) = after.scheduled {
-                let row = tables::due_row(touched.after.key);
-                self.batch.put(Table::Due, tables::due_key(id, due), row);
-            }
-        }
-        let was_dead = before.is_some_and(|before| before.state == DeliveryState::Dead);
-        match (was_dead, after.state == DeliveryState::Dead) {
-            (false, true) => self.batch.put(Table::Dead, tables::dead_key(id), Bytes::new()),
-            (true, false) => self.batch.remove(Table::Dead, tables::dead_key(id)),
-            (false, false) | (true, true) => {}
-        }
-        Ok(())
-    }
-}
-
-/// An event's row.
-pub fn read_event(rows: &dyn Rows, id: EventId) -> Result<Option<EventIdRow>, LogError> {
-    let row = rows.get(Table::EventIds, &id.to_bytes())?;
-    row.map(|row| decode("event id", &row)).transpose()
-}
-
-/// A delivery's row.
-pub fn read_delivery(rows: &dyn Rows, id: DeliveryId) -> Result<Option<DeliveryRow>, LogError> {
-    let row = rows.get(Table::Deliveries, &id.to_bytes())?;
-    row.map(|row| decode("delivery", &row)).transpose()
-}
-
-/// How far a replay is; None: it does not run.
-pub fn read_replay(rows: &dyn Rows, id: ReplayId) -> Result<Option<ReplayRow>, LogError> {
-    let row = rows.get(Table::Replays, &tables::replay_key(id))?;
-    row.map(|row| decode("replay", &row)).transpose()
-}
-
-/// Up to `limit` deliveries that were made after their event.
-pub fn read_made(
-    rows: &dyn Rows,
-    (event, row): (EventId, &EventIdRow),
-    limit: usize,
-) -> Result<Vec<DeliveryId>, LogError> {
-    if !row.later {
-        return Ok(Vec::new());
-    }
-    let marks = rows.scan(&Scan::prefix(Table::Replays, &tables::made_prefix(event), limit))?;
-    Ok(marks.iter().filter_map(|(key, _)| tables::made_of(key)).collect())
-}
-
-/// Encodes a row; `what` names it in an error.
-pub fn encode<T: serde::Serialize>(what: &str, row: &T) -> Result<Vec<u8>, LogError> {
-    codec::encode(row).map_err(|source| LogError::Row { what: what.to_owned(), source })
-}
-
-/// Decodes a row; `what` names it in an error.
-pub fn decode<T: serde::de::DeserializeOwned>(what: &str, row: &[u8]) -> Result<T, LogError> {
-    codec::decode(row).map_err(|source| LogError::Row { what: what.to_owned(), source })
-}
-
-fn wait_again(row: &mut DeliveryRow, now: Timestamp) {
-    row.state = DeliveryState::Waiting;
-    row.cause = None;
-    row.due = Some(now);
-    row.scheduled = true;
-    row.attempts_before_resend = u32::try_from(row.attempts.len()).unwrap_or(u32::MAX);
-}
-
-const fn take_back(row: &mut DeliveryRow) {
-    row.state = DeliveryState::Cancelled;
-    row.due = None;
-    row.scheduled = false;
-}
-
-fn follow(row: &mut DeliveryRow, next: Next) {
-    (row.state, row.cause, row.due) = match next {
-        Next::Done => (DeliveryState::Delivered, None, None),
-        Next::Retry(due) => (DeliveryState::Waiting, None, Some(due)),
-        Next::Dead(cause) => (DeliveryState::Dead, Some(cause), None),
-    };
-    row.scheduled = row.due.is_some();
-}
-
-const fn counter(progress: &mut ReplayProgress, state: DeliveryState) -> &mut u64 {
-    match state {
-        DeliveryState::Waiting => &mut progress.waiting,
-        DeliveryState::Delivered => &mut progress.delivered,
-        DeliveryState::Dead => &mut progress.dead,
-        DeliveryState::Cancelled => &mut progress.cancelled,
-    }
-}
-
-fn recount(stats: &mut Stats, before: DeliveryState, after: DeliveryState) {
-    let earlier = stats.of(before);
-    *earlier = earlier.saturating_sub(1);
-    *stats.of(after) += 1;
 }
