@@ -6,7 +6,7 @@ mod rows;
 
 pub use rows::{decode, encode, read_delivery, read_event, read_made, read_replay};
 
-use deliveries::{Created, Standing, Touched, follow, take_back, wait_again};
+use deliveries::{Created, Touched, follow, take_back, wait_again};
 
 use crate::{
     fact::{Bucket, FactBody, StoredEvent},
@@ -19,14 +19,12 @@ use crate::{
 use bytes::Bytes;
 use contract::{
     clock::Timestamp,
-    delivery::{Cause, DeliveryState, Next},
+    delivery::{Cause, Next},
     id::{DeliveryId, EventId, LaneId, ReplayId, Sequence},
     master_api::Stats,
-    replay::ReplayProgress,
-    subscription::OrderingKey,
 };
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 

@@ -2,7 +2,7 @@
 //! in whatever order, nothing is lost, nothing is leased twice, caps and windows hold, and the
 //! order is that of the promise.
 
-use super::{Counts, LEVELS, Order, Schedule};
+use super::{Counts, LEVELS, Schedule, line::Order};
 use crate::Config;
 use contract::{
     backoff::Span,

@@ -35,7 +35,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "consumer",
         ],
     ),
-    ("tests", &["contract", "proto", "schema-registry", "master-api", "certes", "xtask"]),
+    ("tests", &["contract", "proto", "schema-registry", "master-api", "queue", "certes", "xtask"]),
     ("xtask", &[]),
 ];
 

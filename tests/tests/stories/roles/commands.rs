@@ -51,6 +51,7 @@ fn subscriptions() -> Vec<Row> {
         ("put_subscriber", needs, false, Command::PutSubscriber(org)),
         ("put_subscription", needs, true, put),
         ("set_subscription_status", needs, true, pause),
+        ("resume_skipping", needs, true, Command::ResumeSkipping { name: name() }),
         ("remove", needs, true, Command::Remove(Target::Subscription(name()))),
         ("rotate_secret", needs, true, rotate),
         ("reveal_secret", needs, true, Command::RevealSecret { name: name() }),
