@@ -83,8 +83,8 @@ impl Consumer {
             Step::Send(ToSend { prepared, made, body }) => {
                 // In order, or the step would be another one.
                 let Ok(prepared) = prepared.as_ref() else { return (None, Settlement::Ack) };
-                let work = made.as_deref().unwrap_or(work);
-                match self.send(work, prepared, &body, begun.started_at).await {
+                let sent = made.as_deref().unwrap_or(work);
+                match self.send((work, sent), prepared, &body, begun.started_at).await {
                     Some(outcome) => outcome,
                     // Due at once: given back untried.
                     None => return (None, Settlement::Nack(self.clock.now())),

@@ -22,10 +22,10 @@ struct Shown<'a> {
 }
 
 impl Consumer {
-    /// None: all connections are in use, and nothing was sent.
+    /// Sends what was made of `work`. None: all connections are in use, and nothing was sent.
     pub(crate) async fn send(
         &self,
-        work: &Work,
+        (work, made): (&Work, &Work),
         prepared: &Prepared,
         body: &Body,
         now: Timestamp,
@@ -35,14 +35,14 @@ impl Consumer {
         self.metrics.attempts_in_flight.inc();
         let exchange = async {
             let shown = self.show(&prepared.proof, None, deadline).await?;
-            let first = self.send_once(work, prepared, body, (now, deadline, &shown)).await;
+            let first = self.send_once((work, made), prepared, body, (now, deadline, &shown)).await;
             let refused = Some(StatusCode::UNAUTHORIZED.as_u16());
             match (&shown.token, &first) {
                 // It was taken back before its time: another one, once.
                 (Some(token), Some(outcome)) if outcome.status == refused => {
                     let shown = self.show(&prepared.proof, Some(token), deadline).await?;
                     let sent = (self.clock.now(), deadline, &shown);
-                    Ok(self.send_once(work, prepared, body, sent).await)
+                    Ok(self.send_once((work, made), prepared, body, sent).await)
                 }
                 _ => Ok(first),
             }
@@ -81,12 +81,12 @@ impl Consumer {
 
     async fn send_once(
         &self,
-        work: &Work,
+        (work, made): (&Work, &Work),
         prepared: &Prepared,
         body: &Body,
         (now, deadline, shown): (Timestamp, Instant, &Shown<'_>),
     ) -> Option<Outcome> {
-        let Work { delivery, event, .. } = work;
+        let Work { delivery, event, .. } = made;
         let header = shown.header.as_ref();
         let request = request::build(prepared, header, delivery, event, body.clone(), now);
         let record = self.deliverer.keeper().request(&request, work, now);

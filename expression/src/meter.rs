@@ -1,11 +1,12 @@
 //! What one run of an expression may cost. The interpreter has no limit of its own, so everything
-//! that can be repeated pays: a loop for what it goes through, a text for its length, a list for
-//! its elements. A unit is about the work of one operator.
+//! that can be repeated pays: a loop for what it goes through, down to the last text in it, so that
+//! what one loop made large the next one pays for; a text for its length, a list for its elements.
+//! A unit is about the work of one operator.
 
 use cel::{
     ExecutionError,
     common::{
-        types::{CelInt, Type},
+        types::{CelBytes, CelInt, CelList, CelMap, CelString, Type},
         value::{CowVal, StaticVal, Val},
     },
 };
@@ -85,11 +86,41 @@ pub(crate) fn charge_loop<'b, 'v>(
 ) -> Result<CowVal<'b, 'v>, ExecutionError> {
     let count = args.len();
     let range = args.pop().ok_or_else(|| ExecutionError::invalid_argument_count(3, count))?;
-    let size = range.as_sizer().map_or(0, |sizer| *sizer.size().inner());
     let weight = args.get(1).and_then(|weight| weight.downcast_ref::<CelInt>());
     let weight = weight.map_or(1, |weight| *weight.inner());
     if let Some(meter) = args.first().and_then(|meter| meter.downcast_ref::<Meter>()) {
-        meter.charge(size.saturating_mul(weight))?;
+        let left = meter.0.load(Ordering::Relaxed);
+        meter.charge(weigh(range.as_ref(), left).saturating_mul(weight))?;
     }
     Ok(range)
+}
+
+/// How much there is in a value, in units; what is beyond `most` is not counted.
+fn weigh(value: &dyn Val, most: i64) -> i64 {
+    let long = |bytes: usize| i64::try_from(bytes / TEXT_BYTES_PER_UNIT).unwrap_or(i64::MAX);
+    let mut sum = 1;
+    if let Some(text) = value.downcast_ref::<CelString<'_>>() {
+        sum += long(text.inner().len());
+    } else if let Some(bytes) = value.downcast_ref::<CelBytes<'_>>() {
+        sum += long(bytes.inner().len());
+    } else if let Some(list) = value.downcast_ref::<CelList<'_>>() {
+        for element in list.inner() {
+            if sum > most {
+                break;
+            }
+            sum = sum.saturating_add(weigh(element.as_ref(), most - sum));
+        }
+    } else if let Some(map) = value.downcast_ref::<CelMap<'_>>() {
+        for (key, field) in map.inner() {
+            if sum > most {
+                break;
+            }
+            let entry = weigh(key.inner(), most).saturating_add(weigh(field.as_ref(), most - sum));
+            sum = sum.saturating_add(entry);
+        }
+    } else if let Some(sizer) = value.as_sizer() {
+        // A view of the payload, whose fields pay when they are read.
+        sum = sum.saturating_add(*sizer.size().inner());
+    }
+    sum
 }

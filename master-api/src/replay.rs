@@ -98,16 +98,17 @@ impl Replayer {
         let runs = |id: &ReplayId| running.iter().any(|held| held.order.id == *id);
         self.allowances.retain(|id, _| runs(id));
         self.withdrawn.retain(|id, _| runs(id));
-        let mut more = false;
+        let (mut more, mut first_error) = (false, None);
         for held in running {
             match self.step(&held) {
                 Ok(moved) => more |= moved,
                 // Another process, or somebody who cancelled it, was faster.
                 Err(error) if error.code == ErrorCode::Conflict => more = true,
-                Err(error) => return Err(error),
+                // The others go on.
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Ok(more)
+        first_error.map_or(Ok(more), Err)
     }
 
     fn step(&mut self, held: &HeldReplay) -> Result<bool> {

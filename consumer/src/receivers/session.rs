@@ -16,8 +16,10 @@ use crate::{
 use contract::{
     Error, ErrorCode, Result,
     clock::Timestamp,
+    delivery::Cause,
     event::Headers,
     id::SubscriptionNumber,
+    limits::{GRPC_MESSAGE_BYTES_MAX, HEADERS_KEPT_BYTES_MAX},
     master_api::Work,
     pull::{Ask, Handed, Handout, Opening},
     queue::Settlement,
@@ -32,8 +34,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long a receiver that is to leave may take to answer for what it holds.
+/// How long a receiver may take to answer for what it holds when this process stops.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Largest body that is handed to a receiver: it comes in one message, with its headers.
+const HANDED_BYTES_MAX: usize = GRPC_MESSAGE_BYTES_MAX - 4 * HEADERS_KEPT_BYTES_MAX;
 
 /// Deliveries that were leased, with what is needed for them.
 type Taken = Vec<(Holding, Option<Work>)>;
@@ -48,8 +53,10 @@ pub(super) struct Session {
     hand: Hand,
     /// Leases on their way here.
     taking: Option<BoxFuture<'static, Taken>>,
-    /// It takes nothing more, and has so long for what it holds.
-    draining: Option<Instant>,
+    /// It takes nothing more, and leaves when it has answered for what it holds.
+    draining: bool,
+    /// It leaves then, whatever it holds.
+    leave_at: Option<Instant>,
 }
 
 /// `not_found` or `conflict` unless receivers take the deliveries of the subscription.
@@ -80,7 +87,8 @@ impl Session {
             hand_over,
             hand: Hand::default(),
             taking: None,
-            draining: None,
+            draining: false,
+            leave_at: None,
         }
     }
 
@@ -108,7 +116,8 @@ impl Session {
         let (mut rules_end, room) = (false, self.hand_over.clone());
         loop {
             check_subscription(&rules.borrow_and_update(), self.opening.subscription)?;
-            if self.draining.is_some_and(|until| self.is_idle() || Instant::now() >= until) {
+            let is_late = self.leave_at.is_some_and(|at| Instant::now() >= at);
+            if is_late || self.draining && self.is_idle() {
                 return Ok(());
             }
             self.start_taking();
@@ -130,9 +139,12 @@ impl Session {
                 // Read again: there is room for more.
                 _free = room.reserve(), if full => {}
                 changed = rules.changed(), if !rules_end => rules_end = changed.is_err(),
-                () = self.shift.stop.cancelled(), if self.draining.is_none() => self.drain(),
-                () = sleep_until(self.draining.unwrap_or_else(Instant::now)),
-                    if self.draining.is_some() => {}
+                () = self.shift.stop.cancelled(), if self.leave_at.is_none() => {
+                    self.draining = true;
+                    self.leave_at = Some(Instant::now() + DRAIN);
+                }
+                () = sleep_until(self.leave_at.unwrap_or_else(Instant::now)),
+                    if self.leave_at.is_some() => {}
             }
         }
     }
@@ -146,16 +158,12 @@ impl Session {
         usize::try_from(self.opening.max_in_flight).unwrap_or(usize::MAX)
     }
 
-    fn drain(&mut self) {
-        self.draining = Some(Instant::now() + DRAIN);
-    }
-
     /// Leases what the receiver has room for, unless that is under way.
     fn start_taking(&mut self) {
         let room = self.most().saturating_sub(self.hand.len()).min(self.hand_over.capacity());
         let rules = self.receivers.consumer.snapshots.newest();
         let paused = rules.rules.settings.is_on(DELIVERY_PAUSED);
-        if self.taking.is_some() || self.draining.is_some() || paused || room == 0 {
+        if self.taking.is_some() || self.draining || paused || room == 0 {
             return;
         }
         let max = u32::try_from(room).unwrap_or(u32::MAX);
@@ -180,7 +188,7 @@ impl Session {
                 check_lease(by)?;
                 self.hand.extend(ticket, self.now(), by);
             }
-            Ask::Drain => self.drain(),
+            Ask::Drain => self.draining = true,
         }
         Ok(())
     }
@@ -191,7 +199,7 @@ impl Session {
                 // Unknown or finished.
                 None => self.shift.finish(holding, None, Settlement::Ack).await,
                 // It wants less than when this was leased.
-                Some(_) if self.draining.is_some() || self.hand.len() >= self.most() => {
+                Some(_) if self.draining || self.hand.len() >= self.most() => {
                     self.give_back(holding).await;
                 }
                 // Somebody else may have it now.
@@ -207,13 +215,17 @@ impl Session {
         let failure = match step {
             Step::Settle(settlement) => return self.shift.finish(holding, None, settlement).await,
             Step::Fail(failure) => failure,
+            Step::Send(ToSend { body, .. }) if body.bytes.len() > HANDED_BYTES_MAX => {
+                let why = format!("not sent: {} bytes do not fit into a message", body.bytes.len());
+                Failure::new(Cause::Format, why)
+            }
             Step::Send(ToSend { prepared, made, body }) => {
                 // In order, or the step would be another one.
                 let Ok(prepared) = prepared.as_ref() else { return self.give_back(holding).await };
                 let (sent, at) = (made.as_deref().unwrap_or(&work), begun.started_at);
                 let Work { delivery, event, .. } = sent;
                 let request = request::build(prepared, None, delivery, event, body, at);
-                let record = consumer.deliverer.keeper().request(&request, sent, at);
+                let record = consumer.deliverer.keeper().request(&request, &work, at);
                 let mut held = Held::new(holding, work, begun);
                 held.record = record;
                 return self.pass(held, request).await;

@@ -138,7 +138,8 @@ pub fn judge(
         return Verdict::Unwanted;
     }
     let Some((id, row)) = candidate.from.zip(from) else { return Verdict::Make(None) };
-    let same = id.lane.subscription() == candidate.to;
+    // What goes with its day stays as it is: it was counted already.
+    let same = id.lane.subscription() == candidate.to && !state.retired(id.sequence, row.carried);
     let replaced = same && lifecycle::after(row.state, Trigger::Replayed).is_some();
     match row.state {
         DeliveryState::Waiting => Verdict::Waiting,

@@ -46,6 +46,12 @@ fn touches(state: &State, body: &FactBody, subject: &Subject) -> bool {
         (Subject::Object(wanted), FactBody::SecretRevealed { id }) => {
             signed_by(state, *id).as_ref() == Some(wanted)
         }
+        (
+            Subject::Object(Target::Subscription(name)),
+            FactBody::BreakerOpened { number, .. }
+            | FactBody::BreakerClosed { number, .. }
+            | FactBody::DeliveriesSkipped { number, .. },
+        ) => state.subscriptions.get(number).is_some_and(|held| held.spec.name == *name),
         (Subject::Object(wanted), _) => target(state, body).as_ref() == Some(wanted),
         (Subject::Setting(name), FactBody::ConfigSet { key, .. }) => key == name,
         (Subject::Key(wanted), FactBody::KeyIssued(key)) => goes_by(&key.id, &key.name, wanted),

@@ -8,7 +8,7 @@ mod events;
 
 use crate::{
     decide::replay::{Candidate, Verdict, is_wanted, judge},
-    fact::ReplayOrder,
+    fact::{Bucket, ReplayOrder},
     log::LogError,
     ports::position_at,
     project::{decode, read_delivery},
@@ -67,7 +67,9 @@ pub fn page(
     limits: Limits,
 ) -> Result<Page, LogError> {
     let page = Page { cursor: cursor.clone(), ..Page::default() };
-    let mut walk = Walk { shared, state: shared.state.load_full(), order, limits, page };
+    // In this order: a day that ends in between is there twice, and not left out.
+    let open = shared.head().bucket;
+    let mut walk = Walk { shared, open, state: shared.state.load_full(), order, limits, page };
     let spec = &order.spec;
     match order.from {
         _ if !spec.events.is_empty() => walk.named()?,
@@ -105,6 +107,8 @@ pub fn preview(shared: &Shared, order: &ReplayOrder) -> Result<ReplayProgress, L
 /// A page in the making.
 struct Walk<'a> {
     shared: &'a Shared,
+    /// The day that was open.
+    open: Option<Bucket>,
     state: Arc<State>,
     order: &'a ReplayOrder,
     limits: Limits,

@@ -98,6 +98,8 @@ impl Round<'_> {
                 if gone.waiting > 0 {
                     return Ok(Err(refused(bucket, "it still has waiting deliveries")));
                 }
+                // By now nothing of that day waits, so nothing of it counts any more.
+                self.repeat_replays()?;
                 self.record(&own, &FactBody::BucketDropped { bucket, gone })?;
             }
             Upkeep::Sweep(batch) => self.projector.batch.0.extend(batch.0),
@@ -145,7 +147,6 @@ impl Round<'_> {
             return Ok(Err(refused(bucket, "it is not the oldest")));
         }
         self.record(&component("master-api"), &FactBody::BucketRetired { bucket })?;
-        self.repeat_replays()?;
         Ok(Ok(()))
     }
 

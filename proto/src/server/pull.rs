@@ -14,10 +14,12 @@ use contract::{
     Error, ErrorCode, Result,
     access::Principal,
     authenticate::{Authenticate, unknown},
+    id::SubscriptionNumber,
     limits::PULL_LEASE_DEFAULT,
     pull::{Ask, Handed, Hands, Opening, Pull},
     rules::RulesReceiver,
     secret::Secret,
+    subscription::Subscription,
 };
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::{sync::Arc, time::Duration};
@@ -78,7 +80,8 @@ impl v1::pull_server::Pull for Service {
             let Hands { asks, handed } = receivers.open(opening).await?;
             let (end, ended) = oneshot::channel();
             let (rules, stop) = (self.rules.clone(), self.stop.clone());
-            let ear = Ear { holder, rules, stop, asks };
+            let number = opening.subscription;
+            let ear = Ear { holder, number, rules, stop, asks };
             tokio::spawn(async move {
                 // Nobody reads it when the receiver is gone.
                 drop(end.send(ear.listen(said).await));
@@ -123,12 +126,25 @@ impl Holder {
 /// Hears what the receiver says.
 struct Ear {
     holder: Holder,
+    number: SubscriptionNumber,
     rules: RulesReceiver,
     stop: CancellationToken,
     asks: mpsc::Sender<Ask>,
 }
 
 impl Ear {
+    /// May the receiver go on? Its token is good, and the subscription still one that it sees.
+    async fn admitted(&self) -> Result<()> {
+        self.holder.admitted().await?;
+        let own = self.holder.principal.subscriber.as_ref();
+        let found = self.rules.borrow().subscriptions.get(&self.number).cloned();
+        let seen = |found: &Subscription| own.is_none() || found.spec.subscriber.as_ref() == own;
+        match found.is_some_and(|found| seen(&found)) {
+            true => Ok(()),
+            false => Err(Error::new(ErrorCode::NotFound, "the subscription is gone")),
+        }
+    }
+
     /// Listens until the receiver goes, or has to: then the error says why.
     async fn listen(mut self, mut said: Streaming<SubscribeRequest>) -> Result<()> {
         let mut check = tokio::time::interval(KEY_CHECK);
@@ -143,11 +159,11 @@ impl Ear {
                 },
                 changed = self.rules.changed(), if !rules_end => {
                     rules_end = changed.is_err();
-                    self.holder.admitted().await?;
+                    self.admitted().await?;
                     continue;
                 }
                 _ = check.tick() => {
-                    self.holder.admitted().await?;
+                    self.admitted().await?;
                     continue;
                 }
                 () = self.stop.cancelled(), if !stopping => {

@@ -118,9 +118,8 @@ impl Walk<'_> {
 
     /// The days that are kept and may hold something from a position on, the oldest first.
     fn days(&self, from: Sequence) -> Vec<Bucket> {
-        let open = self.shared.head().bucket;
         let closed = self.state.buckets.iter().filter(|(_, closed)| closed.last >= from);
-        let mut days: Vec<_> = closed.map(|(day, _)| *day).chain(open).collect();
+        let mut days: Vec<_> = closed.map(|(day, _)| *day).chain(self.open).collect();
         days.retain(|day| !self.state.dropped.day(*day));
         days.dedup();
         days
