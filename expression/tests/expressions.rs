@@ -192,8 +192,8 @@ fn what_costs_too_much_does_not_match() {
     ];
     // Loops in each other's range, each of which makes much more of what the one before made.
     let doubling = |made: &str| {
-        let grow = |range: String, _level| format!("[[{range}[0]].map(a, {made})[0]]");
-        (0..8).fold("[\"x\"]".to_owned(), grow) + ".size() > 0"
+        (0..8).fold("[\"x\"]".to_owned(), |range, _| format!("{range}.map(a, {made})"))
+            + ".size() > 0"
     };
     let texts = doubling(&["a"; 12].join(" + "));
     let lists = doubling(&format!("[{}]", ["a"; 12].join(", ")));

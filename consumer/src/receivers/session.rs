@@ -10,7 +10,7 @@ use crate::{
     attempt::Carrier,
     begin::{Step, ToSend},
     held::Holding,
-    outcome::Outcome,
+    outcome::{Failure, Outcome},
     request,
 };
 use contract::{
