@@ -1,5 +1,5 @@
 //! Signing as the third parties do, for whoever plays one: the same reading of a request tells what
-//! is signed, so what this signs is what [`crate::verify`] asks for.
+//! is signed, so what this signs is what `verify` asks for.
 
 use crate::verify::{Head, Verifier};
 use base64::{Engine, engine::general_purpose::STANDARD};
